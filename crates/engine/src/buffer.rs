@@ -1,0 +1,154 @@
+//! What a connection still has to send: a queue of chunks.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// Small writes are gathered into chunks of this many bytes, so that one vectored write carries hundreds of stanzas.
+const CHUNK: usize = 16 * 1024;
+
+/// Bytes waiting to be sent, in order.
+///
+/// Appending copies once; taking from the front moves an offset and never the bytes behind it, so a slow reader
+/// costs no more per byte than a fast one. An empty queue holds no memory.
+#[derive(Default)]
+pub(crate) struct OutQueue {
+    chunks: VecDeque<Vec<u8>>,
+    /// Bytes of the first chunk that are sent already.
+    sent: usize,
+    len: usize,
+}
+
+impl OutQueue {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// Appends a piece of a stream; its boundary means nothing.
+    pub(crate) fn push(&mut self, data: &[u8]) {
+        if data.is_empty() {
+            return;
+        }
+        self.len += data.len();
+        if let Some(last) = self.chunks.back_mut() {
+            if last.len() + data.len() <= CHUNK {
+                last.extend_from_slice(data);
+                return;
+            }
+        }
+        self.chunks.push_back(data.to_vec());
+    }
+
+    /// Appends a datagram; it stays a chunk of its own, empty or not.
+    pub(crate) fn push_datagram(&mut self, data: &[u8]) {
+        self.len += data.len();
+        self.chunks.push_back(data.to_vec());
+    }
+
+    /// The first bytes, as many slices as `slices` has room for. Returns how many were filled.
+    pub(crate) fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        let mut offset = self.sent;
+        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+            *slice = IoSlice::new(&chunk[offset..]);
+            offset = 0;
+            filled += 1;
+        }
+        filled
+    }
+
+    /// The unsent part of the first chunk.
+    pub(crate) fn front(&self) -> Option<&[u8]> {
+        self.chunks.front().map(|chunk| &chunk[self.sent..])
+    }
+
+    /// Forgets the first `count` bytes, which are sent.
+    pub(crate) fn consume(&mut self, mut count: usize) {
+        self.len = self.len.saturating_sub(count);
+        while let Some(front) = self.chunks.front() {
+            let left = front.len() - self.sent;
+            if count < left {
+                self.sent += count;
+                return;
+            }
+            count -= left;
+            self.pop_front();
+        }
+        self.release();
+    }
+
+    /// Forgets the first datagram, sent or refused.
+    pub(crate) fn pop_datagram(&mut self) {
+        if let Some(front) = self.chunks.front() {
+            self.len -= front.len();
+            self.pop_front();
+        }
+        if self.chunks.is_empty() {
+            self.release();
+        }
+    }
+
+    fn pop_front(&mut self) {
+        self.chunks.pop_front();
+        self.sent = 0;
+    }
+
+    /// An idle connection should not pay for the burst it once sent.
+    fn release(&mut self) {
+        if self.chunks.capacity() > 8 {
+            self.chunks = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn front_bytes(queue: &OutQueue, slices: usize) -> Vec<u8> {
+        let mut room = vec![IoSlice::new(&[]); slices];
+        let filled = queue.fill(&mut room);
+        room[..filled]
+            .iter()
+            .flat_map(|slice| slice.to_vec())
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn sends_what_was_written_in_order(steps in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..40_000), 0usize..60_000), 1..40)) {
+            let mut queue = OutQueue::default();
+            let mut model: Vec<u8> = Vec::new();
+            for (data, take) in steps {
+                queue.push(&data);
+                model.extend_from_slice(&data);
+                prop_assert_eq!(queue.len(), model.len());
+                let take = take.min(model.len());
+                let seen = front_bytes(&queue, 64);
+                prop_assert_eq!(&seen[..], &model[..seen.len()]);
+                queue.consume(take);
+                model.drain(..take);
+                prop_assert_eq!(queue.len(), model.len());
+                prop_assert_eq!(queue.is_empty(), model.is_empty());
+            }
+        }
+
+        #[test]
+        fn keeps_the_boundaries_of_datagrams(datagrams in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..30)) {
+            let mut queue = OutQueue::default();
+            for datagram in &datagrams {
+                queue.push_datagram(datagram);
+            }
+            for datagram in &datagrams {
+                prop_assert_eq!(queue.front(), Some(&datagram[..]));
+                queue.pop_datagram();
+            }
+            prop_assert!(queue.is_empty());
+            prop_assert_eq!(queue.len(), 0);
+        }
+    }
+}

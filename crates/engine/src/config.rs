@@ -1,0 +1,111 @@
+//! Every limit and timeout, its default, and the reason for it.
+
+use std::time::Duration;
+
+/// The settings of a [`Reactor`](crate::Reactor), named as in Prosody's `network_settings`.
+///
+/// [`configure`](crate::Reactor::configure) may replace them at any time: timeouts and limits count from then on, socket
+/// options for connections that begin later.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// How long a peer may be silent before [`Event::ReadTimeout`](crate::Event). 14 minutes, as Prosody: below the 15
+    /// after which many NAT devices forget a connection.
+    pub read_timeout: Duration,
+    /// How long a peer may take no data while some is queued. 3 minutes, as Prosody.
+    pub send_timeout: Duration,
+    /// How long an outgoing connection may take to be established. 20 seconds, as Prosody.
+    pub connect_timeout: Duration,
+    /// How long a listener rests when the system refuses to accept and the reserved descriptor does not help; any
+    /// connection that ends meanwhile ends the rest. 10 seconds, as Prosody.
+    pub accept_retry_interval: Duration,
+    /// Connections that the system keeps waiting for accept(2). 4096, which the system lowers to its own limit
+    /// (`net.core.somaxconn`): when all users reconnect at once, Prosody's 128 makes most of them wait for a resent SYN.
+    pub backlog: u32,
+    /// The largest read where the listener gives none, in bytes. 8192, as Prosody.
+    pub read_size: usize,
+    /// Most bytes that one connection may have queued. 32 MiB, as Prosody 13.0: a peer that stops reading must not fill
+    /// the memory.
+    pub max_send_buffer_size: usize,
+    /// Most bytes that one read may deliver, whatever its read size; never more than 64 KiB.
+    pub max_receive_buffer_size: usize,
+    /// Most connections that one listener serves at a time. No limit but that of the descriptors.
+    pub max_connections: usize,
+    /// Whether TCP probes idle peers, tcp(7). Off, as Prosody.
+    pub tcp_keepalive: KeepAlive,
+    /// TCP_NODELAY. On: a turn sends all that was written in it at once, so waiting for more
+    /// (Nagle's algorithm, RFC 896) can only delay. Prosody's setting `nagle` is the opposite.
+    pub nodelay: bool,
+    /// Queue length for TCP Fast Open (RFC 7413) on listeners. Off, as Prosody.
+    pub tcp_fastopen: Option<u32>,
+    /// TCP_DEFER_ACCEPT: how long to leave a connection to the system until its first data, tcp(7). Off, as Prosody.
+    pub tcp_defer_accept: Option<Duration>,
+    /// Whether the soft limit of open descriptors is raised to the hard limit at the first turn. On: systemd and login
+    /// shells hand out 1024, sized for programs on select(2).
+    pub raise_descriptor_limit: bool,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            read_timeout: Duration::from_secs(14 * 60),
+            send_timeout: Duration::from_secs(180),
+            connect_timeout: Duration::from_secs(20),
+            accept_retry_interval: Duration::from_secs(10),
+            backlog: 4096,
+            read_size: 8192,
+            max_send_buffer_size: 32 * 1024 * 1024,
+            max_receive_buffer_size: usize::MAX,
+            max_connections: usize::MAX,
+            tcp_keepalive: KeepAlive::Off,
+            nodelay: true,
+            tcp_fastopen: None,
+            tcp_defer_accept: None,
+            raise_descriptor_limit: true,
+        }
+    }
+}
+
+/// Whether and when TCP probes an idle peer, tcp(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepAlive {
+    /// Never.
+    Off,
+    /// After the system's idle time (`net.ipv4.tcp_keepalive_time`).
+    On,
+    /// After this idle time, in whole seconds.
+    Idle(Duration),
+}
+
+/// How much one read delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadSize {
+    /// At most so many bytes.
+    UpTo(usize),
+    /// What is there: LuaSocket's `"*a"` on a non-blocking socket.
+    All,
+}
+
+/// Stream or datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketKind {
+    /// TCP, or a UNIX stream socket.
+    Stream,
+    /// UDP, or a UNIX datagram socket: every write is one datagram.
+    Datagram,
+}
+
+/// An option of a connection, as in LuaSocket's `setoption`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SocketOption {
+    /// `"tcp-nodelay"`
+    NoDelay(bool),
+    /// `"keepalive"`
+    KeepAlive(bool),
+    /// `"tcp-keepidle"`, in whole seconds.
+    KeepIdle(Duration),
+    /// `"tcp-keepintvl"`, in whole seconds.
+    KeepInterval(Duration),
+    /// `"tcp-keepcnt"`
+    KeepCount(u32),
+}

@@ -1,0 +1,410 @@
+//! One stream or datagram socket: its states, what it waits for, and its read and write paths.
+//!
+//! ```text
+//!             ┌────────────┐ established ┌──────┐ close(), all sent
+//! connect ──▶ │ Connecting │ ──────────▶ │ Open │ ─────────────────────────▶ over
+//! adopt       └────────────┘             └──────┘                             ▲
+//!                   │ error,    accept ──▶ │  │ close(), bytes queued         │ all sent,
+//!                   │ timeout              │  ▼                               │ or error,
+//!                   ▼                      │ Closing ─────────────────────────┤ or timeout
+//!                  over                    │ the peer's FIN                   │
+//!                                          └──────▶ Draining ─────────────────┘
+//! ```
+//!
+//! A connection knows nothing of pollers, keys and events: the reactor asks it what it wants and tells it what happened.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::buffer::OutQueue;
+use crate::clock::nanoseconds;
+use crate::config::{Config, ReadSize, SocketKind};
+use crate::poller::Interest;
+use crate::registry::Key;
+use crate::socket;
+use crate::timers::TimerId;
+
+/// See the drawing at the top of this file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Connecting,
+    Open,
+    /// The peer has ended its side. What is queued, an answer written in that very callback included, is still sent.
+    Draining,
+    /// We closed. What is queued is still sent; what arrives is not read any more.
+    Closing,
+}
+
+/// A timeout of one connection, where it differs from the configuration.
+#[derive(Clone, Copy)]
+pub(crate) enum Timeout {
+    Configured,
+    Off,
+    After(u64),
+}
+
+impl Timeout {
+    pub(crate) fn from_option(after: Option<Duration>) -> Timeout {
+        after.map_or(Timeout::Off, |after| Timeout::After(nanoseconds(after)))
+    }
+
+    fn deadline(self, since: u64, configured: Duration) -> Option<u64> {
+        match self {
+            Timeout::Configured => Some(since.saturating_add(nanoseconds(configured))),
+            Timeout::Off => None,
+            Timeout::After(after) => Some(since.saturating_add(after)),
+        }
+    }
+}
+
+pub(crate) struct Connection {
+    pub(crate) fd: OwnedFd,
+    pub(crate) kind: SocketKind,
+    pub(crate) state: State,
+    /// The listener that accepted it.
+    pub(crate) listener: Option<Key>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) out: OutQueue,
+    pub(crate) read_size: ReadSize,
+    limit: Option<Box<RateLimit>>,
+
+    pub(crate) paused: bool,
+    pub(crate) writes_paused: bool,
+    /// The rate limit holds reading until then.
+    throttled_until: Option<u64>,
+    /// The system takes no more bytes until the poller says so.
+    pub(crate) blocked: bool,
+    /// The consumer wants to hear of the next flush.
+    pub(crate) notify: bool,
+
+    /// What the poller was last told; `None` while it does not know the descriptor.
+    pub(crate) armed: Option<Interest>,
+    /// The peer is gone but nobody reads yet: out of the poller, which would report it again and again.
+    pub(crate) detached: bool,
+    /// Ready according to the poller, and not acted on yet.
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    pub(crate) hung_up: bool,
+    /// Membership in the queues of the reactor.
+    pub(crate) in_ready: bool,
+    pub(crate) in_flush: bool,
+    pub(crate) in_interest: bool,
+    /// Bytes that it may still read in this turn.
+    pub(crate) budget: usize,
+
+    pub(crate) read_timeout: Timeout,
+    pub(crate) write_timeout: Timeout,
+    /// When the peer last sent something, or reading began.
+    pub(crate) read_since: u64,
+    /// When the system last took bytes, or connecting began.
+    pub(crate) write_since: u64,
+    /// One timer serves all deadlines of the connection. It may fire too early, and is then set anew: traffic that
+    /// pushes a deadline back touches no queue.
+    pub(crate) timer: Option<TimerId>,
+}
+
+/// What a read attempt found.
+pub(crate) enum Read {
+    /// So many bytes; whether the read was as large as the read size; whether the peer's FIN is known to follow.
+    Data {
+        len: usize,
+        full: bool,
+        last: bool,
+    },
+    /// Nothing now.
+    Nothing,
+    /// The peer has ended its side.
+    End,
+    Failed(Errno),
+}
+
+/// What a flush attempt achieved.
+pub(crate) enum Flush {
+    /// The queue is empty.
+    Done,
+    /// The system takes no more.
+    Blocked,
+    /// The system might take more, but others wait too.
+    More,
+    Failed(Errno),
+}
+
+impl Connection {
+    pub(crate) fn new(
+        fd: OwnedFd,
+        kind: SocketKind,
+        state: State,
+        read_size: ReadSize,
+        now: u64,
+    ) -> Connection {
+        Connection {
+            fd,
+            kind,
+            state,
+            listener: None,
+            peer: None,
+            out: OutQueue::default(),
+            read_size,
+            limit: None,
+            paused: false,
+            writes_paused: false,
+            throttled_until: None,
+            blocked: false,
+            notify: false,
+            armed: None,
+            detached: false,
+            readable: false,
+            writable: false,
+            hung_up: false,
+            in_ready: false,
+            in_flush: false,
+            in_interest: false,
+            budget: 0,
+            read_timeout: Timeout::Configured,
+            write_timeout: Timeout::Configured,
+            read_since: now,
+            write_since: now,
+            timer: None,
+        }
+    }
+
+    /// Whether reading is on: neither the consumer, nor the rate limit, nor the state holds it.
+    pub(crate) fn wants_read(&self) -> bool {
+        self.state == State::Open && !self.paused && self.throttled_until.is_none()
+    }
+
+    /// What the poller should be told; `None` for nothing at all.
+    pub(crate) fn wanted(&self) -> Option<Interest> {
+        let interest = Interest {
+            readable: self.wants_read(),
+            writable: self.state == State::Connecting || (self.blocked && self.may_flush()),
+        };
+        if self.detached && interest == Interest::NONE {
+            None
+        } else {
+            Some(interest)
+        }
+    }
+
+    /// A close sends what is queued even where writes are paused: nobody is left to resume them.
+    pub(crate) fn may_flush(&self) -> bool {
+        match self.state {
+            State::Connecting => false,
+            State::Open => !self.writes_paused,
+            State::Draining | State::Closing => true,
+        }
+    }
+
+    /// Whether `more` bytes are too many. A single write into an empty queue is not, whatever its size: its memory is
+    /// the caller's already.
+    pub(crate) fn overflows(&self, more: usize, limit: usize) -> bool {
+        !self.out.is_empty() && self.out.len() + more > limit
+    }
+
+    /// Reads once into `buffer`, no more than read size, limits and this turn's budget allow.
+    pub(crate) fn read(&mut self, buffer: &mut [u8], config: &Config, now: u64) -> Read {
+        let wanted = match self.read_size {
+            ReadSize::UpTo(size) => size,
+            ReadSize::All => usize::MAX,
+        };
+        let mut room = wanted
+            .min(config.max_receive_buffer_size)
+            .clamp(1, buffer.len());
+        if self.kind == SocketKind::Datagram {
+            // A shorter read would cut the datagram.
+            room = buffer.len();
+        } else if let Some(limit) = &mut self.limit {
+            room = room.min(limit.allowance(now));
+        }
+        let len = match socket::receive(&self.fd, &mut buffer[..room]) {
+            Ok(0) if self.kind == SocketKind::Stream => return Read::End,
+            Ok(0) => return Read::Nothing,
+            Ok(len) => len,
+            Err(Errno::AGAIN) => return Read::Nothing,
+            Err(errno) => return Read::Failed(errno),
+        };
+        self.read_since = now;
+        self.budget = self.budget.saturating_sub(len);
+        if let Some(limit) = &mut self.limit {
+            self.throttled_until = limit.spend(len, now);
+        }
+        let drained = len < room;
+        let last = drained
+            && self.hung_up
+            && self.kind == SocketKind::Stream
+            && matches!(socket::peek(&self.fd), Ok(0));
+        self.readable = !drained || (self.hung_up && !last);
+        Read::Data {
+            len,
+            full: len == wanted,
+            last,
+        }
+    }
+
+    /// Sends the front of the queue.
+    pub(crate) fn flush(&mut self, now: u64) -> Flush {
+        match self.kind {
+            SocketKind::Stream => self.flush_stream(now),
+            SocketKind::Datagram => self.flush_datagrams(),
+        }
+    }
+
+    fn flush_stream(&mut self, now: u64) -> Flush {
+        /// Vectored writes per turn; more than the socket's buffer usually holds.
+        const WRITES: usize = 4;
+        for _ in 0..WRITES {
+            if self.out.is_empty() {
+                return Flush::Done;
+            }
+            match socket::send_queue(&self.fd, &self.out) {
+                Ok(count) => {
+                    self.out.consume(count);
+                    self.write_since = now;
+                }
+                Err(Errno::AGAIN) => return self.block(now),
+                Err(errno) => return Flush::Failed(errno),
+            }
+        }
+        if self.out.is_empty() {
+            Flush::Done
+        } else {
+            Flush::More
+        }
+    }
+
+    fn flush_datagrams(&mut self) -> Flush {
+        while let Some(datagram) = self.out.front() {
+            match socket::send(&self.fd, datagram) {
+                Ok(_) => self.out.pop_datagram(),
+                Err(Errno::AGAIN) => {
+                    self.blocked = true;
+                    return Flush::Blocked;
+                }
+                Err(errno) => {
+                    self.out.pop_datagram();
+                    return Flush::Failed(errno);
+                }
+            }
+        }
+        Flush::Done
+    }
+
+    fn block(&mut self, now: u64) -> Flush {
+        self.blocked = true;
+        self.write_since = now;
+        Flush::Blocked
+    }
+
+    pub(crate) fn set_rate_limit(&mut self, bytes_per_second: f64, now: u64) {
+        self.throttled_until = None;
+        self.limit = (bytes_per_second.is_finite() && bytes_per_second > 0.0)
+            .then(|| Box::new(RateLimit::new(bytes_per_second, now)));
+    }
+
+    /// Ends the hold of the rate limit if it is over.
+    pub(crate) fn unthrottle(&mut self, now: u64) -> bool {
+        let over = self.throttled_until.is_some_and(|until| until <= now);
+        if over {
+            self.throttled_until = None;
+            self.read_since = now;
+        }
+        over
+    }
+
+    /// When the peer has been silent for too long. Off while nobody reads, and for datagrams, where silence is no sign.
+    pub(crate) fn read_deadline(&self, config: &Config) -> Option<u64> {
+        if !self.wants_read() || self.kind == SocketKind::Datagram {
+            return None;
+        }
+        self.read_timeout
+            .deadline(self.read_since, config.read_timeout)
+    }
+
+    /// When connecting or sending has taken too long.
+    pub(crate) fn write_deadline(&self, config: &Config) -> Option<u64> {
+        match self.state {
+            State::Connecting => self
+                .write_timeout
+                .deadline(self.write_since, config.connect_timeout),
+            _ if self.blocked && self.may_flush() => self
+                .write_timeout
+                .deadline(self.write_since, config.send_timeout),
+            _ => None,
+        }
+    }
+
+    /// The first moment at which time changes something.
+    pub(crate) fn deadline(&self, config: &Config) -> Option<u64> {
+        [
+            self.read_deadline(config),
+            self.write_deadline(config),
+            self.throttled_until,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}
+
+/// A token bucket: `rate` bytes a second, and at once what a tenth of a second brings.
+struct RateLimit {
+    rate: f64,
+    burst: f64,
+    tokens: f64,
+    updated: u64,
+}
+
+impl RateLimit {
+    /// Less at a time would cost more in system calls than the limit saves.
+    const SMALLEST_BURST: f64 = 64.0;
+
+    fn new(rate: f64, now: u64) -> RateLimit {
+        let burst = (rate / 10.0).max(RateLimit::SMALLEST_BURST);
+        RateLimit {
+            rate,
+            burst,
+            tokens: burst,
+            updated: now,
+        }
+    }
+
+    fn allowance(&mut self, now: u64) -> usize {
+        let seconds = now.saturating_sub(self.updated) as f64 / 1e9;
+        self.tokens = (self.tokens + seconds * self.rate).min(self.burst);
+        self.updated = now;
+        (self.tokens as usize).max(1)
+    }
+
+    /// Takes tokens; when the bucket is empty, says when it will be full again.
+    fn spend(&mut self, bytes: usize, now: u64) -> Option<u64> {
+        self.tokens -= bytes as f64;
+        if self.tokens >= 1.0 {
+            return None;
+        }
+        let seconds = (self.burst - self.tokens) / self.rate;
+        Some(now.saturating_add((seconds * 1e9) as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_limit_keeps_its_rate_whatever_the_reader_does() {
+        let mut limit = RateLimit::new(10_000.0, 0);
+        let (mut now, mut bytes) = (0, 0);
+        while now < 10_000_000_000 {
+            let allowed = limit.allowance(now);
+            bytes += allowed;
+            now = limit.spend(allowed, now).unwrap_or(now + 1_000_000);
+        }
+        assert!(
+            (95_000..=105_000).contains(&bytes),
+            "{bytes} bytes in 10 s at 10 kB/s"
+        );
+    }
+}

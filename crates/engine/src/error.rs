@@ -1,0 +1,151 @@
+//! Errors of the engine, in the words that Prosody and its modules know.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::poller::OpenError;
+
+/// Why a command was refused. No event follows a command that returned an error, [`Error::SendBufferFull`] excepted.
+///
+/// The texts are those of LuaSocket and of Prosody's own backends: `core/portmanager` looks for `" in use"` and
+/// `"permission"` in them.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The key names nothing any more, or something that is closing.
+    #[error("closed")]
+    Closed,
+    /// The peer does not read and the out-queue reached [`Config::max_send_buffer_size`](crate::Config).
+    /// Unless writes are paused the connection is lost, and [`Event::Closed`](crate::Event) says so.
+    #[error("no space left in buffer")]
+    SendBufferFull,
+    /// The command does not apply to this kind of source, e.g. writing to a listener.
+    #[error("not supported by this kind of handle")]
+    Unsupported,
+    /// No such poller, or it can not work here.
+    #[error(transparent)]
+    Backend(#[from] OpenError),
+    /// The poller serves descriptors already.
+    #[error("the poller cannot be changed after the first turn")]
+    BackendInUse,
+    /// The host name has no address.
+    #[error("host or service not provided, or not known")]
+    UnknownHost,
+    /// The poller can not hold the descriptor: select(2) ends at 1024.
+    #[error("{0}")]
+    Poller(io::Error),
+    /// A system call failed.
+    #[error("{}", os_text(*.0))]
+    Os(Errno),
+}
+
+impl Error {
+    /// The number of the system's error, where it was the system that refused.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Error::Os(errno) => Some(errno.raw_os_error()),
+            Error::Poller(error) => error.raw_os_error(),
+            _ => None,
+        }
+    }
+}
+
+impl From<Errno> for Error {
+    fn from(errno: Errno) -> Error {
+        Error::Os(errno)
+    }
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// We closed it, and all that was queued has been handed to the system.
+    Local,
+    /// The peer closed it.
+    PeerClosed,
+    /// The peer did not answer within `connect_timeout`.
+    ConnectTimeout,
+    /// The peer took no data for `send_timeout`.
+    WriteTimeout,
+    /// More was written than `max_send_buffer_size` allows.
+    SendBufferFull,
+    /// The poller can not hold the descriptor.
+    Poller(String),
+    /// The system reported an error.
+    Os(Errno),
+}
+
+impl Reason {
+    /// What `ondisconnect` is told: nothing for a close of our own, else Prosody's or LuaSocket's words.
+    pub fn text(&self) -> Option<Cow<'static, str>> {
+        Some(match self {
+            Reason::Local => return None,
+            Reason::PeerClosed => "closed".into(),
+            Reason::ConnectTimeout => "connection timeout".into(),
+            Reason::WriteTimeout => "write timeout".into(),
+            Reason::SendBufferFull => "no space left in buffer".into(),
+            Reason::Poller(text) => text.clone().into(),
+            Reason::Os(errno) => os_text(*errno),
+        })
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text().unwrap_or("closed here".into()))
+    }
+}
+
+/// LuaSocket's text for an error of the system; strerror(3)'s where it has none of its own.
+fn os_text(errno: Errno) -> Cow<'static, str> {
+    match errno {
+        Errno::ADDRINUSE => "address already in use".into(),
+        Errno::ISCONN => "already connected".into(),
+        Errno::ACCESS => "permission denied".into(),
+        Errno::CONNREFUSED => "connection refused".into(),
+        // To whoever talks over the connection, a reset is one way of its being closed.
+        Errno::CONNABORTED | Errno::CONNRESET | Errno::PIPE => "closed".into(),
+        Errno::TIMEDOUT => "timeout".into(),
+        other => strerror(other).into(),
+    }
+}
+
+fn strerror(errno: Errno) -> String {
+    let mut text = io::Error::from(errno).to_string();
+    if let Some(end) = text.find(" (os error") {
+        text.truncate(end);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_those_that_prosody_looks_for() {
+        assert!(
+            Error::from(Errno::ADDRINUSE)
+                .to_string()
+                .contains(" in use")
+        );
+        assert!(
+            Error::from(Errno::ACCESS)
+                .to_string()
+                .contains("permission")
+        );
+        assert_eq!(
+            Error::from(Errno::HOSTUNREACH).to_string(),
+            "No route to host"
+        );
+        assert_eq!(
+            Reason::Os(Errno::CONNRESET).text().as_deref(),
+            Some("closed")
+        );
+        assert_eq!(Reason::Local.text(), None);
+    }
+}

@@ -1,0 +1,122 @@
+//! What comes out of a turn.
+
+use crate::error::Reason;
+use crate::registry::Key;
+use crate::timers::TimerId;
+
+/// One thing that happened, for the consumer to act on.
+///
+/// Per connection the order is: [`Accepted`](Event::Accepted) or [`Connected`](Event::Connected), then any number of
+/// the others, then at most one [`Closed`](Event::Closed), after which nothing comes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A listener has a new connection.
+    Accepted {
+        /// The listener.
+        listener: Key,
+        /// The new connection.
+        key: Key,
+    },
+    /// A connection that [`connect`](crate::Reactor::connect) or [`adopt`](crate::Reactor::adopt) began is established.
+    Connected {
+        /// The connection.
+        key: Key,
+    },
+    /// The peer sent something.
+    Data {
+        /// The connection.
+        key: Key,
+        /// The bytes, at most the connection's [`ReadSize`](crate::ReadSize); for UDP one datagram.
+        data: &'a [u8],
+        /// What is known of the bytes that follow.
+        end: Chunk,
+    },
+    /// Nothing came for the read timeout. The wait has begun anew; a consumer that has had enough closes.
+    ReadTimeout {
+        /// The connection.
+        key: Key,
+    },
+    /// Queued data is about to be sent; what is written now joins it. Asked for by
+    /// [`notify_flush`](crate::Reactor::notify_flush).
+    Predrain {
+        /// The connection.
+        key: Key,
+    },
+    /// All queued data has been handed to the system. Asked for by [`notify_flush`](crate::Reactor::notify_flush).
+    Drain {
+        /// The connection.
+        key: Key,
+    },
+    /// The connection is over; its key names nothing any more.
+    Closed {
+        /// The connection.
+        key: Key,
+        /// Why.
+        reason: Reason,
+    },
+    /// A watched descriptor is ready.
+    Ready {
+        /// The watch.
+        key: Key,
+        /// Reading will not block, or will tell of an error or the end.
+        readable: bool,
+        /// Writing will not block, or will tell of an error.
+        writable: bool,
+    },
+    /// A watched signal arrived.
+    Signal {
+        /// The watch.
+        key: Key,
+        /// The signal's number.
+        signal: i32,
+    },
+    /// A timer is due; its id names nothing any more.
+    Timer {
+        /// The timer.
+        id: TimerId,
+    },
+    /// Something that belongs into the log.
+    Notice {
+        /// How much it matters.
+        level: Level,
+        /// Whole sentences for the operator.
+        text: String,
+    },
+}
+
+/// What is known of the bytes that follow an [`Event::Data`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunk {
+    /// The read was as large as the read size allows; more may be there.
+    Full,
+    /// The system had no more at that time.
+    Short,
+    /// The peer has ended its side of the stream; no more data follows.
+    Last,
+}
+
+/// How much a [`Event::Notice`] matters, in the levels of Prosody's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For developers.
+    Debug,
+    /// For the record.
+    Info,
+    /// Somebody should look at it.
+    Warn,
+    /// Something was lost.
+    Error,
+}
+
+impl Level {
+    /// Prosody's name of the level.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        }
+    }
+}

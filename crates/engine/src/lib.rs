@@ -1,0 +1,78 @@
+//! Prosody's network backends in Rust: one reactor above interchangeable pollers.
+//!
+//! ```text
+//! kernel ─▶ Poller ─▶ Reactor ─▶ Connection ─▶ Event   ─▶ consumer
+//! kernel ◀─ flush  ◀─ Reactor ◀─ Connection ◀─ command ◀─ consumer
+//! ```
+//!
+//! Every readiness system of the kernel hides behind a [`Poller`]: [`epoll(7)`], [`poll(2)`], [`select(2)`], chosen at
+//! run time by name. Every consumer (a table of Lua listeners, a Rust program) sits above one [`Reactor`], which calls
+//! nobody: [`Reactor::next_event`] hands out an [`Event`], the consumer answers with commands, and the next turn carries
+//! them out. No borrow, lock or stack frame of the engine is alive while the consumer's code runs, so that code may
+//! close, write, re-enter, fail or leave the process as it likes.
+//!
+//! # The turn
+//!
+//! 1. Flush: [`Event::Predrain`] to those who asked, one vectored write per connection that has something queued, then
+//!    [`Event::Drain`]. A write is tried without asking the poller first.
+//! 2. Tell the poller what changed: write interest only after the system took no more.
+//! 3. Wait.
+//! 4. Read the clock, once.
+//! 5. I/O: [`Event::Accepted`], [`Event::Connected`], [`Event::Data`], [`Event::Ready`], [`Event::Signal`], one share per
+//!    source in turn and a bounded number of bytes per connection. Reads happen here, when the consumer asks for the next
+//!    event: what it paused a moment ago is not read.
+//! 6. Due timers: [`Event::Timer`], [`Event::ReadTimeout`]. Timers that are set meanwhile wait for the next turn.
+//!
+//! [`Event::Closed`] and [`Event::Notice`] come between any two of these. A [`Key`] is never used twice, so nothing stale
+//! reaches a newcomer.
+//!
+//! # Example
+//!
+//! An echo server:
+//!
+//! ```no_run
+//! use trochee::{Event, ReadSize, Reactor};
+//!
+//! # fn main() -> Result<(), trochee::Error> {
+//! let mut reactor = Reactor::new();
+//! reactor.set_backend("epoll")?;
+//! reactor.listen("127.0.0.1", 7007, ReadSize::All)?;
+//! loop {
+//!     reactor.begin_turn(None);
+//!     while let Some(event) = reactor.next_event() {
+//!         if let Event::Data { key, data, .. } = event {
+//!             let data = data.to_vec();
+//!             // A peer that does not read its echo is disconnected once too much is queued.
+//!             let _ = reactor.write(key, &data);
+//!         }
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! [`epoll(7)`]: https://man7.org/linux/man-pages/man7/epoll.7.html
+//! [`poll(2)`]: https://man7.org/linux/man-pages/man2/poll.2.html
+//! [`select(2)`]: https://man7.org/linux/man-pages/man2/select.2.html
+
+mod buffer;
+mod clock;
+mod config;
+mod connection;
+mod error;
+mod event;
+mod listener;
+pub mod poller;
+mod reactor;
+mod registry;
+mod signals;
+mod socket;
+mod timers;
+
+pub use config::{Config, KeepAlive, ReadSize, SocketKind, SocketOption};
+pub use error::{Error, Reason};
+pub use event::{Chunk, Event, Level};
+pub use poller::{Interest, Poller};
+pub use reactor::{Close, Reactor};
+pub use registry::Key;
+pub use socket::Name;
+pub use timers::TimerId;

@@ -1,0 +1,367 @@
+//! The turn: one owner of every source of events, and the order in which things happen.
+//!
+//! The files below this one each hold one part: [`commands`] what goes in, [`registration`] what the poller is told,
+//! [`output`] flushing and closing, [`input`] what readiness becomes.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use crate::clock;
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::error::{Error, Reason};
+use crate::event::{Chunk, Event, Level};
+use crate::listener::Listener;
+use crate::poller::{self, Interest, Poller, Readiness};
+use crate::registry::{Key, Registry};
+use crate::timers::{self, TimerId, Timers};
+
+pub use commands::Close;
+
+mod commands;
+mod input;
+mod output;
+mod registration;
+
+/// The largest read. With it a fast sender costs few system calls, and an idle connection no memory: there is one
+/// buffer for all.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// How long one turn may hand out I/O before timers and flushes get their turn, in nanoseconds.
+const IO_TIME: u64 = 5_000_000;
+
+/// How many events are handed out between looks at the clock.
+const EVENTS_PER_CLOCK: u32 = 32;
+
+/// How long to hold back when waiting itself fails, which nothing but a lack of kernel memory should cause.
+const WAIT_ERROR_PAUSE: Duration = Duration::from_millis(50);
+
+/// Every connection, listener, watch, signal and timer of one thread, above one [`Poller`].
+///
+/// A reactor calls nobody: [`next_event`](Reactor::next_event) hands out what happened, and the commands record what
+/// to do about it. See the [front page](crate) for the order of a turn.
+///
+/// It opens nothing that belongs to a process before its first turn, and notices when it was forked: the child then
+/// makes a poller of its own. Parent and child must not both serve the same connections, as ever.
+pub struct Reactor {
+    config: Config,
+    /// What was asked for by name; the poller itself is opened by the first turn.
+    backend: &'static str,
+    poller: Option<Box<dyn Poller>>,
+    process: u32,
+    sources: Registry<Source>,
+    /// Whose registration each descriptor number is, so that a watch on a number that was closed and given to
+    /// another source can not unregister its new owner.
+    registered: Vec<Option<Key>>,
+    timers: Timers<Alarm>,
+    signals: Vec<(i32, Key)>,
+    reserve: Option<OwnedFd>,
+    /// Listeners that wait for a descriptor to become free.
+    resting: Vec<Key>,
+
+    stage: Stage,
+    max_wait: Option<Duration>,
+    now: u64,
+    io_until: u64,
+    events_until_clock: u32,
+    read_buffer: Box<[u8]>,
+    readiness: Vec<Readiness>,
+
+    /// Connections with something to send, in the order of their writes.
+    to_flush: Vec<Key>,
+    flushing: VecDeque<Key>,
+    /// Sources whose wanted interest may differ from what the poller was told.
+    to_arm: Vec<Key>,
+    /// Sources that are ready and not exhausted, in the order in which they get their next share.
+    ready: VecDeque<Key>,
+    /// Connections that are over, and whose consumer was not told yet.
+    over: VecDeque<(Key, Reason)>,
+    notices: VecDeque<(Level, String)>,
+    /// When the log was last told that descriptors ran out.
+    exhausted_at: Option<u64>,
+    warned_of_fd_limit: bool,
+}
+
+/// Where in the turn we are. The numbers are those of the front page.
+#[derive(Clone, Copy)]
+enum Stage {
+    /// 1: before a flush; the index is into `to_flush`.
+    Predrain(usize),
+    /// 1
+    Flush,
+    /// 2, 3, 4
+    Wait,
+    /// 5
+    Io,
+    /// 6
+    Timers(timers::Due),
+    /// Between turns.
+    Over,
+}
+
+enum Source {
+    Connection(Box<Connection>),
+    Listener(Box<Listener>),
+    Watch(Watch),
+}
+
+/// A descriptor of somebody else, or a signal's.
+struct Watch {
+    fd: RawFd,
+    /// The signal, and the descriptor that reports it once it is open.
+    signal: Option<(i32, Option<OwnedFd>)>,
+    interest: Interest,
+    armed: Option<Interest>,
+    ready: Interest,
+    in_ready: bool,
+    in_interest: bool,
+}
+
+/// What a timer is for.
+enum Alarm {
+    Consumer,
+    Connection(Key),
+    Listener(Key),
+}
+
+/// An event without the borrow of the read buffer.
+enum Step {
+    Event(Event<'static>),
+    Data { key: Key, len: usize, end: Chunk },
+}
+
+impl Default for Reactor {
+    fn default() -> Reactor {
+        Reactor::new()
+    }
+}
+
+impl Reactor {
+    /// A reactor with the default settings and the best poller there is.
+    pub fn new() -> Reactor {
+        Reactor {
+            config: Config::default(),
+            backend: poller::AUTO,
+            poller: None,
+            process: std::process::id(),
+            sources: Registry::new(),
+            registered: Vec::new(),
+            timers: Timers::new(),
+            signals: Vec::new(),
+            reserve: None,
+            resting: Vec::new(),
+            stage: Stage::Over,
+            max_wait: None,
+            now: clock::now(),
+            io_until: 0,
+            events_until_clock: 0,
+            read_buffer: vec![0; READ_BUFFER].into_boxed_slice(),
+            readiness: Vec::new(),
+            to_flush: Vec::new(),
+            flushing: VecDeque::new(),
+            to_arm: Vec::new(),
+            ready: VecDeque::new(),
+            over: VecDeque::new(),
+            notices: VecDeque::new(),
+            exhausted_at: None,
+            warned_of_fd_limit: false,
+        }
+    }
+
+    /// Chooses the poller: `"epoll"`, `"poll"`, `"select"`, or `"auto"` for the best that works here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Backend`] names the ones there are, or says why this one can not work; [`Error::BackendInUse`] after
+    /// the first turn. Either way the choice stays what it was.
+    pub fn set_backend(&mut self, name: &str) -> Result<(), Error> {
+        let probed = poller::open(name)?;
+        if self.poller.is_some() {
+            return Err(Error::BackendInUse);
+        }
+        self.backend = if name == poller::AUTO {
+            poller::AUTO
+        } else {
+            probed.name()
+        };
+        Ok(())
+    }
+
+    /// The name of the poller in use, or of the one that the first turn will open.
+    pub fn backend(&self) -> &'static str {
+        match &self.poller {
+            Some(poller) => poller.name(),
+            None => poller::open(self.backend).map_or(self.backend, |probed| probed.name()),
+        }
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Begins a turn. Call [`next_event`](Reactor::next_event) until it returns `None`.
+    ///
+    /// A turn that was left in the middle goes on where it was: no event is lost when whoever handled the last one
+    /// failed.
+    ///
+    /// `max_wait` bounds the wait for something to happen; `None` waits for as long as nothing does, and
+    /// [`Duration::ZERO`] not at all.
+    pub fn begin_turn(&mut self, max_wait: Option<Duration>) {
+        self.max_wait = max_wait;
+        if matches!(self.stage, Stage::Over) {
+            self.ensure_poller();
+            self.stage = Stage::Predrain(0);
+        }
+    }
+
+    /// The next event of the turn, or `None` when it is over.
+    ///
+    /// Whatever the consumer did meanwhile counts: a connection that was paused delivers nothing more, and one that was
+    /// destroyed nothing at all.
+    pub fn next_event(&mut self) -> Option<Event<'_>> {
+        match self.step()? {
+            Step::Event(event) => Some(event),
+            Step::Data { key, len, end } => Some(Event::Data {
+                key,
+                data: &self.read_buffer[..len],
+                end,
+            }),
+        }
+    }
+
+    fn step(&mut self) -> Option<Step> {
+        loop {
+            if let Some((level, text)) = self.notices.pop_front() {
+                return Some(Step::Event(Event::Notice { level, text }));
+            }
+            if let Some((key, reason)) = self.over.pop_front() {
+                return Some(Step::Event(Event::Closed { key, reason }));
+            }
+            match self.stage {
+                Stage::Predrain(index) => match self.to_flush.get(index).copied() {
+                    Some(key) => {
+                        self.stage = Stage::Predrain(index + 1);
+                        if self.wants_predrain(key) {
+                            return Some(Step::Event(Event::Predrain { key }));
+                        }
+                    }
+                    None => {
+                        self.flushing.extend(self.to_flush.drain(..));
+                        self.stage = Stage::Flush;
+                    }
+                },
+                Stage::Flush => match self.flushing.pop_front() {
+                    Some(key) => {
+                        if let Some(event) = self.flush(key) {
+                            return Some(Step::Event(event));
+                        }
+                    }
+                    None => self.stage = Stage::Wait,
+                },
+                Stage::Wait => {
+                    self.arm_all();
+                    self.wait();
+                    self.stage = Stage::Io;
+                }
+                Stage::Io => match self.next_io() {
+                    Some(step) => return Some(step),
+                    None => self.stage = Stage::Timers(self.timers.begin_due(self.now)),
+                },
+                Stage::Timers(due) => match self.timers.pop(due) {
+                    Some((id, alarm)) => {
+                        if let Some(event) = self.alarm(id, alarm) {
+                            return Some(Step::Event(event));
+                        }
+                    }
+                    None => self.stage = Stage::Over,
+                },
+                Stage::Over => return None,
+            }
+        }
+    }
+
+    /// Waits for as long as nothing is due, and notes who is ready.
+    fn wait(&mut self) {
+        let timeout = self.time_to_wait();
+        let Some(poller) = &mut self.poller else {
+            return;
+        };
+        let result = poller.wait(&mut self.readiness, timeout);
+        self.now = clock::now();
+        self.io_until = self.now + IO_TIME;
+        self.events_until_clock = EVENTS_PER_CLOCK;
+        match result {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                self.notice(Level::Error, format!("waiting for events failed: {error}"));
+                std::thread::sleep(WAIT_ERROR_PAUSE);
+            }
+        }
+        let mut readiness = std::mem::take(&mut self.readiness);
+        for ready in readiness.drain(..) {
+            self.note_ready(ready);
+        }
+        self.readiness = readiness;
+    }
+
+    fn time_to_wait(&self) -> Option<Duration> {
+        let work_left = !(self.ready.is_empty()
+            && self.to_flush.is_empty()
+            && self.over.is_empty()
+            && self.notices.is_empty());
+        if work_left {
+            return Some(Duration::ZERO);
+        }
+        let until_timer = self
+            .timers
+            .next_deadline()
+            .map(|deadline| Duration::from_nanos(deadline.saturating_sub(clock::now())));
+        match (self.max_wait, until_timer) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn alarm(&mut self, id: TimerId, alarm: Alarm) -> Option<Event<'static>> {
+        match alarm {
+            Alarm::Consumer => Some(Event::Timer { id }),
+            Alarm::Connection(key) => self.connection_alarm(key),
+            Alarm::Listener(key) => {
+                self.end_rest(key);
+                None
+            }
+        }
+    }
+
+    fn notice(&mut self, level: Level, text: String) {
+        self.notices.push_back((level, text));
+    }
+
+    fn connection(&mut self, key: Key) -> Option<&mut Connection> {
+        match self.sources.get_mut(key)? {
+            Source::Connection(connection) => Some(connection),
+            _ => None,
+        }
+    }
+
+    fn listener(&mut self, key: Key) -> Option<&mut Listener> {
+        match self.sources.get_mut(key)? {
+            Source::Listener(listener) => Some(listener),
+            _ => None,
+        }
+    }
+}
+
+impl Source {
+    fn raw_fd(&self) -> RawFd {
+        match self {
+            Source::Connection(connection) => connection.fd.as_raw_fd(),
+            Source::Listener(listener) => listener.fd.as_raw_fd(),
+            Source::Watch(watch) => watch.fd,
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! What goes in: commands record intent, and the next turn carries it out.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use super::{Alarm, Reactor, Source, Watch};
+use crate::clock;
+use crate::config::{Config, ReadSize, SocketKind, SocketOption};
+use crate::connection::{Connection, Flush, State, Timeout};
+use crate::error::{Error, Reason};
+use crate::listener::Listener;
+use crate::poller::Interest;
+use crate::registry::Key;
+use crate::signals;
+use crate::socket::{self, Name};
+use crate::timers::TimerId;
+
+/// What [`Reactor::close`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// Nothing was queued: it is gone, and no event follows.
+    Done,
+    /// What is queued is being sent; [`Event::Closed`](crate::Event) follows.
+    Flushing,
+    /// There is nothing under that key. If the end of it was not told yet, it will be.
+    Gone,
+}
+
+/// Sources: what can be listened to, connected to, adopted and watched.
+impl Reactor {
+    /// Replaces the settings. Listeners take over the options of their sockets; timeouts and limits count from their
+    /// next use.
+    pub fn configure(&mut self, config: Config) {
+        self.config = config;
+        for key in self.sources.keys() {
+            if let Some(Source::Listener(listener)) = self.sources.get(key) {
+                socket::set_listener_options(&listener.fd, &self.config);
+                self.want(key);
+            }
+        }
+    }
+
+    /// Listens for TCP connections; each arrives as [`Event::Accepted`](crate::Event).
+    ///
+    /// `host` is `"*"` for every IPv4 address, `"::"` for every IPv6 address (and no IPv4 one, so that both can listen on
+    /// one port), an address, or a name, which is looked up while the caller waits. `port` 0 takes a free one; see
+    /// [`local_name`](Reactor::local_name). Connections deliver at most `read_size` at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownHost`], or [`Error::Os`] in the words that Prosody looks for: `"address already in use"`,
+    /// `"permission denied"`.
+    pub fn listen(&mut self, host: &str, port: u16, read_size: ReadSize) -> Result<Key, Error> {
+        let fd = socket::listen(host, port, &self.config)?;
+        self.add_listener(fd, read_size)
+    }
+
+    /// Listens on a socket that somebody else bound and put into listening: TCP or a UNIX stream socket.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if it is no socket, [`Error::Poller`] if the poller can not hold its number.
+    pub fn listen_on(&mut self, fd: OwnedFd, read_size: ReadSize) -> Result<Key, Error> {
+        socket::adopt(&fd)?;
+        socket::set_listener_options(&fd, &self.config);
+        self.add_listener(fd, read_size)
+    }
+
+    fn add_listener(&mut self, fd: OwnedFd, read_size: ReadSize) -> Result<Key, Error> {
+        let key = self
+            .sources
+            .insert(Source::Listener(Box::new(Listener::new(fd, read_size))));
+        self.armed_or_removed(key)
+    }
+
+    /// Connects to `peer`; [`Event::Connected`](crate::Event) or [`Event::Closed`](crate::Event) follows.
+    ///
+    /// What is written meanwhile is sent once the connection stands.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] where the system refuses at once, [`Error::Poller`] if the poller can not hold the descriptor.
+    pub fn connect(
+        &mut self,
+        peer: SocketAddr,
+        kind: SocketKind,
+        read_size: ReadSize,
+    ) -> Result<Key, Error> {
+        let fd = socket::connect(peer, kind, &self.config)?;
+        self.add_connecting(fd, kind, read_size)
+    }
+
+    /// Takes over a stream or datagram socket that somebody else made, connected or connecting.
+    /// [`Event::Connected`](crate::Event) follows as for [`connect`](Reactor::connect).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if it is no such socket, [`Error::Poller`] if the poller can not hold its number.
+    pub fn adopt(&mut self, fd: OwnedFd, read_size: ReadSize) -> Result<Key, Error> {
+        let kind = socket::adopt(&fd)?;
+        if kind == SocketKind::Stream {
+            socket::set_default_options(&fd, &self.config);
+        }
+        self.add_connecting(fd, kind, read_size)
+    }
+
+    fn add_connecting(
+        &mut self,
+        fd: OwnedFd,
+        kind: SocketKind,
+        read_size: ReadSize,
+    ) -> Result<Key, Error> {
+        let connection = Connection::new(fd, kind, State::Connecting, read_size, clock::now());
+        self.add(connection).map_err(Error::Poller)
+    }
+
+    /// Reports when `fd` is ready, as [`Event::Ready`](crate::Event), for as long as it is.
+    ///
+    /// The descriptor stays the caller's, who closes the watch before the descriptor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poller`]: the poller can not watch it, such as a regular file on epoll. Before the first turn such a
+    /// refusal arrives as a [`Event::Notice`](crate::Event).
+    pub fn watch(&mut self, fd: RawFd, interest: Interest) -> Result<Key, Error> {
+        self.add_watch(fd, None, interest)
+    }
+
+    /// Changes what a watch reports; [`Interest::NONE`] silences it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] for a stale key, [`Error::Unsupported`] for a key of something else.
+    pub fn set_watch(&mut self, key: Key, interest: Interest) -> Result<(), Error> {
+        match self.sources.get_mut(key) {
+            Some(Source::Watch(watch)) => watch.interest = interest,
+            Some(_) => return Err(Error::Unsupported),
+            None => return Err(Error::Closed),
+        }
+        self.want(key);
+        Ok(())
+    }
+
+    /// Reports a signal as [`Event::Signal`](crate::Event) instead of its usual action, signal(7).
+    ///
+    /// It is blocked in the calling thread, so the thread that runs the turns must be the one that calls, and threads
+    /// made earlier must have it blocked too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`]: there is no such signal.
+    pub fn watch_signal(&mut self, signal: i32) -> Result<Key, Error> {
+        let os = |error: std::io::Error| {
+            Error::Os(rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::INVAL))
+        };
+        signals::block(signal, true).map_err(os)?;
+        let opened = if self.poller.is_some() {
+            Some(signals::open(signal).map_err(os)?)
+        } else {
+            None
+        };
+        let fd = opened.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        let key = self.add_watch(fd, Some((signal, opened)), Interest::READ)?;
+        self.signals.push((signal, key));
+        Ok(key)
+    }
+
+    fn add_watch(
+        &mut self,
+        fd: RawFd,
+        signal: Option<(i32, Option<OwnedFd>)>,
+        interest: Interest,
+    ) -> Result<Key, Error> {
+        let key = self.sources.insert(Source::Watch(Watch {
+            fd,
+            signal,
+            interest,
+            armed: None,
+            ready: Interest::NONE,
+            in_ready: false,
+            in_interest: false,
+        }));
+        self.armed_or_removed(key)
+    }
+
+    fn armed_or_removed(&mut self, key: Key) -> Result<Key, Error> {
+        if self.poller.is_none() {
+            self.want(key);
+        } else if let Err(error) = self.arm(key) {
+            self.explain_fd_limit(&error);
+            self.remove(key, false);
+            return Err(Error::Poller(error));
+        }
+        Ok(key)
+    }
+
+    /// How many sources there are: connections, listeners, watches and signals.
+    pub fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Whether there is no source.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Connections: writing, closing, flow control. A stale key is never an error worth more than `false`.
+impl Reactor {
+    /// Queues `data`; returns its length. The next turn sends it, together with whatever else is queued by then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] for a stale key or a connection that was closed, [`Error::SendBufferFull`] when the peer lags
+    /// by [`Config::max_send_buffer_size`]; in that case nothing of `data` is queued, and the connection ends unless its
+    /// writes are paused. [`Error::Unsupported`] for a key of something else.
+    pub fn write(&mut self, key: Key, data: &[u8]) -> Result<usize, Error> {
+        let (now, limit) = (self.now, self.config.max_send_buffer_size);
+        let connection = match self.sources.get_mut(key) {
+            Some(Source::Connection(connection)) => connection,
+            Some(_) => return Err(Error::Unsupported),
+            None => return Err(Error::Closed),
+        };
+        if connection.state == State::Closing {
+            return Err(Error::Closed);
+        }
+        if connection.overflows(data.len(), limit) {
+            // The peer may have caught up since it was last looked at.
+            let failed =
+                connection.may_flush() && matches!(connection.flush(now), Flush::Failed(_));
+            if failed || connection.overflows(data.len(), limit) {
+                if !connection.writes_paused {
+                    self.end(key, Reason::SendBufferFull);
+                }
+                return Err(Error::SendBufferFull);
+            }
+            self.want(key);
+            self.set_alarm(key);
+        }
+        let Some(connection) = self.connection(key) else {
+            return Err(Error::Closed);
+        };
+        match connection.kind {
+            SocketKind::Stream => connection.out.push(data),
+            SocketKind::Datagram => connection.out.push_datagram(data),
+        }
+        self.queue_flush(key);
+        Ok(data.len())
+    }
+
+    /// Asks for [`Event::Predrain`](crate::Event) before the next flush and [`Event::Drain`](crate::Event) when the queue
+    /// is empty, be it already. Once; `false` takes it back.
+    pub fn notify_flush(&mut self, key: Key, on: bool) {
+        if let Some(connection) = self.connection(key) {
+            connection.notify = on;
+            if on {
+                self.queue_flush(key);
+            }
+        }
+    }
+
+    /// Bytes that are queued and not sent.
+    pub fn pending(&self, key: Key) -> usize {
+        match self.sources.get(key) {
+            Some(Source::Connection(connection)) => connection.out.len(),
+            _ => 0,
+        }
+    }
+
+    /// Sends what is queued, then ends the connection; nothing more is read. Anything else is freed at once: a listener
+    /// leaves the connections it accepted alone, a watch leaves its descriptor open, a signal regains its usual action.
+    pub fn close(&mut self, key: Key) -> Close {
+        let Some(source) = self.sources.get_mut(key) else {
+            return Close::Gone;
+        };
+        if let Source::Connection(connection) = source
+            && connection.state != State::Connecting
+            && !connection.out.is_empty()
+        {
+            connection.state = State::Closing;
+            self.queue_flush(key);
+            self.want(key);
+            self.set_alarm(key);
+            return Close::Flushing;
+        }
+        self.remove(key, true);
+        Close::Done
+    }
+
+    /// Frees what `key` names, and what it had queued with it. No event follows. False for a stale key.
+    pub fn destroy(&mut self, key: Key) -> bool {
+        self.remove(key, false)
+    }
+
+    /// Stops reading, or accepting. Nothing is lost: what the peer sends stays in the system, which makes the peer wait.
+    pub fn pause(&mut self, key: Key) -> bool {
+        self.set_paused(key, true)
+    }
+
+    /// Reads, or accepts, again. The read timeout begins anew.
+    pub fn resume(&mut self, key: Key) -> bool {
+        self.set_paused(key, false)
+    }
+
+    fn set_paused(&mut self, key: Key, paused: bool) -> bool {
+        let now = self.now;
+        match self.sources.get_mut(key) {
+            Some(Source::Connection(connection)) => {
+                if connection.paused == paused {
+                    return true;
+                }
+                connection.paused = paused;
+                if !paused {
+                    connection.detached = false;
+                    connection.read_since = now;
+                }
+            }
+            Some(Source::Listener(listener)) => listener.paused = paused,
+            Some(Source::Watch(_)) | None => return false,
+        }
+        self.want(key);
+        self.set_alarm(key);
+        true
+    }
+
+    /// Queues what is written without sending it.
+    pub fn pause_writes(&mut self, key: Key) -> bool {
+        self.set_writes_paused(key, true)
+    }
+
+    /// Sends again.
+    pub fn resume_writes(&mut self, key: Key) -> bool {
+        self.set_writes_paused(key, false)
+    }
+
+    fn set_writes_paused(&mut self, key: Key, paused: bool) -> bool {
+        let now = self.now;
+        let Some(connection) = self.connection(key) else {
+            return false;
+        };
+        if connection.writes_paused != paused {
+            connection.writes_paused = paused;
+            connection.write_since = now;
+            self.want(key);
+            self.queue_flush(key);
+            self.set_alarm(key);
+        }
+        true
+    }
+
+    /// Limits reading to so many bytes a second; zero or less removes the limit. At once it lets through what a tenth
+    /// of a second brings.
+    pub fn set_rate_limit(&mut self, key: Key, bytes_per_second: f64) -> bool {
+        let now = self.now;
+        let Some(connection) = self.connection(key) else {
+            return false;
+        };
+        connection.set_rate_limit(bytes_per_second, now);
+        self.want(key);
+        true
+    }
+
+    /// Changes how much one read delivers; on a listener, for connections that it accepts from now on.
+    pub fn set_read_size(&mut self, key: Key, size: ReadSize) -> bool {
+        match self.sources.get_mut(key) {
+            Some(Source::Connection(connection)) => connection.read_size = size,
+            Some(Source::Listener(listener)) => listener.read_size = size,
+            Some(Source::Watch(_)) | None => return false,
+        }
+        true
+    }
+
+    /// Gives one connection a read timeout of its own, counted from now; `None` for none at all.
+    pub fn set_read_timeout(&mut self, key: Key, after: Option<Duration>) -> bool {
+        let now = self.now;
+        let Some(connection) = self.connection(key) else {
+            return false;
+        };
+        connection.read_timeout = Timeout::from_option(after);
+        connection.read_since = now;
+        self.set_alarm(key);
+        true
+    }
+
+    /// Gives one connection a timeout of its own for connecting and sending, counted from now; `None` for none at all.
+    pub fn set_write_timeout(&mut self, key: Key, after: Option<Duration>) -> bool {
+        let now = self.now;
+        let Some(connection) = self.connection(key) else {
+            return false;
+        };
+        connection.write_timeout = Timeout::from_option(after);
+        connection.write_since = now;
+        self.set_alarm(key);
+        true
+    }
+
+    /// Sets an option of the socket.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] for a stale key, [`Error::Os`] where the socket does not have the option.
+    pub fn set_option(&mut self, key: Key, option: SocketOption) -> Result<(), Error> {
+        match self.sources.get(key) {
+            Some(Source::Connection(connection)) => Ok(socket::set_option(&connection.fd, option)?),
+            Some(Source::Listener(listener)) => Ok(socket::set_option(&listener.fd, option)?),
+            Some(Source::Watch(_)) => Err(Error::Unsupported),
+            None => Err(Error::Closed),
+        }
+    }
+
+    /// The descriptor's number, for the log and for `getfd`.
+    pub fn fd(&self, key: Key) -> Option<RawFd> {
+        self.sources.get(key).map(Source::raw_fd)
+    }
+
+    /// The address of the other end.
+    pub fn peer_name(&self, key: Key) -> Option<Name> {
+        match self.sources.get(key)? {
+            Source::Connection(connection) => match connection.peer {
+                Some(peer) => Some(Name::Inet(peer)),
+                None => socket::peer_name(&connection.fd),
+            },
+            _ => None,
+        }
+    }
+
+    /// The address of our end.
+    pub fn local_name(&self, key: Key) -> Option<Name> {
+        match self.sources.get(key)? {
+            Source::Connection(connection) => socket::local_name(&connection.fd),
+            Source::Listener(listener) => socket::local_name(&listener.fd),
+            Source::Watch(_) => None,
+        }
+    }
+}
+
+/// Timers.
+impl Reactor {
+    /// Has [`Event::Timer`](crate::Event) come after this time, once, and never in the turn that set it.
+    pub fn set_timer(&mut self, after: Duration) -> TimerId {
+        self.timers.insert(deadline(after), Alarm::Consumer)
+    }
+
+    /// Takes a timer back, even one that is due in this turn and was not handed out yet. False for a stale id.
+    pub fn cancel_timer(&mut self, id: TimerId) -> bool {
+        self.is_consumers(id) && self.timers.cancel(id).is_some()
+    }
+
+    /// Moves a timer to this time from now. False for a stale id.
+    pub fn reset_timer(&mut self, id: TimerId, after: Duration) -> bool {
+        self.is_consumers(id) && self.timers.reschedule(id, deadline(after))
+    }
+
+    /// Ids can be made from any number, and must not reach the timers of connections.
+    fn is_consumers(&self, id: TimerId) -> bool {
+        matches!(self.timers.get(id), Some(Alarm::Consumer))
+    }
+}
+
+fn deadline(after: Duration) -> u64 {
+    clock::now().saturating_add(clock::nanoseconds(after))
+}

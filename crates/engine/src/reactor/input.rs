@@ -1,0 +1,315 @@
+//! What readiness becomes: connections accepted and established, data, the ends that the peers bring about.
+
+use super::{Alarm, EVENTS_PER_CLOCK, READ_BUFFER, Reactor, Source, Step};
+use crate::clock;
+use crate::config::SocketKind;
+use crate::connection::{Connection, Read, State};
+use crate::error::Reason;
+use crate::event::{Chunk, Event, Level};
+use crate::listener::{self, Accept};
+use crate::poller::{Interest, Readiness};
+use crate::registry::Key;
+use crate::{signals, socket};
+
+/// Bytes that one connection may deliver per turn. A flooding peer gets that much, then everybody else has their turn.
+const READ_BUDGET: usize = READ_BUFFER;
+
+/// How often the log is told that descriptors ran out, in nanoseconds.
+const EXHAUSTED_NOTICE: u64 = 10_000_000_000;
+
+impl Reactor {
+    /// Takes down what the poller said about one source; acting on it comes later, when the turn gets there.
+    pub(super) fn note_ready(&mut self, ready: Readiness) {
+        let key = Key::from_bits(ready.token);
+        let in_ready = match self.sources.get_mut(key) {
+            Some(Source::Connection(connection)) => {
+                connection.readable |= ready.readable;
+                connection.writable |= ready.writable;
+                connection.hung_up |= ready.closed;
+                connection.budget = READ_BUDGET;
+                &mut connection.in_ready
+            }
+            Some(Source::Listener(listener)) => {
+                listener.budget = listener::BATCH;
+                &mut listener.in_ready
+            }
+            Some(Source::Watch(watch)) => {
+                watch.ready = Interest {
+                    readable: ready.readable && (watch.interest.readable || ready.closed),
+                    writable: ready.writable && watch.interest.writable,
+                };
+                &mut watch.in_ready
+            }
+            None => return,
+        };
+        if !std::mem::replace(in_ready, true) {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Step 5 of the turn: the next event of whoever is ready, one share each in turn.
+    pub(super) fn next_io(&mut self) -> Option<Step> {
+        loop {
+            self.events_until_clock -= 1;
+            if self.events_until_clock == 0 {
+                self.events_until_clock = EVENTS_PER_CLOCK;
+                self.now = clock::now();
+                if self.now > self.io_until {
+                    return None;
+                }
+            }
+            let key = self.ready.pop_front()?;
+            let step = match self.sources.get_mut(key) {
+                Some(Source::Connection(connection)) => {
+                    connection.in_ready = false;
+                    self.serve(key)
+                }
+                Some(Source::Listener(listener)) => {
+                    listener.in_ready = false;
+                    self.accept(key)
+                }
+                Some(Source::Watch(watch)) => {
+                    watch.in_ready = false;
+                    let event = match &watch.signal {
+                        Some((signal, Some(fd))) => signals::take(fd).then_some(Event::Signal {
+                            key,
+                            signal: *signal,
+                        }),
+                        _ => Some(Event::Ready {
+                            key,
+                            readable: watch.ready.readable,
+                            writable: watch.ready.writable,
+                        }),
+                    };
+                    event.map(Step::Event)
+                }
+                None => None,
+            };
+            if step.is_some() {
+                return step;
+            }
+        }
+    }
+
+    /// Acts on the readiness of one connection.
+    fn serve(&mut self, key: Key) -> Option<Step> {
+        let connection = self.connection(key)?;
+        if connection.state == State::Connecting {
+            return self.establish(key).map(Step::Event);
+        }
+        if std::mem::take(&mut connection.writable) && connection.blocked {
+            connection.blocked = false;
+            self.want(key);
+            self.queue_flush(key);
+        }
+        let connection = self.connection(key)?;
+        if !connection.wants_read() {
+            connection.readable = false;
+            if connection.hung_up {
+                self.hung_up(key);
+            }
+            return None;
+        }
+        if connection.readable {
+            self.read(key)
+        } else {
+            None
+        }
+    }
+
+    /// A connection in the making is ready: for better or worse.
+    fn establish(&mut self, key: Key) -> Option<Event<'static>> {
+        let now = self.now;
+        let connection = self.connection(key)?;
+        if !connection.writable {
+            return None;
+        }
+        connection.writable = false;
+        if let Err(errno) = socket::take_error(&connection.fd) {
+            self.end(key, Reason::Os(errno));
+            return None;
+        }
+        connection.state = State::Open;
+        connection.read_since = now;
+        // Whoever has nothing queued is told as well that there is room: some begin to write at that.
+        connection.notify = true;
+        // What the poller said of reading came with the connection itself; it will say so again.
+        connection.readable = false;
+        self.queue_flush(key);
+        self.want(key);
+        self.set_alarm(key);
+        Some(Event::Connected { key })
+    }
+
+    fn read(&mut self, key: Key) -> Option<Step> {
+        let now = self.now;
+        let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
+            return None;
+        };
+        match connection.read(&mut self.read_buffer, &self.config, now) {
+            Read::Data { len, full, last } => {
+                let again = connection.readable && connection.budget > 0 && connection.wants_read();
+                let throttled = !connection.paused && !connection.wants_read();
+                if again {
+                    connection.in_ready = true;
+                    self.ready.push_back(key);
+                } else {
+                    // The poller reports it again if there is more.
+                    connection.readable = false;
+                }
+                if last {
+                    self.drain(key);
+                } else if throttled {
+                    self.want(key);
+                    self.set_alarm(key);
+                }
+                let end = match (last, full) {
+                    (true, _) => Chunk::Last,
+                    (false, true) => Chunk::Full,
+                    (false, false) => Chunk::Short,
+                };
+                Some(Step::Data { key, len, end })
+            }
+            Read::Nothing => {
+                connection.readable = false;
+                None
+            }
+            Read::End => {
+                connection.readable = false;
+                if connection.out.is_empty() {
+                    self.end(key, Reason::PeerClosed);
+                } else {
+                    self.drain(key);
+                }
+                None
+            }
+            Read::Failed(errno) => {
+                self.end(key, Reason::Os(errno));
+                None
+            }
+        }
+    }
+
+    /// The peer has ended its side: what is queued, and what the consumer answers right now, is sent before the end.
+    fn drain(&mut self, key: Key) {
+        if let Some(connection) = self.connection(key) {
+            connection.state = State::Draining;
+            self.queue_flush(key);
+            self.want(key);
+        }
+    }
+
+    /// The peer is gone while nobody reads. What it sent is kept until somebody does; where there is nothing left to
+    /// read the end is told at once.
+    fn hung_up(&mut self, key: Key) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        match socket::peek(&connection.fd) {
+            Ok(_) if connection.kind == SocketKind::Stream => {
+                connection.detached = true;
+                self.want(key);
+            }
+            Ok(_) | Err(rustix::io::Errno::AGAIN) => connection.hung_up = false,
+            Err(errno) => self.end(key, Reason::Os(errno)),
+        }
+    }
+
+    fn accept(&mut self, key: Key) -> Option<Step> {
+        let max_connections = self.config.max_connections;
+        let Some(Source::Listener(listener)) = self.sources.get_mut(key) else {
+            return None;
+        };
+        if !listener.wants_accept(max_connections) {
+            return None;
+        }
+        match listener.accept(&mut self.reserve) {
+            Accept::Connection(fd, peer) => {
+                listener.budget -= 1;
+                if listener.budget > 0 {
+                    listener.in_ready = true;
+                    self.ready.push_back(key);
+                }
+                let mut connection = Connection::new(
+                    fd,
+                    SocketKind::Stream,
+                    State::Open,
+                    listener.read_size,
+                    self.now,
+                );
+                connection.listener = Some(key);
+                connection.peer = peer;
+                listener.connections += 1;
+                if listener.connections >= max_connections {
+                    self.want(key);
+                }
+                let accepted = self.add(connection).ok()?;
+                Some(Step::Event(Event::Accepted {
+                    listener: key,
+                    key: accepted,
+                }))
+            }
+            Accept::Nothing => None,
+            Accept::TurnedAway(peer) => {
+                listener.in_ready = true;
+                self.ready.push_back(key);
+                let peer = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
+                self.exhausted(&format!("a connection{peer} was turned away"));
+                None
+            }
+            Accept::Refused(errno) => {
+                let deadline = self.now + clock::nanoseconds(self.config.accept_retry_interval);
+                let timer = self.timers.insert(deadline, Alarm::Listener(key));
+                listener.resting = Some(timer);
+                self.resting.push(key);
+                self.want(key);
+                self.exhausted(&format!(
+                    "accepting failed ({errno}); the listener rests until a connection ends, {} s at most",
+                    self.config.accept_retry_interval.as_secs_f64()
+                ));
+                None
+            }
+        }
+    }
+
+    /// Takes a connection in; if the poller can not hold it, says why and drops it.
+    pub(super) fn add(&mut self, connection: Connection) -> std::io::Result<Key> {
+        let key = self
+            .sources
+            .insert(Source::Connection(Box::new(connection)));
+        if self.poller.is_none() {
+            self.want(key);
+        } else if let Err(error) = self.arm(key) {
+            self.explain_fd_limit(&error);
+            self.remove(key, false);
+            return Err(error);
+        }
+        self.set_alarm(key);
+        Ok(key)
+    }
+
+    /// Has a listener accept again after the system refused.
+    pub(super) fn end_rest(&mut self, key: Key) {
+        if let Some(listener) = self.listener(key)
+            && let Some(timer) = listener.resting.take()
+        {
+            self.timers.cancel(timer);
+            self.want(key);
+        }
+    }
+
+    fn exhausted(&mut self, what: &str) {
+        if self
+            .exhausted_at
+            .is_some_and(|at| self.now < at + EXHAUSTED_NOTICE)
+        {
+            return;
+        }
+        self.exhausted_at = Some(self.now);
+        let text = format!(
+            "out of file descriptors with {} in use here: {what}. Raise the limit (LimitNOFILE in systemd, ulimit -n).",
+            self.sources.len()
+        );
+        self.notice(Level::Error, text);
+    }
+}

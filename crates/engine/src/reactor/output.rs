@@ -1,0 +1,178 @@
+//! What goes to the peers: flushing the out-queues, and the ends of connections.
+
+use super::{Alarm, Reactor, Source};
+use crate::connection::{Flush, State};
+use crate::error::Reason;
+use crate::event::Event;
+use crate::registry::Key;
+use crate::socket;
+
+impl Reactor {
+    /// Has `key` flushed at the start of the next turn.
+    pub(super) fn queue_flush(&mut self, key: Key) {
+        if let Some(connection) = self.connection(key)
+            && !std::mem::replace(&mut connection.in_flush, true)
+        {
+            self.to_flush.push(key);
+        }
+    }
+
+    pub(super) fn wants_predrain(&mut self, key: Key) -> bool {
+        self.connection(key).is_some_and(|connection| {
+            connection.notify
+                && connection.may_flush()
+                && !connection.blocked
+                && connection.state != State::Closing
+        })
+    }
+
+    /// Sends what one connection has queued. The event, if any, is that the queue is empty.
+    pub(super) fn flush(&mut self, key: Key) -> Option<Event<'static>> {
+        let now = self.now;
+        let connection = self.connection(key)?;
+        connection.in_flush = false;
+        if connection.blocked || !connection.may_flush() {
+            return None;
+        }
+        match connection.flush(now) {
+            Flush::Done => {
+                let state = connection.state;
+                if state == State::Closing {
+                    self.end(key, Reason::Local);
+                } else if std::mem::take(&mut connection.notify) {
+                    if state == State::Draining {
+                        // Whoever refills the queue when it is empty may go on until there is nothing left to send.
+                        self.queue_flush(key);
+                    }
+                    return Some(Event::Drain { key });
+                } else if state == State::Draining {
+                    self.end(key, Reason::PeerClosed);
+                }
+            }
+            Flush::Blocked => {
+                self.want(key);
+                self.set_alarm(key);
+            }
+            Flush::More => self.queue_flush(key),
+            Flush::Failed(errno) => self.end(key, Reason::Os(errno)),
+        }
+        None
+    }
+
+    /// Ends a connection and has the consumer told.
+    pub(super) fn end(&mut self, key: Key, reason: Reason) {
+        if self.remove(key, true) {
+            self.over.push_back((key, reason));
+        }
+    }
+
+    /// Frees what `key` names. `graceful` says goodbye to the peer as TCP wants it.
+    pub(super) fn remove(&mut self, key: Key, graceful: bool) -> bool {
+        self.disarm(key);
+        let Some(source) = self.sources.remove(key) else {
+            return false;
+        };
+        match source {
+            Source::Connection(connection) => {
+                if let Some(timer) = connection.timer {
+                    self.timers.cancel(timer);
+                }
+                if graceful
+                    && connection.kind == crate::config::SocketKind::Stream
+                    && connection.state != State::Connecting
+                {
+                    socket::finish(&connection.fd, &mut self.read_buffer);
+                }
+                let listener = connection.listener;
+                // The descriptor must be free before anybody tries to use it.
+                drop(connection);
+                self.connection_left(listener);
+            }
+            Source::Listener(listener) => {
+                if let Some(timer) = listener.resting {
+                    self.timers.cancel(timer);
+                }
+            }
+            Source::Watch(watch) => {
+                if let Some((signal, _)) = watch.signal {
+                    self.signals.retain(|(_, owner)| *owner != key);
+                    // Unblocking lets the default action happen, which is what "not watched" means.
+                    let _ = crate::signals::block(signal, false);
+                }
+            }
+        }
+        true
+    }
+
+    /// A place is free, and a descriptor with it.
+    fn connection_left(&mut self, listener: Option<Key>) {
+        let max_connections = self.config.max_connections;
+        if let Some(key) = listener
+            && let Some(listener) = self.listener(key)
+        {
+            let was_full = listener.connections >= max_connections;
+            listener.connections -= 1;
+            if was_full {
+                self.want(key);
+            }
+        }
+        while let Some(key) = self.resting.pop() {
+            self.end_rest(key);
+        }
+    }
+
+    /// Sets the one timer of a connection to its first deadline. Where it is set to an earlier moment already it stays:
+    /// it will find nothing to do and be set anew, which costs less than moving it with every read.
+    pub(super) fn set_alarm(&mut self, key: Key) {
+        let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
+            return;
+        };
+        let Some(deadline) = connection.deadline(&self.config) else {
+            return;
+        };
+        match connection.timer {
+            None => connection.timer = Some(self.timers.insert(deadline, Alarm::Connection(key))),
+            Some(timer) => {
+                if self.timers.deadline(timer).is_none_or(|set| deadline < set) {
+                    self.timers.reschedule(timer, deadline);
+                }
+            }
+        }
+    }
+
+    /// The timer of a connection fired: whatever is due now happens.
+    pub(super) fn connection_alarm(&mut self, key: Key) -> Option<Event<'static>> {
+        let now = self.now;
+        let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
+            return None;
+        };
+        connection.timer = None;
+        let unthrottled = connection.unthrottle(now);
+        if connection
+            .write_deadline(&self.config)
+            .is_some_and(|deadline| deadline <= now)
+        {
+            let connecting = connection.state == State::Connecting;
+            self.end(
+                key,
+                if connecting {
+                    Reason::ConnectTimeout
+                } else {
+                    Reason::WriteTimeout
+                },
+            );
+            return None;
+        }
+        let silent = connection
+            .read_deadline(&self.config)
+            .is_some_and(|deadline| deadline <= now);
+        if silent {
+            connection.read_since = now;
+        }
+        if unthrottled {
+            self.want(key);
+        }
+        self.set_alarm(key);
+        silent.then_some(Event::ReadTimeout { key })
+    }
+}

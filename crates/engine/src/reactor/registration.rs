@@ -1,0 +1,213 @@
+//! What the poller is told: wanted interest beside armed interest, compared once per turn.
+
+use std::io;
+
+use super::{Reactor, Source};
+use crate::error::Reason;
+use crate::event::Level;
+use crate::listener::reserved_descriptor;
+use crate::poller::{self, FdLimit, Interest};
+use crate::registry::Key;
+use crate::{signals, socket};
+
+impl Reactor {
+    /// Opens the poller at the first turn, and again in a child that was forked since.
+    pub(super) fn ensure_poller(&mut self) {
+        let process = std::process::id();
+        if self.poller.is_some() && self.process == process {
+            return;
+        }
+        if self.poller.is_none() && self.config.raise_descriptor_limit {
+            raise_descriptor_limit();
+        }
+        self.process = process;
+        self.reserve = reserved_descriptor();
+        // Dropping the parent's poller closes our copy of its descriptor; unregistering there would reach the parent.
+        self.poller = match poller::open(self.backend) {
+            Ok(poller) => Some(poller),
+            Err(error) => {
+                // poll(2) keeps nothing in the kernel and always opens.
+                self.notice(Level::Error, format!("{error}; using poll instead"));
+                poller::open("poll").ok()
+            }
+        };
+        self.registered.clear();
+        for key in self.sources.keys() {
+            self.reopen_signal(key);
+            match self.sources.get_mut(key) {
+                Some(Source::Connection(connection)) => connection.armed = None,
+                Some(Source::Listener(listener)) => listener.armed = None,
+                Some(Source::Watch(watch)) => watch.armed = None,
+                None => {}
+            }
+            self.want(key);
+        }
+    }
+
+    /// A signal's descriptor reports the signals of the process that opened it.
+    fn reopen_signal(&mut self, key: Key) {
+        let Some(Source::Watch(watch)) = self.sources.get_mut(key) else {
+            return;
+        };
+        let Some((signal, fd)) = &mut watch.signal else {
+            return;
+        };
+        match signals::open(*signal) {
+            Ok(opened) => {
+                watch.fd = std::os::fd::AsRawFd::as_raw_fd(&opened);
+                *fd = Some(opened);
+            }
+            Err(error) => {
+                let text = format!("signal {signal} can not be watched: {error}");
+                self.notice(Level::Error, text);
+            }
+        }
+    }
+
+    /// Has the wanted interest of `key` compared before the next wait.
+    pub(super) fn want(&mut self, key: Key) {
+        let queued = match self.sources.get_mut(key) {
+            Some(Source::Connection(connection)) => &mut connection.in_interest,
+            Some(Source::Listener(listener)) => &mut listener.in_interest,
+            Some(Source::Watch(watch)) => &mut watch.in_interest,
+            None => return,
+        };
+        if !std::mem::replace(queued, true) {
+            self.to_arm.push(key);
+        }
+    }
+
+    /// Step 2 of the turn.
+    pub(super) fn arm_all(&mut self) {
+        while let Some(key) = self.to_arm.pop() {
+            if let Err(error) = self.arm(key) {
+                self.unregistrable(key, error);
+            }
+        }
+    }
+
+    /// Tells the poller of one source, if anything changed. Does nothing before the first turn.
+    pub(super) fn arm(&mut self, key: Key) -> io::Result<()> {
+        let max_connections = self.config.max_connections;
+        let Some(poller) = &mut self.poller else {
+            return Ok(());
+        };
+        let Some(source) = self.sources.get_mut(key) else {
+            return Ok(());
+        };
+        let raw = source.raw_fd();
+        let (wanted, armed) = match source {
+            Source::Connection(connection) => {
+                connection.in_interest = false;
+                (connection.wanted(), &mut connection.armed)
+            }
+            Source::Listener(listener) => {
+                listener.in_interest = false;
+                let wanted = listener
+                    .wants_accept(max_connections)
+                    .then_some(Interest::READ);
+                (wanted, &mut listener.armed)
+            }
+            Source::Watch(watch) => {
+                watch.in_interest = false;
+                (
+                    (watch.interest != Interest::NONE).then_some(watch.interest),
+                    &mut watch.armed,
+                )
+            }
+        };
+        if wanted == *armed {
+            return Ok(());
+        }
+        let Some(fd) = socket::borrow(raw) else {
+            return Err(rustix::io::Errno::BADF.into());
+        };
+        let token = key.to_bits();
+        let owner = self.registered.get(raw as usize).copied().flatten();
+        match wanted {
+            Some(interest) if owner == Some(key) => poller.modify(fd, token, interest)?,
+            Some(interest) => {
+                match poller.add(fd, token, interest) {
+                    // The number belonged to a descriptor that was closed behind our back.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        poller.modify(fd, token, interest)?;
+                    }
+                    result => result?,
+                }
+                if self.registered.len() <= raw as usize {
+                    self.registered.resize(raw as usize + 1, None);
+                }
+                self.registered[raw as usize] = Some(key);
+            }
+            None if owner == Some(key) => {
+                self.registered[raw as usize] = None;
+                // It may be gone already: epoll forgets a descriptor when it is closed.
+                let _ = poller.remove(fd);
+            }
+            None => {}
+        }
+        *armed = wanted;
+        Ok(())
+    }
+
+    /// Takes a source that is about to be dropped out of the poller.
+    pub(super) fn disarm(&mut self, key: Key) {
+        let Some(raw) = self.sources.get(key).map(Source::raw_fd) else {
+            return;
+        };
+        let Some(fd) = socket::borrow(raw) else {
+            return;
+        };
+        let Some(owner) = self.registered.get_mut(raw as usize) else {
+            return;
+        };
+        if *owner == Some(key) {
+            *owner = None;
+            if let Some(poller) = &mut self.poller {
+                let _ = poller.remove(fd);
+            }
+        }
+    }
+
+    /// The poller refused a source that was made before it was there, or that it can not hold.
+    fn unregistrable(&mut self, key: Key, error: io::Error) {
+        self.explain_fd_limit(&error);
+        match self.sources.get(key) {
+            Some(Source::Connection(_)) => self.end(key, Reason::Poller(error.to_string())),
+            Some(_) => self.notice(
+                Level::Error,
+                format!("a descriptor can not be watched: {error}"),
+            ),
+            None => {}
+        }
+    }
+
+    /// Tells the operator, once, what it means that select(2) is full.
+    pub(super) fn explain_fd_limit(&mut self, error: &io::Error) {
+        let limit = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<FdLimit>());
+        if let Some(limit) = limit
+            && !self.warned_of_fd_limit
+        {
+            self.warned_of_fd_limit = true;
+            let text = format!(
+                "select(2) can not serve more than {} descriptors: new connections are refused until others end. \
+                 Use epoll or poll to serve more.",
+                limit.limit
+            );
+            self.notice(Level::Error, text);
+        }
+    }
+}
+
+/// Login shells and service managers hand out 1024 descriptors by default, with leave to take more.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum {
+        limit.current = limit.maximum;
+        // Refused means that the limit stays as it is, which is where we were.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+}

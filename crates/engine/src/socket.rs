@@ -1,0 +1,298 @@
+//! The only home of socket system calls: making, accepting, reading, writing, options, names.
+#![allow(unsafe_code)] // descriptors given as numbers, and two options of tcp(7) that rustix does not offer
+
+use std::io::IoSlice;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrAny,
+    SocketAddrUnix, SocketFlags, SocketType, ipproto,
+};
+
+use crate::config::{Config, KeepAlive, SocketKind, SocketOption};
+use crate::error::Error;
+
+/// Most slices that one vectored write carries.
+const VECTORED: usize = 64;
+
+/// The address of one end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// TCP or UDP over IPv4 or IPv6.
+    Inet(SocketAddr),
+    /// The path of a UNIX socket; empty for an unnamed one.
+    Unix(String),
+}
+
+/// Makes a listening TCP socket.
+///
+/// `host` is `"*"` (every IPv4 address), `"::"` (every IPv6 address and no IPv4 one, so that both can listen on one
+/// port), an address, or a name, which is looked up and waited for.
+pub(crate) fn listen(host: &str, port: u16, config: &Config) -> Result<OwnedFd, Error> {
+    let mut refused = Error::UnknownHost;
+    for address in resolve(host, port)? {
+        match listen_at(address, config) {
+            Ok(fd) => return Ok(fd),
+            Err(errno) => refused = errno.into(),
+        }
+    }
+    Err(refused)
+}
+
+fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    if host == "*" {
+        return Ok(vec![(Ipv4Addr::UNSPECIFIED, port).into()]);
+    }
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![(address, port).into()]);
+    }
+    Ok((host, port)
+        .to_socket_addrs()
+        .map_err(|_| Error::UnknownHost)?
+        .collect())
+}
+
+fn listen_at(address: SocketAddr, config: &Config) -> rustix::io::Result<OwnedFd> {
+    let fd = stream_socket(address)?;
+    sockopt::set_socket_reuseaddr(&fd, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&fd, true)?;
+    }
+    rustix::net::bind(&fd, &address)?;
+    set_listener_options(&fd, config);
+    rustix::net::listen(&fd, i32::try_from(config.backlog).unwrap_or(i32::MAX))?;
+    Ok(fd)
+}
+
+/// Options that accepted connections inherit from their listener, which spares a system call on each of them.
+///
+/// An option that the system does not know, or a UNIX socket, is no reason not to listen.
+pub(crate) fn set_listener_options(fd: &OwnedFd, config: &Config) {
+    set_default_options(fd, config);
+    let seconds = config
+        .tcp_defer_accept
+        .map_or(0, |after| after.as_secs().max(1));
+    let _ = set_tcp_option(
+        fd,
+        libc::TCP_DEFER_ACCEPT,
+        i32::try_from(seconds).unwrap_or(i32::MAX),
+    );
+    if let Some(length) = config.tcp_fastopen {
+        let _ = set_tcp_option(
+            fd,
+            libc::TCP_FASTOPEN,
+            i32::try_from(length).unwrap_or(i32::MAX),
+        );
+    }
+}
+
+/// The options that the configuration asks for on every TCP connection; others do not have them.
+pub(crate) fn set_default_options(fd: &OwnedFd, config: &Config) {
+    let _ = sockopt::set_tcp_nodelay(fd, config.nodelay);
+    let _ = sockopt::set_socket_keepalive(fd, config.tcp_keepalive != KeepAlive::Off);
+    if let KeepAlive::Idle(after) = config.tcp_keepalive {
+        let _ = sockopt::set_tcp_keepidle(fd, after);
+    }
+}
+
+pub(crate) fn set_option(fd: &OwnedFd, option: SocketOption) -> rustix::io::Result<()> {
+    match option {
+        SocketOption::NoDelay(on) => sockopt::set_tcp_nodelay(fd, on),
+        SocketOption::KeepAlive(on) => sockopt::set_socket_keepalive(fd, on),
+        SocketOption::KeepIdle(after) => sockopt::set_tcp_keepidle(fd, after),
+        SocketOption::KeepInterval(every) => sockopt::set_tcp_keepintvl(fd, every),
+        SocketOption::KeepCount(count) => sockopt::set_tcp_keepcnt(fd, count),
+    }
+}
+
+fn set_tcp_option(fd: &OwnedFd, option: libc::c_int, value: libc::c_int) -> rustix::io::Result<()> {
+    // SAFETY: the pointer and the length describe `value`, which lives across the call; `fd` is open.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            option,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(last_errno())
+    }
+}
+
+fn last_errno() -> Errno {
+    Errno::from_raw_os_error(
+        std::io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EIO),
+    )
+}
+
+fn stream_socket(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    open(address, SocketType::STREAM, Some(ipproto::TCP))
+}
+
+fn open(
+    address: SocketAddr,
+    kind: SocketType,
+    protocol: Option<rustix::net::Protocol>,
+) -> rustix::io::Result<OwnedFd> {
+    let family = if address.is_ipv6() {
+        AddressFamily::INET6
+    } else {
+        AddressFamily::INET
+    };
+    rustix::net::socket_with(
+        family,
+        kind,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        protocol,
+    )
+}
+
+/// Begins a connection; it is established, or has failed, when the socket becomes writable.
+pub(crate) fn connect(
+    peer: SocketAddr,
+    kind: SocketKind,
+    config: &Config,
+) -> rustix::io::Result<OwnedFd> {
+    let fd = match kind {
+        SocketKind::Stream => stream_socket(peer)?,
+        SocketKind::Datagram => open(peer, SocketType::DGRAM, None)?,
+    };
+    if kind == SocketKind::Stream {
+        set_default_options(&fd, config);
+    }
+    match rustix::net::connect(&fd, &peer) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(fd),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Readies a socket that somebody else made: non-blocking, and not for child programs.
+pub(crate) fn adopt(fd: &OwnedFd) -> rustix::io::Result<SocketKind> {
+    let flags = rustix::fs::fcntl_getfl(fd)?;
+    rustix::fs::fcntl_setfl(fd, flags | rustix::fs::OFlags::NONBLOCK)?;
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
+    match sockopt::socket_type(fd)? {
+        SocketType::STREAM => Ok(SocketKind::Stream),
+        SocketType::DGRAM => Ok(SocketKind::Datagram),
+        _ => Err(Errno::PROTOTYPE),
+    }
+}
+
+/// Lends a descriptor that is known by its number only; `None` for a negative one.
+pub(crate) fn borrow<'a>(fd: RawFd) -> Option<BorrowedFd<'a>> {
+    // SAFETY: the number is not -1. Whether it is open is up to whoever asked for the watch; the pollers only name it
+    // to the kernel, which answers EBADF if it is not.
+    (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// The next waiting connection and its peer's address.
+pub(crate) fn accept(listener: &OwnedFd) -> rustix::io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let (fd, peer) =
+        rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    Ok((fd, peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
+}
+
+pub(crate) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    loop {
+        match rustix::net::recv(fd, &mut *buffer, RecvFlags::empty()) {
+            Ok((count, _)) => return Ok(count),
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// What a read would meet now, taking nothing: bytes, the end, an error.
+pub(crate) fn peek(fd: &OwnedFd) -> rustix::io::Result<usize> {
+    rustix::net::recv(fd, &mut [0u8; 1], RecvFlags::PEEK).map(|(count, _)| count)
+}
+
+pub(crate) fn send(fd: &OwnedFd, data: &[u8]) -> rustix::io::Result<usize> {
+    loop {
+        match rustix::net::send(fd, data, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => continue,
+            result => return result,
+        }
+    }
+}
+
+/// One vectored write of the front of `queue`.
+pub(crate) fn send_queue(
+    fd: &OwnedFd,
+    queue: &crate::buffer::OutQueue,
+) -> rustix::io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); VECTORED];
+    let filled = queue.fill(&mut slices);
+    if filled == 1 {
+        return send(fd, &slices[0]);
+    }
+    loop {
+        match rustix::net::sendmsg(
+            fd,
+            &slices[..filled],
+            &mut SendAncillaryBuffer::default(),
+            SendFlags::NOSIGNAL,
+        ) {
+            Err(Errno::INTR) => continue,
+            result => return result,
+        }
+    }
+}
+
+/// Ends our side of a stream, and takes what the peer sent in vain: a close with unread bytes would be a reset
+/// (RFC 2525, section 2.17), which destroys our own last bytes on their way.
+pub(crate) fn finish(fd: &OwnedFd, scratch: &mut [u8]) {
+    /// A peer that keeps sending is not worth more than this.
+    const READS: usize = 4;
+    if rustix::net::shutdown(fd, Shutdown::Write).is_ok() {
+        for _ in 0..READS {
+            match receive(fd, scratch) {
+                Ok(count) if count == scratch.len() => continue,
+                _ => break,
+            }
+        }
+    }
+}
+
+/// The error that the system keeps for the socket; reading it clears it.
+pub(crate) fn take_error(fd: &OwnedFd) -> Result<(), Errno> {
+    sockopt::socket_error(fd).unwrap_or_else(Err)
+}
+
+pub(crate) fn peer_name(fd: &OwnedFd) -> Option<Name> {
+    rustix::net::getpeername(fd).ok().flatten().and_then(name)
+}
+
+pub(crate) fn local_name(fd: &OwnedFd) -> Option<Name> {
+    rustix::net::getsockname(fd).ok().and_then(name)
+}
+
+fn name(address: SocketAddrAny) -> Option<Name> {
+    if let Ok(address) = SocketAddr::try_from(address.clone()) {
+        return Some(Name::Inet(unmapped(address)));
+    }
+    let path = SocketAddrUnix::try_from(address).ok()?;
+    Some(Name::Unix(path.path().map_or_else(String::new, |path| {
+        path.to_string_lossy().into_owned()
+    })))
+}
+
+/// An IPv4 peer of an adopted dual-stack socket, as an IPv4 address.
+fn unmapped(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(v4) => (v4, v6.port()).into(),
+            None => address,
+        },
+        SocketAddr::V4(_) => address,
+    }
+}
