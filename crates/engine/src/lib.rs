@@ -76,3 +76,8 @@ pub use reactor::{Close, Reactor};
 pub use registry::Key;
 pub use socket::Name;
 pub use timers::TimerId;
+
+/// The Rust of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -206,6 +206,22 @@ fn a_stale_id_misses_whoever_got_the_slot() {
     assert_eq!(timers.get(fresh), Some(&"new"));
 }
 
+/// The id that the slot would give out next is not one yet.
+#[test]
+fn a_guessed_id_names_nothing() {
+    let mut timers = Timers::new();
+    let ids: Vec<_> = (0..6).map(|deadline| timers.insert(deadline, ())).collect();
+    for id in &ids[..3] {
+        timers.cancel(*id);
+    }
+    for id in &ids[..3] {
+        let next = TimerId::from_bits(id.to_bits() + (1 << 32));
+        assert_eq!(timers.get(next), None, "{next:?}");
+        assert_eq!(timers.cancel(next), None, "{next:?}");
+    }
+    assert_eq!(timers.len(), 3);
+}
+
 /// What a server with a million idle connections does to its timers.
 #[test]
 fn a_million_deadlines() {

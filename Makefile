@@ -1,0 +1,30 @@
+# Thin targets: what each one does lives in scripts/, and can be called from there directly.
+# Variables given to make (BACKEND=poll, C2S_PORT=6222, ...) reach the scripts through the environment.
+.PHONY: help setup build run test bench clean
+.DEFAULT_GOAL := help
+
+help:           ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 18
+
+setup:          ## install what building, running and testing need (Debian; as root or through sudo)
+	@scripts/setup
+
+build:          ## release build; leaves the install tree in dist/
+	@scripts/build
+
+run:            ## Prosody on loopback with two accounts; BACKEND=epoll|poll|select, PROSODY_CONFIG=file
+	@scripts/setup
+	@scripts/build
+	@scripts/run
+
+test:           ## set-up, build and every test
+	@scripts/test
+
+bench:          ## the benchmarks, against the stock backends
+	@scripts/setup
+	@scripts/build
+	@benches/run
+
+clean:          ## remove build products and the demo's data; packages and .venv stay
+	rm -rf dist dist.new
+	cargo clean

@@ -1,0 +1,18 @@
+-- Loads one net.server backend in plain Lua, in the conditions that Prosody gives it.
+
+return function (backend)
+	if backend ~= "trochee" then
+		local source = os.getenv("PROSODY_SOURCEDIR") or "/usr/lib/prosody";
+		package.path = source .. "/?.lua;" .. package.path;
+		package.cpath = source .. "/?.so;" .. package.cpath;
+	end
+
+	-- Prosody's defaults (util/startup.lua), not Lua's: a collector that works harder and keeps the heap smaller.
+	-- Garbage is a large part of what a backend costs, so it is paid for here as it is paid for there.
+	collectgarbage("incremental", 105, 500);
+
+	local server = require("net.server_" .. backend);
+	server.get_backend = server.get_backend or function () return backend; end; -- as net/server.lua does
+	package.loaded["net.server"] = server; -- for util.timer
+	return server;
+end

@@ -1,0 +1,107 @@
+"""One sample: start a fresh server, put a load on it, read what it cost, end it."""
+
+import json
+import os
+import resource
+import select
+import socket
+import subprocess
+
+from .machine import pinning
+from .subjects import BENCHES, BUILD
+
+SPARE_DESCRIPTORS = 100  # what a process holds besides its connections
+
+
+class Failed(Exception):
+    """A sample that could not be taken, and why."""
+
+
+def build():
+    BUILD.mkdir(parents=True, exist_ok=True)
+    for source in sorted((BENCHES / "peers").glob("*.c")):
+        command = [os.environ.get("CC", "gcc"), "-O2", "-Wall", "-Wextra", "-o", str(BUILD / source.stem), str(source)]
+        subprocess.run(command, check=True)
+
+
+def raise_descriptor_limit():
+    """Children inherit it. Returns what there is."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else 1 << 30
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(command, core, **more):
+    pin = None if core is None else lambda: os.sched_setaffinity(0, {core})
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=pin, **more)
+
+
+def await_ready(server, subject, port):
+    """Waits for "ready PORT BACKEND"."""
+    heard, _, _ = select.select([server.stdout], [], [], 10)
+    line = server.stdout.readline() if heard else ""
+    if not line.startswith(f"ready {port} "):
+        server.kill()
+        raise Failed("server did not start: " + (server.communicate()[1].strip().splitlines() or ["no word"])[0])
+    check_identity(subject, line.split(" ", 2)[2].strip())
+
+
+def check_identity(subject, reported):
+    if subject.reports not in reported.split():
+        raise Failed(f"server reports backend {reported!r}, not {subject.reports!r}")
+
+
+def finish(process, what, limit):
+    """The line of JSON that a process prints as its result."""
+    try:
+        out, errors = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{what} took more than {limit} s") from None
+    if process.returncode != 0:
+        raise Failed(f"{what}: {(errors.strip().splitlines() or [f'exit code {process.returncode}'])[-1]}")
+    return json.loads(out)
+
+
+def not_applicable(subject, shape):
+    """Why a subject has no place in a shape, or None."""
+    if not subject.command(shape.script, ""):
+        return "n/a"
+    if subject.descriptors and shape.connections + SPARE_DESCRIPTORS > subject.descriptors:
+        return f"n/a: {subject.descriptors} descriptors"
+    return None
+
+
+def take(subject, shape, seconds):
+    """One sample of a subject in a shape: the figures by key. Raises Failed."""
+    server_core, load_core = pinning() or (None, None)
+    port = free_port()
+    command = subject.command(shape.script, shape.argument.format(port=port))
+    server = start(command, server_core, env={**os.environ, **subject.environment})
+    load = None
+    try:
+        if not shape.load:
+            figures = finish(server, "the script", 120)
+            check_identity(subject, figures.pop("backend"))
+            return figures
+        await_ready(server, subject, port)
+        name, *numbers = shape.load
+        arguments = [name, port, server.pid, *(str(number).format(seconds=seconds) for number in numbers)]
+        load = start([str(BUILD / "load"), *map(str, arguments)], load_core)
+        return finish(load, "the load", 60 + 2 * seconds)
+    except Failed as failure:
+        if server.poll() is not None and shape.load:
+            last = (server.stderr.read().strip().splitlines() or [""])[-1]
+            raise Failed(f"{failure} (server ended with {server.returncode}: {last})") from None
+        raise
+    finally:
+        for process in (load, server):
+            if process and process.poll() is None:
+                process.kill()
+            if process:
+                process.communicate()

@@ -1,0 +1,91 @@
+"""How it is measured: one row for each shape of load, and what must hold. To add a shape, add a row."""
+
+from dataclasses import dataclass
+
+from .subjects import FLOOR, STOCK
+
+
+@dataclass(frozen=True)
+class Metric:
+    key: str  # in the line of JSON that the load (or the script itself) prints
+    title: str
+    unit: str
+    digits: int = 2
+    compared: bool = True  # has ratios, a place in the tables and a bar; less is better
+
+
+@dataclass(frozen=True)
+class Shape:
+    name: str
+    group: str  # a table and a chart of its own
+    title: str
+    metrics: tuple
+    load: tuple = ()  # arguments of the load generator; "{seconds}" is filled in. Empty: the script measures itself
+    script: str = "echo_server"
+    argument: str = "{port}"
+    connections: int = 1  # at one time, for the limits of descriptors
+
+
+LATENCY = (
+    Metric("p50_us", "median", "µs", 0, compared=False),
+    Metric("p99_us", "99th", "µs", 0, compared=False),
+    Metric("per_second", "per second", "", 0, compared=False),
+)
+
+
+def ping_pong(name, title, active, idle=0):
+    return Shape(name, "echo", title, (Metric("cpu_us", "CPU per message", "µs"), *LATENCY),
+                 ("ping-pong", active, idle, "{seconds}"), connections=active + idle)
+
+
+GROUPS = {
+    "echo": ("Echo: server CPU per 256-byte message",
+             "Each connection sends 256 bytes, waits until all of them are back, and sends the next."),
+    "idle": ("Idle crowd: memory per connection",
+             "Growth of the server's resident memory, in bytes per connection. First with 5000 opened and silent, then "
+             "after each has had one message echoed. The kernel's own memory for the sockets is not in it."),
+    "stream": ("Pump: server CPU per megabyte",
+               "One connection echoes a stream, never more than 256 KiB of it on the way."),
+    "accept": ("Accept burst: server CPU per connection",
+               "Connections are opened in batches of 64 and closed, nothing said."),
+    "timers": ("Timers: CPU per timer",
+               "100 000 timers with spread deadlines are set and stopped again; the loop turns between rounds."),
+}
+
+SHAPES = [
+    ping_pong("ping-pong-1", "1 connection", 1),
+    ping_pong("ping-pong-50", "50 connections", 50),
+    ping_pong("ping-pong-400", "400 connections", 400),
+    ping_pong("ping-pong-50-of-5000", "50 active among 5000 idle", 50, 5000),
+    Shape("idle-crowd", "idle", "5000 connections",
+          (Metric("silent_bytes", "silent", "B", 0), Metric("spoken_bytes", "after one message", "B", 0)),
+          ("idle-crowd", 5000), connections=5000),
+    Shape("pump", "stream", "1 connection",
+          (Metric("cpu_us", "CPU per MB", "µs", 0), Metric("per_second", "MB per second", "", 0, compared=False)),
+          ("pump", "{seconds}")),
+    Shape("accept-burst", "accept", "connect and close", (Metric("cpu_us", "CPU per connection", "µs", 1),),
+          ("accept", 8000), connections=80),
+    Shape("timers", "timers", "set and stop", (Metric("cpu_us", "CPU per timer", "µs"),),
+          script="timers", argument="100000"),
+]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A promise: a figure of ours is at most `limit`, or at most `limit` times the figure of `against`."""
+
+    shape: str
+    metric: str
+    limit: float
+    against: str | None = None
+    subject: str = "trochee-epoll"
+
+
+BUDGETS = [
+    Budget("ping-pong-50", "cpu_us", 0.45, STOCK),
+    Budget("ping-pong-400", "cpu_us", 0.45, STOCK),
+    Budget("ping-pong-50", "cpu_us", 1.35, FLOOR),
+    Budget("ping-pong-400", "cpu_us", 1.35, FLOOR),
+    Budget("idle-crowd", "silent_bytes", 2000),
+    Budget("idle-crowd", "spoken_bytes", 2000),
+]

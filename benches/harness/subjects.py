@@ -1,0 +1,81 @@
+"""What is measured: one row each. To add a subject, add a row."""
+
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHES = ROOT / "benches"
+BUILD = ROOT / "target" / "bench"
+PROSODY_SOURCEDIR = os.environ.get("PROSODY_SOURCEDIR", "/usr/lib/prosody")
+LUA = os.environ.get("LUA", "lua5.4")
+
+# Figures are read as ratios to these two.
+FLOOR = "c-epoll"
+STOCK = "server_epoll"
+
+SELECT_LIMIT = 1024  # FD_SETSIZE: select(2) cannot name a descriptor past it
+
+
+@dataclass(frozen=True)
+class Subject:
+    name: str
+    family: str  # which colour it has in a chart
+    runs: tuple  # script name -> program; a script that is missing here is not applicable
+    reports: str  # what the server must call itself, so that nothing else is measured under this name
+    title: str = ""
+    descriptors: int | None = None  # how many it can hold, if that is a property of its kind
+    environment: dict = field(default_factory=dict)
+
+    def command(self, script, argument):
+        """The command line of this subject for a script, or None."""
+        program = dict(self.runs).get(script)
+        return program and [*program, str(argument)]
+
+
+def lua(backend):
+    return tuple(
+        (script, (LUA, str(BENCHES / f"{script}.lua"), backend)) for script in ("echo_server", "timers")
+    )
+
+
+def stock(name, reports, **more):
+    return Subject(f"server_{name}", "stock", lua(name), reports, f"stock server_{name}",
+                   environment={"PROSODY_SOURCEDIR": PROSODY_SOURCEDIR}, **more)
+
+
+def trochee(poller, **more):
+    dist = ROOT / "dist" / "lua"
+    return Subject(f"trochee-{poller}", "trochee", lua("trochee"), poller, f"trochee, {poller}",
+                   environment={"LUA_PATH": f"{dist}/?.lua;;", "LUA_CPATH": f"{dist}/?.so;;", "TROCHEE_POLLER": poller},
+                   **more)
+
+
+SUBJECTS = [
+    Subject(FLOOR, "floor", (("echo_server", (str(BUILD / "epoll_echo"),)),), "epoll", "bare C epoll loop"),
+    stock("epoll", "epoll"),
+    stock("event", "libevent"),
+    stock("select", "select", descriptors=SELECT_LIMIT),
+    trochee("epoll"),
+    trochee("poll"),
+    trochee("select", descriptors=SELECT_LIMIT),
+]
+
+FAMILIES = {"floor": "bare C loop", "stock": "stock Prosody", "trochee": "trochee"}
+
+
+def why_missing(subject):
+    """Why a subject cannot be measured on this machine, or None."""
+    if subject.family == "floor":
+        return None
+    backend = dict(subject.runs)["echo_server"][-1]
+    test = f'dofile("{BENCHES}/backend.lua")("{backend}")'
+    try:
+        tried = subprocess.run([LUA, "-e", test], env={**os.environ, **subject.environment},
+                               capture_output=True, text=True, timeout=30)
+    except FileNotFoundError:
+        return f"{LUA} not found"
+    if tried.returncode == 0:
+        return None
+    return tried.stderr.strip().splitlines()[0].removeprefix(f"{LUA}: ")

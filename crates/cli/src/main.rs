@@ -1,0 +1,2 @@
+//! The trochee command line.
+fn main() {}

@@ -1,0 +1,333 @@
+-- trochee as a network backend of Prosody: network_backend = "trochee".
+--
+-- The loop is here, in Lua: the core hands out one event at a time, and by the time a callback runs nothing of it is
+-- on the stack. A callback may therefore yield, raise, close what it likes, run the loop, or leave the process.
+
+local state = require "trochee.state";
+local timers = require "trochee.timers";
+local handle = require "trochee.handle";
+local watch = require "trochee.watch";
+
+local core, events, handles = state.core, state.events, state.handles;
+local settings, log = state.settings, state.log;
+local emit, finish = handle.emit, handle.finish;
+local ipairs, next, pairs, pcall, type, xpcall = ipairs, next, pairs, pcall, type, xpcall;
+local traceback = debug.traceback;
+
+local no_tls = "TLS is not supported by this version of trochee";
+
+--- Servers
+
+local function listen(addr, port, listeners, config)
+	-- A context without tls_direct is meant for STARTTLS, which then is not offered
+	if config and config.tls_direct then
+		return nil, no_tls;
+	end
+	local key, err = core.listen(addr, port, config and config.read_size);
+	if not key then
+		return nil, err;
+	end
+	local server = handle.new_server(key, addr, port, listeners, config);
+	log("debug", "Server %s created", server);
+	return server;
+end
+
+local function addserver(addr, port, listeners, read_size, tls_ctx)
+	return listen(addr, port, listeners, { read_size = read_size; tls_direct = tls_ctx and true or false });
+end
+
+-- The number of a LuaSocket object
+local function descriptor(sock)
+	if (type(sock) == "userdata" or type(sock) == "table") and sock.getfd then
+		return sock:getfd();
+	end
+	return nil, "a socket must be an object with getfd, not "..type(sock);
+end
+
+-- Takes over a LuaSocket object that listens. The object is closed, the core has a copy of the descriptor: if its owner
+-- closes it again that cannot hit another one that has got the number
+local function wrapserver(sock, addr, port, listeners, config)
+	if config and config.tls_direct then
+		return nil, no_tls;
+	end
+	local fd, err = descriptor(sock);
+	if not fd then
+		return nil, err;
+	end
+	local key, err = core.listen_on(fd, config and config.read_size); -- luacheck: ignore 411/err
+	if not key then
+		return nil, err;
+	end
+	sock:close();
+	local server = handle.new_server(key, addr, port, listeners, config);
+	log("debug", "Server %s created", server);
+	return server;
+end
+
+--- Clients
+
+local function new_client(key, addr, port, listeners, read_size, extra)
+	local client = handle.new(key, nil, listeners, read_size, extra);
+	-- The system knows the peer only once the connection is established
+	if not client.peername then
+		client.peername, client.peerport = addr, port;
+	end
+	log("debug", "Client %s created", client);
+	return client;
+end
+
+-- A LuaSocket object, connected or connecting, becomes a handle: as in wrapserver. A UDP object stays open until the handle is
+-- closed, because net.adns goes on sending through it
+local function wrapclient(sock, addr, port, listeners, read_size, tls_ctx, extra)
+	if tls_ctx then
+		return nil, no_tls;
+	end
+	local fd, err = descriptor(sock);
+	if not fd then
+		return nil, err;
+	end
+	local is_datagram = core.is_datagram(fd);
+	local key, err = core.adopt(fd, read_size); -- luacheck: ignore 411/err
+	if not key then
+		return nil, err;
+	end
+	local client = new_client(key, addr, port, listeners, read_size, extra);
+	if is_datagram then
+		client._wrapped = sock;
+		-- The object still believes that it may block
+		pcall(sock.settimeout, sock, 0);
+	else
+		sock:close();
+	end
+	return client;
+end
+
+-- The names of LuaSocket's constructors: family, datagrams
+local socket_types = {
+	tcp = { nil, false }, tcp4 = { 4, false }, tcp6 = { 6, false };
+	udp = { nil, true }, udp4 = { 4, true }, udp6 = { 6, true };
+};
+
+local function addclient(addr, port, listeners, read_size, tls_ctx, typ, extra)
+	if tls_ctx then
+		return nil, no_tls;
+	end
+	if not typ then
+		if not core.is_ip(addr) then
+			return nil, "invalid-ip";
+		end
+		typ = "tcp";
+	end
+	local socket_type = socket_types[typ];
+	if not socket_type then
+		return nil, "invalid socket type";
+	end
+	local key, err = core.connect(addr, port, socket_type[1], socket_type[2], read_size);
+	if not key then
+		return nil, err;
+	end
+	local client = new_client(key, addr, port, listeners, read_size, extra);
+	return client, client:socket();
+end
+
+-- Passes on what arrives at one connection to the other, as fast as that takes it
+local function link(from, to, read_size)
+	from:debug("Linking to %s", to.id);
+	function from:onincoming(data)
+		self:pause();
+		to:write(data);
+	end
+	function to:ondrain() -- luacheck: ignore 212/self
+		from:resume();
+	end
+	from:set_mode(read_size);
+	from:set(true, nil);
+	to:set(nil, true);
+end
+
+--- The loop
+
+local onincoming = handle.methods.onincoming;
+
+-- Most of what a server does goes through here, so it does by itself what emit() would
+local function deliver(conn, data, err)
+	local listeners = conn.listeners;
+	local callback = conn.onincoming;
+	if callback == onincoming then
+		callback = listeners and listeners.onincoming;
+		if not callback then
+			return emit(conn, "onincoming", data, err);
+		end
+	end
+	local ok, ret = true, nil;
+	if not settings.protect_listeners then
+		callback(conn, data, err);
+	elseif err then
+		ok, ret = xpcall(callback, listeners and listeners.onerror or traceback, conn, data, err);
+	else
+		ok, ret = xpcall(callback, listeners and listeners.onerror or traceback, conn, data);
+	end
+	if not ok then
+		handle.failed(conn, "onincoming", ret);
+	end
+end
+
+local dispatch = {};
+
+dispatch[events.ACCEPTED] = function (key, listener)
+	local server = handles[listener];
+	if not server then
+		core.destroy(key);
+		return;
+	end
+	local client = handle.new(key, server, server.listeners, server.read_size);
+	log("debug", "New connection %s on server %s", client, server);
+	emit(client, "onconnect");
+end
+
+dispatch[events.CONNECTED] = function (key)
+	local conn = handles[key];
+	if conn then
+		conn:updatenames();
+		log("debug", "Connected (%s)", conn);
+		emit(conn, "onconnect");
+	end
+end
+
+dispatch[events.PREDRAIN] = function (key)
+	local conn = handles[key];
+	if conn then
+		emit(conn, "onpredrain");
+	end
+end
+
+dispatch[events.DRAIN] = function (key)
+	local conn = handles[key];
+	if conn then
+		handle.call(conn, "ondrain", conn.ondrain, conn);
+	end
+end
+
+dispatch[events.READ_TIMEOUT] = function (key)
+	local conn = handles[key];
+	if conn and not emit(conn, "onreadtimeout") and conn._key then
+		core.destroy(key);
+		finish(conn, "read timeout");
+	end
+end
+
+dispatch[events.CLOSED] = function (key, reason)
+	local conn = handles[key];
+	if not conn then
+		return;
+	elseif reason then
+		finish(conn, reason);
+	else
+		finish(conn);
+	end
+end
+
+dispatch[events.READY] = watch.ready;
+dispatch[events.SIGNAL] = watch.signalled;
+dispatch[events.TIMER] = timers.fire;
+
+dispatch[events.NOTICE] = function (_, level, text)
+	log(level, "%s", text);
+end
+
+-- Every close() may run a callback that opens or closes others
+local function for_all(method)
+	local all = {};
+	for _, conn in pairs(handles) do
+		all[#all+1] = conn;
+	end
+	for _, conn in ipairs(all) do
+		if conn._key then
+			conn[method](conn);
+		end
+	end
+end
+
+local function closeall()
+	for_all("close");
+end
+
+local quitting = nil;
+
+local begin_turn, next_event, DATA = core.begin_turn, core.next_event, events.DATA;
+
+-- Runs until setquitting() was called and all is closed; once: a single turn. An error that is not caught here leaves
+-- the rest of its turn to the next call
+local function loop(once)
+	repeat
+		if quitting and next(handles) == nil then
+			break;
+		end
+		begin_turn(settings.max_wait);
+		for kind, key, a, b in next_event do
+			if kind == DATA then
+				local conn = handles[key];
+				if conn then
+					deliver(conn, a, b);
+				end
+			elseif dispatch[kind] then
+				dispatch[kind](key, a, b);
+			end
+		end
+	until once;
+	return quitting;
+end
+
+-- Closes everything, and has the loop end when that is done, or at the deadline
+local function setquitting(quit)
+	if not quit then
+		quitting = nil;
+		return;
+	end
+	quitting = "quitting";
+	closeall();
+	timers.add_task(1, function ()
+		if quitting then
+			closeall();
+			return 1;
+		end
+	end);
+	if settings.shutdown_deadline then
+		timers.add_task(settings.shutdown_deadline, function ()
+			if quitting then
+				for_all("destroy");
+			end
+		end);
+	end
+end
+
+return {
+	get_backend = function ()
+		return "trochee "..core.backend();
+	end;
+	set_config = state.configure;
+
+	listen = listen;
+	addserver = addserver;
+	wrapserver = wrapserver;
+	addclient = addclient;
+	wrapclient = wrapclient;
+	link = link;
+
+	watchfd = watch.watchfd;
+	hook_signal = watch.hook_signal;
+	addevent = watch.addevent;
+	event = { EV_READ = "r", EV_WRITE = "w", EV_READWRITE = "rw", EV_LEAVE = -1 };
+
+	add_task = timers.add_task;
+	timer = {
+		add_task = timers.add_task;
+		stop = timers.stop;
+		reschedule = timers.reschedule;
+		to_absolute_time = timers.to_absolute_time;
+	};
+
+	loop = loop;
+	closeall = closeall;
+	setquitting = setquitting;
+};

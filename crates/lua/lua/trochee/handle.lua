@@ -1,0 +1,379 @@
+-- The handle of a connection or listener: what Prosody calls conn.
+--
+-- A handle is a plain table: callers hang fields on it and replace methods. _key names it to the core and is nil from its
+-- end on; the core takes nil for a key that is over, so nothing here raises then. TLS members are absent, which is how
+-- modules ask whether there is any.
+
+local state = require "trochee.state";
+local timers = require "trochee.timers";
+local socket_object = require "trochee.socket";
+local new_log = require "trochee.log";
+
+local core, handles, settings, log = state.core, state.handles, state.settings, state.log;
+local core_write = core.write;
+local xpcall, traceback = xpcall, debug.traceback;
+local setmetatable, type, pairs, tostring = setmetatable, type, pairs, tostring;
+
+local handle = {
+	-- mod_tls offers STARTTLS where this is true
+	starttls = false;
+	log = log;
+};
+
+local handle_mt = { __index = handle };
+
+function handle_mt:__tostring()
+	local names = {};
+	for _, field in ipairs { "peername", "peerport", "sockname", "sockport" } do
+		names[#names+1] = self[field] and tostring(self[field]);
+	end
+	local fd = ("FD %d"):format(self:getfd());
+	return names[1] and ("%s (%s)"):format(fd, table.concat(names, ", ")) or fd;
+end
+
+--- Log
+
+-- A logger of its own only for those that have something to say: thousands do not
+local function own_log(self)
+	if self.log == log then
+		self.log = new_log(self.id or "conn");
+	end
+	return self.log;
+end
+
+function handle:debug(...)
+	own_log(self)("debug", ...);
+end
+
+function handle:error(...)
+	own_log(self)("error", ...);
+end
+
+function handle:noise(...)
+	if settings.verbose then
+		self:debug(...);
+	end
+end
+
+--- Callbacks
+
+local function failed(self, name, err)
+	if settings.fatal_errors then
+		self:error("Closing due to error calling %s: %s", name, err);
+		self:destroy();
+	else
+		self:error("Error calling %s: %s", name, err);
+	end
+	return nil, err;
+end
+
+-- Calls a function that belongs to the user of the handle. Everything that may do so is Lua: it may yield
+local function call(self, name, f, ...)
+	if not settings.protect_listeners then
+		return f(...);
+	end
+	local listeners = self.listeners;
+	local ok, ret = xpcall(f, listeners and listeners.onerror or traceback, ...);
+	if not ok then
+		return failed(self, name, ret);
+	end
+	return ret;
+end
+
+-- Calls what the listeners have under that name, as it is now
+local function emit(self, name, ...)
+	local listeners = self.listeners;
+	if not listeners then
+		self:error("Interface is missing listener callbacks");
+		return;
+	end
+	local callback = listeners[name];
+	if not callback then
+		self:noise("Missing listener '%s'", name);
+		return;
+	end
+	return call(self, name, callback, self, ...);
+end
+
+function handle:on(what, ...)
+	if self._key then
+		return emit(self, "on"..what, ...);
+	end
+end
+
+function handle:onincoming(...)
+	return self:on("incoming", ...);
+end
+
+function handle:ondrain()
+	return self:on("drain");
+end
+
+local ondrain = handle.ondrain;
+
+function handle:setlistener(listeners, data)
+	self:on("detach");
+	self.listeners = listeners;
+	self:on("attach", data);
+	-- The new ones may want to know about what the old ones wrote
+	if self._key and listeners and (listeners.ondrain or listeners.onpredrain) and core.pending(self._key) > 0 then
+		core.notify_flush(self._key, true);
+	end
+end
+
+--- The end
+
+-- Forgets a handle whose key is over
+local function forget(self)
+	local key = self._key;
+	if key then
+		handles[key] = nil;
+		self._key = nil;
+	end
+	if self._pausefor then
+		timers.stop(self._pausefor);
+		self._pausefor = nil;
+	end
+	if self._wrapped then
+		self._wrapped:close();
+		self._wrapped = nil;
+	end
+end
+
+-- Tells the listeners as well
+local function finish(self, ...)
+	forget(self);
+	emit(self, "ondisconnect", ...);
+end
+
+-- Sends what is queued first
+function handle:close()
+	local key = self._key;
+	if key and core.close(key) then
+		self:noise("Closed");
+		finish(self);
+	end
+	-- Else the core will say when it is over, or has said so
+end
+
+-- Drops what is queued, and tells nobody
+function handle:destroy()
+	core.destroy(self._key);
+	forget(self);
+end
+
+--- Reading and writing
+
+-- Length | false: the peer lags too far behind, and is disconnected | nil: over
+function handle:write(data)
+	local listeners = self.listeners;
+	return core_write(self._key, data,
+		listeners and (listeners.ondrain or listeners.onpredrain) or self.ondrain ~= ondrain);
+end
+
+handle.send = handle.write;
+
+-- net.adns calls it and replaces send as well
+function handle:set_send() -- luacheck: ignore 212/self
+end
+
+local function result(changed)
+	if changed then return true; end
+	return nil, "invalid fd";
+end
+
+function handle:pause()
+	self:pausefor(false);
+	return result(core.pause(self._key));
+end
+
+function handle:resume()
+	self:pausefor(false);
+	return result(core.resume(self._key));
+end
+
+-- Pauses reading for t seconds; pause() and resume() meanwhile are the last word
+function handle:pausefor(t)
+	if self._pausefor then
+		timers.stop(self._pausefor);
+		self._pausefor = nil;
+	end
+	if t and core.pause(self._key) then
+		self._pausefor = timers.add_task(t, function ()
+			self._pausefor = nil;
+			core.resume(self._key);
+		end);
+	end
+end
+
+function handle:pause_writes()
+	core.pause_writes(self._key);
+end
+
+function handle:resume_writes()
+	core.resume_writes(self._key);
+end
+
+function handle:setlimit(bytes_per_second)
+	core.set_rate_limit(self._key, bytes_per_second or 0);
+end
+
+function handle:set_mode(mode)
+	local ok, err = core.set_read_size(self._key, mode);
+	if err then
+		self:error("Keeping the read size: %s", err);
+	elseif ok then
+		self.read_size = mode;
+	end
+end
+
+-- What stock handles say to the poller: true and false switch, nil leaves as it is
+function handle:set(r, w)
+	if not self._key then return nil, "invalid fd"; end
+	if r then
+		self:resume();
+	elseif r == false then
+		self:pause();
+	end
+	if w ~= nil then
+		-- Writing is only ever asked for to hear of onpredrain and ondrain: what is queued is sent anyway
+		core.notify_flush(self._key, w and true);
+	end
+	return true;
+end
+
+handle.add = handle.set;
+
+function handle:del()
+	return self:set(false, false);
+end
+
+function handle:setflags(r, w)
+	return self:set(not not r, not not w);
+end
+
+-- The seconds until onreadtimeout, false for never
+function handle:setreadtimeout(t)
+	core.set_read_timeout(self._key, t == nil and settings.read_timeout or t);
+end
+
+-- The seconds until a peer that takes nothing is given up, false for never
+function handle:setwritetimeout(t)
+	core.set_write_timeout(self._key, t == nil and settings.send_timeout or t);
+end
+
+--- Who and where
+
+function handle:getfd()
+	return core.fd(self._key) or -1;
+end
+
+function handle:socket()
+	if self._key then
+		return self._wrapped or socket_object(self);
+	end
+end
+
+function handle:server()
+	return self._server or self;
+end
+
+function handle:ip()
+	return self.peername or self.sockname;
+end
+
+function handle:port()
+	return self.peerport or self.sockport;
+end
+
+-- Of two ports, the one at the client's end
+function handle:clientport()
+	if self._server then
+		return self.peerport;
+	end
+	return self.sockport;
+end
+
+function handle:serverport()
+	if self._server or self._listening then
+		return self.sockport;
+	end
+	return self.peerport;
+end
+
+-- Addresses become known when a connection is established. A UNIX socket has no peer's name, and keeps the one it was
+-- given
+function handle:updatenames()
+	local peername, peerport, sockname, sockport = core.names(self._key);
+	if peername then
+		self.peername, self.peerport = peername, peerport;
+	end
+	if sockname then
+		self.sockname, self.sockport = sockname, sockport;
+	end
+end
+
+-- true | false, err, as pcall round LuaSocket's
+function handle:setoption(name, value)
+	local ok, err = core.set_option(self._key, name, value);
+	if ok then return 1; end
+	self:noise("Setting option %q = %q failed: %s", tostring(name), tostring(value), err);
+	return false, err;
+end
+
+--- TLS, as far as its absence is concerned
+
+function handle:ssl() -- luacheck: ignore 212/self
+	return nil;
+end
+
+function handle:set_sslctx(sslctx)
+	self._sslctx = sslctx;
+end
+
+--- Making them
+
+local last_id = 0;
+
+-- The handle of a key that the core has just made
+local function new(key, server, listeners, read_size, extra)
+	last_id = last_id + 1;
+	local peername, peerport, sockname, sockport = core.names(key);
+	local self = setmetatable({
+		_key = key;
+		_server = server;
+		created = core.now();
+		id = "conn"..last_id;
+		listeners = listeners;
+		read_size = read_size;
+		extra = extra;
+		servername = type(extra) == "table" and extra.servername or nil;
+		peername = peername, peerport = peerport;
+		sockname = sockname, sockport = sockport;
+	}, handle_mt);
+	handles[key] = self;
+	return self;
+end
+
+local function new_server(key, addr, port, listeners, config)
+	local self = new(key, nil, listeners, config and config.read_size);
+	self.id = self.id:gsub("^conn", "serv");
+	self._listening = true;
+	self.hosts = config and config.sni_hosts;
+	-- What was asked for, not what the system made of it: mod_saslauth looks ports up by it
+	self.sockname = addr;
+	if port and port ~= 0 then
+		self.sockport = port;
+	end
+	return self;
+end
+
+return {
+	methods = handle;
+	new = new;
+	new_server = new_server;
+	call = call;
+	emit = emit;
+	finish = finish;
+	failed = failed;
+};

@@ -1,0 +1,20 @@
+-- Where messages go: Prosody's log where there is one, else standard error.
+
+local has_logger, logger = pcall(require, "util.logger");
+if has_logger then
+	return logger.init;
+end
+
+local everything = os.getenv("TROCHEE_LOG") == "debug";
+local wanted = { debug = everything, info = everything, warn = true, error = true };
+
+-- Same shape as util.logger: a name gives a function (level, format, ...)
+return function (name)
+	return function (level, format, ...)
+		if wanted[level] then
+			-- What cannot be formatted is still worth reading
+			local ok, text = pcall(string.format, format, ...);
+			io.stderr:write(name, "\t", level, "\t", ok and text or tostring(format), "\n");
+		end
+	end
+end

@@ -1,0 +1,63 @@
+-- What conn:socket() gives: the part of LuaSocket's TCP object that makes sense while the core reads and writes.
+--
+-- Members of LuaSec's objects (info, getpeercertificate, getsniname, …) are absent: that is how modules tell a plain
+-- connection.
+
+local core = require "trochee.state".core;
+
+local methods = {};
+local mt = { __index = methods };
+
+function mt:__tostring()
+	return ("socket of %s"):format(tostring(self.handle));
+end
+
+local function name(address, port)
+	if not address then return nil, "closed"; end
+	return address, port, address:find(":", 1, true) and "inet6" or "inet";
+end
+
+function methods:getpeername()
+	local peername, peerport = core.names(self.handle._key);
+	return name(peername, peerport);
+end
+
+function methods:getsockname()
+	local _, _, sockname, sockport = core.names(self.handle._key);
+	return name(sockname, sockport);
+end
+
+function methods:getfd()
+	return self.handle:getfd();
+end
+
+function methods:setoption(option, value)
+	local ok, err = core.set_option(self.handle._key, option, value);
+	if ok then return 1; end
+	return nil, err;
+end
+
+-- It never blocks
+function methods:settimeout() -- luacheck: ignore 212/self
+	return 1;
+end
+
+-- Nothing is buffered here that the loop would not deliver
+function methods:dirty() -- luacheck: ignore 212/self
+	return false;
+end
+
+function methods:close()
+	self.handle:close();
+	return 1;
+end
+
+-- The same object each time. Few ask, so it is made then
+return function (handle)
+	local object = handle._socket;
+	if not object then
+		object = setmetatable({ handle = handle }, mt);
+		handle._socket = object;
+	end
+	return object;
+end

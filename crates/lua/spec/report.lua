@@ -1,0 +1,90 @@
+--[[
+Writes docs/differences.md from the results of a complete run of contract_spec.lua.
+
+	lua5.4 crates/lua/spec/report.lua [--check]
+
+--check writes nothing and fails when the document differs from what the run gives.
+]]
+
+local here = arg[0]:match("^(.*/)") or "./"
+package.path = here.."contract/?.lua;"..package.path
+local harness = require "harness"
+local results = require "results"
+
+local document_name = "docs/differences.md"
+local stock = { "epoll", "event", "select" }
+
+local function read_file(name)
+	local file = io.open(name)
+	if not file then return end
+	local text = file:read("a")
+	file:close()
+	return text
+end
+
+local cells, lines, bugs = {}, {}, {} -- by item number; of the table; of the list below it
+local unclean = {}
+for _, pair in ipairs(results.matrix()) do
+	local verdict, why = results.judge(pair, results.load(pair))
+	local row = cells[pair.item.number] or {}
+	cells[pair.item.number] = row
+	row[pair.subject] = verdict
+	if verdict == "failure" or verdict == "skip" then
+		table.insert(unclean, ("%d [%s]: %s"):format(pair.item.number, pair.subject, why))
+	elseif verdict ~= "pass" then
+		row[pair.subject] = verdict == "bug" and "**bug**" or verdict
+		row.why = row.why or {}
+		table.insert(row.why, { pair.subject, why })
+	end
+end
+if unclean[1] then
+	io.stderr:write("The document is only written from a complete and clean run.\n", table.concat(unclean, "\n"), "\n")
+	os.exit(1)
+end
+
+local numbers = {}
+for number in pairs(cells) do table.insert(numbers, number) end
+table.sort(numbers)
+
+table.insert(lines, "| | item | trochee | epoll | event | select |")
+table.insert(lines, "|--:|---|---|---|---|---|")
+for _, number in ipairs(numbers) do
+	local item, row = harness.items[number], cells[number]
+	-- A clean run has passed with every poller.
+	local columns = { "pass" }
+	for i, subject in ipairs(stock) do
+		columns[i + 1] = row[subject]
+	end
+	table.insert(lines, ("| %d | %s: %s | %s |"):format(number, item.group, item.title, table.concat(columns, " | ")))
+	if row.why then
+		-- Backends that fail for the same reason share a line.
+		local by_reason, order = {}, {}
+		for _, entry in ipairs(row.why) do
+			local subject, why = table.unpack(entry)
+			if not by_reason[why] then
+				by_reason[why] = {}
+				table.insert(order, why)
+			end
+			table.insert(by_reason[why], subject)
+		end
+		for _, why in ipairs(order) do
+			table.insert(bugs, ("- %d, %s: %s."):format(number, table.concat(by_reason[why], " and "), why))
+		end
+	end
+end
+
+local document = table.concat {
+	assert(read_file(here.."differences_head.md")), "\n",
+	table.concat(lines, "\n"), "\n\n## What fails, and what is not offered\n\n", table.concat(bugs, "\n"), "\n",
+}
+
+if arg[1] == "--check" then
+	if read_file(document_name) ~= document then
+		io.stderr:write(document_name, " differs from the run; write it with crates/lua/spec/report.lua\n")
+		os.exit(1)
+	end
+else
+	local file = assert(io.open(document_name, "w"))
+	file:write(document)
+	file:close()
+end

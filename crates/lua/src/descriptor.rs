@@ -1,0 +1,27 @@
+//! Descriptors that Lua knows by number, such as those of LuaSocket's objects.
+#![allow(unsafe_code)] // a number says nothing about who owns the descriptor
+
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::net::{SocketType, sockopt};
+
+/// A copy of the descriptor, the engine's own: whoever closes the original can then never hit a reused number.
+pub(crate) fn duplicate(fd: RawFd) -> Result<OwnedFd, String> {
+    let fd = borrow(fd)?;
+    fcntl_dupfd_cloexec(fd, 0).map_err(|errno| trochee::Error::from(errno).to_string())
+}
+
+/// Whether every write to it is one datagram.
+pub(crate) fn is_datagram(fd: RawFd) -> bool {
+    borrow(fd).is_ok_and(|fd| sockopt::socket_type(fd) == Ok(SocketType::DGRAM))
+}
+
+fn borrow<'a>(fd: RawFd) -> Result<BorrowedFd<'a>, String> {
+    if fd < 0 {
+        return Err("invalid fd".into());
+    }
+    // SAFETY: -1, the one value that is not allowed, was refused; the number only goes into a system call, which
+    // answers EBADF if it names nothing.
+    Ok(unsafe { BorrowedFd::borrow_raw(fd) })
+}

@@ -1,0 +1,269 @@
+//! The two functions that run for every message, written against Lua's C API: mlua's conversions would cost as much as the
+//! rest of the loop together.
+//!
+//! The rules here: a Rust value that needs dropping never lives across a call that may raise, because raising is a
+//! longjmp; a panic ends in `catch_unwind` and becomes a Lua error. Lua may run finalisers, and these may call back into
+//! the same core, whenever it allocates; so nothing stays borrowed then.
+#![allow(unsafe_code)] // the C API of Lua
+
+use std::borrow::Cow;
+use std::ffi::{c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use mlua::ffi::{self, lua_State};
+use mlua::{Function, Lua, Result, Table};
+use trochee::{Chunk, Event, Key};
+
+use crate::convert::{key_number, timer_number};
+use crate::core::{Core, Owner};
+
+const DATA: i64 = 1;
+const DRAIN: i64 = 2;
+const PREDRAIN: i64 = 3;
+const ACCEPTED: i64 = 4;
+const CONNECTED: i64 = 5;
+const CLOSED: i64 = 6;
+const READ_TIMEOUT: i64 = 7;
+const READY: i64 = 8;
+const TIMER: i64 = 9;
+const SIGNAL: i64 = 10;
+const NOTICE: i64 = 11;
+
+/// The numbers by which `next_event` names what happened.
+pub(crate) fn kinds(lua: &Lua) -> Result<Table> {
+    lua.create_table_from([
+        ("DATA", DATA),
+        ("DRAIN", DRAIN),
+        ("PREDRAIN", PREDRAIN),
+        ("ACCEPTED", ACCEPTED),
+        ("CONNECTED", CONNECTED),
+        ("CLOSED", CLOSED),
+        ("READ_TIMEOUT", READ_TIMEOUT),
+        ("READY", READY),
+        ("TIMER", TIMER),
+        ("SIGNAL", SIGNAL),
+        ("NOTICE", NOTICE),
+    ])
+}
+
+/// Adds `next_event` and `write` to the table of a core.
+pub(crate) fn register(lua: &Lua, table: &Table, owner: Owner) -> Result<()> {
+    for (name, function) in [("next_event", next_event as ffi::lua_CFunction), ("write", write)] {
+        let core: *const Core = owner.core();
+        let owner = lua.create_userdata(owner.clone())?;
+        // SAFETY: takes the owner from the stack and leaves a closure, whose upvalues are what UPVALUE_… say.
+        let function: Function = unsafe {
+            lua.exec_raw(owner, |state| {
+                ffi::lua_pushlightuserdata(state, core.cast_mut().cast());
+                ffi::lua_insert(state, -2);
+                ffi::lua_pushliteral(state, c"timeout");
+                ffi::lua_pushliteral(state, c"closed");
+                ffi::lua_pushcclosure(state, function, 4);
+            })?
+        };
+        table.set(name, function)?;
+    }
+    Ok(())
+}
+
+// The owner is upvalue 2: never read, it lives as long as the closure.
+const UPVALUE_CORE: c_int = 1;
+const UPVALUE_TIMEOUT: c_int = 3;
+const UPVALUE_CLOSED: c_int = 4;
+
+/// # Safety
+/// Only within a function that [`register`] made.
+unsafe fn core_of(state: *mut lua_State) -> &'static Core {
+    // SAFETY: the upvalue is the address of a `Core`, and these are never freed.
+    unsafe { &*ffi::lua_touserdata(state, ffi::lua_upvalueindex(UPVALUE_CORE)).cast::<Core>() }
+}
+
+/// A result on its way to Lua: needs no dropping.
+#[derive(Clone, Copy)]
+enum Pushed {
+    Nothing,
+    Integer(i64),
+    Boolean(bool),
+    /// Points into the reactor's read buffer, or into [`Core::text`]: valid until the next call of the core.
+    Bytes(*const u8, usize),
+    Upvalue(c_int),
+}
+
+/// next_event() → kind, key, a, b | nothing: the turn is over.
+///
+/// | kind                   | key      | a                | b                                        |
+/// |------------------------|----------|------------------|------------------------------------------|
+/// | DATA                   | handle   | string           | nil, "timeout" (all for now) or "closed" |
+/// | ACCEPTED               | handle   | listener's key   |                                          |
+/// | CLOSED                 | handle   | reason or nil    |                                          |
+/// | READY                  | watch    | readable         | writable                                 |
+/// | SIGNAL                 | watch    | signal           |                                          |
+/// | TIMER                  | timer id |                  |                                          |
+/// | NOTICE                 | 0        | level            | text                                     |
+/// | CONNECTED, READ_TIMEOUT, PREDRAIN, DRAIN | handle |  |                                         |
+unsafe extern "C-unwind" fn next_event(state: *mut lua_State) -> c_int {
+    // SAFETY: a closure of `register`.
+    let core = unsafe { core_of(state) };
+    let results = match catch_unwind(AssertUnwindSafe(|| pull(core))) {
+        Ok(results) => results,
+        // SAFETY: no Rust value lives here that needs dropping.
+        Err(panic) => unsafe { fail(state, panic) },
+    };
+    let mut count = 0;
+    for result in results {
+        if matches!(result, Pushed::Nothing) && count < 2 {
+            break;
+        }
+        // SAFETY: C functions have room for 20 values; nothing used the core since `pull`, so pointers hold.
+        unsafe { push(state, result) };
+        count += 1;
+    }
+    count
+}
+
+fn pull(core: &Core) -> [Pushed; 4] {
+    use Pushed::*;
+    let text = |text: &str| {
+        let mut kept = core.text.borrow_mut();
+        kept.clear();
+        kept.push_str(text);
+        Bytes(kept.as_ptr(), kept.len())
+    };
+    let pulled = core.with(|reactor| {
+        let handle = |key: Key| Integer(key_number(key));
+        Some(match reactor.next_event()? {
+            Event::Data { key, data, end } => {
+                let err = match end {
+                    Chunk::Full => Nothing,
+                    Chunk::Short => Upvalue(UPVALUE_TIMEOUT),
+                    Chunk::Last => Upvalue(UPVALUE_CLOSED),
+                };
+                [Integer(DATA), handle(key), Bytes(data.as_ptr(), data.len()), err]
+            }
+            Event::Drain { key } => [Integer(DRAIN), handle(key), Nothing, Nothing],
+            Event::Predrain { key } => [Integer(PREDRAIN), handle(key), Nothing, Nothing],
+            Event::Accepted { listener, key } => [Integer(ACCEPTED), handle(key), handle(listener), Nothing],
+            Event::Connected { key } => [Integer(CONNECTED), handle(key), Nothing, Nothing],
+            Event::Closed { key, reason } => {
+                let reason = reason.text().map_or(Nothing, |reason: Cow<str>| text(&reason));
+                [Integer(CLOSED), handle(key), reason, Nothing]
+            }
+            Event::ReadTimeout { key } => [Integer(READ_TIMEOUT), handle(key), Nothing, Nothing],
+            Event::Ready { key, readable, writable } => {
+                [Integer(READY), handle(key), Boolean(readable), Boolean(writable)]
+            }
+            Event::Timer { id } => [Integer(TIMER), Integer(timer_number(id)), Nothing, Nothing],
+            Event::Signal { key, signal } => [Integer(SIGNAL), handle(key), Integer(signal.into()), Nothing],
+            Event::Notice { level, text: notice } => {
+                let level = level.as_str();
+                [Integer(NOTICE), Integer(0), Bytes(level.as_ptr(), level.len()), text(&notice)]
+            }
+            // A kind of a later engine that this front does not know.
+            _ => [Integer(0), Integer(0), Nothing, Nothing],
+        })
+    });
+    pulled.flatten().unwrap_or([Nothing; 4])
+}
+
+/// write(key, data, notify) → bytes taken | false: too many queued | nil: over, or closing | nil, why not.
+///
+/// notify: whether PREDRAIN and DRAIN are wanted for the flush.
+unsafe extern "C-unwind" fn write(state: *mut lua_State) -> c_int {
+    // SAFETY: a closure of `register`.
+    let core = unsafe { core_of(state) };
+    let (mut is_key, mut length) = (0, 0);
+    // SAFETY: reads the arguments; a missing one reads as nil. The string stays on the stack for as long as it is used.
+    let (key, data, notify) = unsafe {
+        let key = ffi::lua_tointegerx(state, 1, &mut is_key);
+        let data = ffi::lua_tolstring(state, 2, &mut length);
+        if data.is_null() {
+            return bad_data(state);
+        }
+        (key, std::slice::from_raw_parts(data.cast::<u8>(), length), ffi::lua_toboolean(state, 3) != 0)
+    };
+    if is_key == 0 {
+        return 0;
+    }
+    match catch_unwind(AssertUnwindSafe(|| queue(core, Key::from_bits(key as u64), data, notify))) {
+        Ok([result, reason]) => {
+            // SAFETY: as in `next_event`.
+            unsafe {
+                push(state, result);
+                if matches!(reason, Pushed::Nothing) {
+                    return 1;
+                }
+                push(state, reason);
+            }
+            2
+        }
+        // SAFETY: no Rust value lives here that needs dropping.
+        Err(panic) => unsafe { fail(state, panic) },
+    }
+}
+
+fn queue(core: &Core, key: Key, data: &[u8], notify: bool) -> [Pushed; 2] {
+    use Pushed::*;
+    let written = core.with(|reactor| {
+        if notify {
+            reactor.notify_flush(key, true);
+        }
+        reactor.write(key, data)
+    });
+    match written {
+        Some(Ok(count)) => [Integer(count as i64), Nothing],
+        Some(Err(trochee::Error::SendBufferFull)) => [Boolean(false), Nothing],
+        Some(Err(trochee::Error::Closed)) | None => [Nothing, Nothing],
+        Some(Err(error)) => {
+            let mut kept = core.text.borrow_mut();
+            *kept = error.to_string();
+            [Nothing, Bytes(kept.as_ptr(), kept.len())]
+        }
+    }
+}
+
+/// # Safety
+/// The stack has room, and what a `Bytes` points to is alive; Lua copies it before it may run a finaliser.
+unsafe fn push(state: *mut lua_State, value: Pushed) {
+    // SAFETY: as the function's own.
+    unsafe {
+        match value {
+            Pushed::Nothing => ffi::lua_pushnil(state),
+            Pushed::Integer(number) => ffi::lua_pushinteger(state, number),
+            Pushed::Boolean(value) => ffi::lua_pushboolean(state, value.into()),
+            Pushed::Bytes(bytes, length) => {
+                ffi::lua_pushlstring(state, bytes.cast::<c_char>(), length);
+            }
+            Pushed::Upvalue(index) => ffi::lua_pushvalue(state, ffi::lua_upvalueindex(index)),
+        }
+    }
+}
+
+/// Raises about the second argument, in the name and at the place of who called the handle's method.
+///
+/// # Safety
+/// Raises: the caller holds nothing that needs dropping.
+unsafe fn bad_data(state: *mut lua_State) -> c_int {
+    // SAFETY: as the function's own.
+    unsafe {
+        // 1 is the handle's method, 2 who called it
+        ffi::luaL_where(state, 2);
+        ffi::lua_pushliteral(state, c"bad argument #1 to 'write' (string expected, got ");
+        ffi::lua_pushstring(state, ffi::lua_typename(state, ffi::lua_type(state, 2)));
+        ffi::lua_pushliteral(state, c")");
+        ffi::lua_concat(state, 4);
+        ffi::lua_error(state)
+    }
+}
+
+/// Turns a panic, which is a mistake in this program and not in what Lua did, into a Lua error.
+///
+/// # Safety
+/// Raises: the caller holds nothing that needs dropping.
+unsafe fn fail(state: *mut lua_State, panic: Box<dyn std::any::Any + Send>) -> ! {
+    drop(panic);
+    // SAFETY: as the function's own.
+    unsafe {
+        ffi::lua_pushliteral(state, c"trochee: internal error, please report it with the text on standard error");
+        ffi::lua_error(state)
+    }
+}

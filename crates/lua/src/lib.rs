@@ -1,0 +1,27 @@
+//! The engine as a Lua module: `require "trochee"`.
+//!
+//! The module knows numbers and strings only: [`new`](core::new) gives a table of functions round one reactor, in which
+//! connections, listeners, watches and signals are integer keys. What Prosody calls a backend (handles, listeners, the
+//! loop) is written in Lua on top of it, in `net/server_trochee.lua`: a callback that yields, raises or calls `os.exit`
+//! then has no Rust frame under it.
+//!
+//! Functions that can be refused by the system return `nil` and a text, as Lua's own libraries do. Nothing here panics
+//! because of what Lua passed.
+
+mod convert;
+mod core;
+mod descriptor;
+mod fast;
+mod settings;
+
+use mlua::{Lua, Result, Table};
+
+/// Entry point: the table with `new`, the numbers of the events, and the version.
+#[mlua::lua_module(name = "trochee")]
+fn trochee_module(lua: &Lua) -> Result<Table> {
+    let module = lua.create_table()?;
+    module.set("new", lua.create_function(|lua, ()| core::new(lua))?)?;
+    module.set("events", fast::kinds(lua)?)?;
+    module.set("_VERSION", env!("CARGO_PKG_VERSION"))?;
+    Ok(module)
+}

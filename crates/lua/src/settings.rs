@@ -1,0 +1,298 @@
+//! `network_settings`: what each key means, and what the operator is told about a bad one.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use mlua::{Lua, Result, Table, Value};
+use trochee::{Config, KeepAlive, Reactor};
+
+use crate::convert::{described, integer, seconds};
+
+/// A level of Prosody's log and a sentence.
+pub(crate) type Message = (&'static str, String);
+
+/// The settings in force.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    /// Those of the engine.
+    pub(crate) config: Config,
+    /// Those of the loop, which is written in Lua.
+    front: Front,
+    poller: Option<String>,
+    /// Names warned about; once each, however often the configuration is read again.
+    warned: HashSet<String>,
+}
+
+#[derive(Clone)]
+struct Front {
+    /// Whether an error in a callback is logged, or leaves the loop.
+    protect_listeners: bool,
+    /// Whether a callback's error ends its connection.
+    fatal_errors: bool,
+    /// Whether to log what only developers of trochee want to know.
+    verbose: bool,
+    /// How long connections may take to close when the server stops.
+    shutdown_deadline: Option<Duration>,
+    /// The longest wait of a turn; Prosody's own bound.
+    max_wait: Duration,
+    /// The least pause before a timer repeats, so that one that says 0 does not keep the processor busy.
+    min_wait: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            config: Config::default(),
+            front: Front {
+                protect_listeners: true,
+                fatal_errors: false,
+                verbose: false,
+                shutdown_deadline: Some(Duration::from_secs(5)),
+                max_wait: Duration::from_secs(86400),
+                min_wait: Duration::from_millis(1),
+            },
+            poller: None,
+            warned: HashSet::new(),
+        }
+    }
+}
+
+/// How the value of a key is read, where it goes, and so what it must be.
+enum Rule {
+    Seconds(fn(&mut Settings) -> &mut Duration),
+    SecondsOrFalse(fn(&mut Settings) -> &mut Option<Duration>),
+    Size(fn(&mut Settings) -> &mut usize),
+    Length(fn(&mut Settings) -> &mut u32),
+    LengthOrFalse(fn(&mut Settings) -> &mut Option<u32>),
+    Flag(fn(&mut Settings) -> &mut bool),
+    Nagle,
+    TcpKeepalive,
+    Poller,
+    /// A setting of another backend, or of a later version: not an error, and nothing to say about it.
+    Unused,
+}
+
+use Rule::*;
+
+/// Every key of Prosody's three backends and ours.
+const SETTINGS: &[(&str, Rule)] = &[
+    ("accept_retry_interval", Seconds(|s| &mut s.config.accept_retry_interval)),
+    ("connect_timeout", Seconds(|s| &mut s.config.connect_timeout)),
+    ("debug", Unused),
+    ("event_clear_interval", Unused),
+    ("fatal_errors", Flag(|s| &mut s.front.fatal_errors)),
+    ("highest_allowed_fd", Unused),
+    ("keep_buffers", Unused),
+    ("max_connections", Size(|s| &mut s.config.max_connections)),
+    ("max_receive_buffer_size", Size(|s| &mut s.config.max_receive_buffer_size)),
+    ("max_send_buffer_size", Size(|s| &mut s.config.max_send_buffer_size)),
+    ("max_send_chunk", Unused),
+    ("max_ssl_handshake_roundtrips", Unused),
+    ("max_wait", Seconds(|s| &mut s.front.max_wait)),
+    ("min_wait", Seconds(|s| &mut s.front.min_wait)),
+    ("nagle", Nagle),
+    ("opportunistic_writes", Unused),
+    ("poller", Poller),
+    ("protect_listeners", Flag(|s| &mut s.front.protect_listeners)),
+    ("read_retry_delay", Unused),
+    ("read_size", Size(|s| &mut s.config.read_size)),
+    ("read_timeout", Seconds(|s| &mut s.config.read_timeout)),
+    ("select_idle_check_interval", Unused),
+    ("select_timeout", Unused),
+    ("send_buffer_chunks", Unused),
+    ("send_timeout", Seconds(|s| &mut s.config.send_timeout)),
+    ("shutdown_deadline", SecondsOrFalse(|s| &mut s.front.shutdown_deadline)),
+    ("ssl_handshake_timeout", Unused),
+    ("tcp_backlog", Length(|s| &mut s.config.backlog)),
+    ("tcp_defer_accept", SecondsOrFalse(|s| &mut s.config.tcp_defer_accept)),
+    ("tcp_fastopen", LengthOrFalse(|s| &mut s.config.tcp_fastopen)),
+    ("tcp_keepalive", TcpKeepalive),
+    ("verbose", Flag(|s| &mut s.front.verbose)),
+];
+
+/// Where the poller is chosen when `network_settings` does not.
+const POLLER_VARIABLE: &str = "TROCHEE_POLLER";
+
+impl Settings {
+    /// Takes over `network_settings`. A key that is absent gets its default, also when it was there before; one with a bad
+    /// value keeps what it had.
+    pub(crate) fn apply(&mut self, given: &Value, reactor: &mut Reactor) -> Result<Vec<Message>> {
+        let table = match given {
+            Value::Table(table) => Some(table),
+            Value::Nil => None,
+            other => {
+                let text = format!("network_settings must be a table, not {}; keeping what it was", described(other));
+                return Ok(vec![("error", text)]);
+            }
+        };
+        let mut messages = Vec::new();
+        let mut defaults = Settings::default();
+        for (name, rule) in SETTINGS {
+            let value = table.map_or(Ok(Value::Nil), |table| table.raw_get(*name))?;
+            if value.is_nil() {
+                rule.copy(&mut defaults, self);
+            } else if let Err(expected) = rule.read(&value, self) {
+                let kept = rule.show(self);
+                let found = described(&value);
+                messages.push(("error", format!("network_settings.{name} must be {expected}, not {found}; keeping {kept}")));
+            }
+        }
+        if let Some(table) = table {
+            self.warn_of_unknown(table, &mut messages)?;
+        }
+        // 0 seconds is how the system itself says "off".
+        self.config.tcp_defer_accept = self.config.tcp_defer_accept.filter(|after| !after.is_zero());
+        reactor.configure(self.config.clone());
+        self.choose_poller(reactor, &mut messages);
+        Ok(messages)
+    }
+
+    fn warn_of_unknown(&mut self, table: &Table, messages: &mut Vec<Message>) -> Result<()> {
+        for pair in table.pairs::<Value, Value>() {
+            let name = pair?.0.to_string()?;
+            if SETTINGS.iter().all(|(known, _)| *known != name) && self.warned.insert(name.clone()) {
+                messages.push(("warn", format!("network_settings.{name} is not a setting that trochee knows; it has no effect")));
+            }
+        }
+        Ok(())
+    }
+
+    fn choose_poller(&mut self, reactor: &mut Reactor, messages: &mut Vec<Message>) {
+        let variable = std::env::var(POLLER_VARIABLE).ok().filter(|name| !name.is_empty());
+        let (source, name) = match (&self.poller, &variable) {
+            (Some(name), _) => ("network_settings.poller", name.as_str()),
+            (None, Some(name)) => (POLLER_VARIABLE, name.as_str()),
+            (None, None) => ("network_settings.poller", "auto"),
+        };
+        let in_use = reactor.backend();
+        if in_use == name {
+            return;
+        }
+        match reactor.set_backend(name) {
+            Ok(()) => {}
+            // "auto" would choose again what it has chosen, or leave alone what an operator has taken back.
+            Err(trochee::Error::BackendInUse) if name == "auto" => {}
+            Err(trochee::Error::BackendInUse) => {
+                let text = format!("{source} = \"{name}\" takes effect after a restart; until then the poller is {in_use}");
+                messages.push(("warn", text));
+            }
+            Err(error) => messages.push(("error", format!("{source} = \"{name}\": {error}; keeping {in_use}"))),
+        }
+    }
+
+    /// What the loop needs to know, as a Lua table.
+    pub(crate) fn front(&self, lua: &Lua) -> Result<Table> {
+        let front = lua.create_table()?;
+        front.set("protect_listeners", self.front.protect_listeners)?;
+        front.set("fatal_errors", self.front.fatal_errors)?;
+        front.set("verbose", self.front.verbose)?;
+        match self.front.shutdown_deadline {
+            Some(deadline) => front.set("shutdown_deadline", deadline.as_secs_f64())?,
+            None => front.set("shutdown_deadline", false)?,
+        }
+        front.set("read_timeout", self.config.read_timeout.as_secs_f64())?;
+        front.set("send_timeout", self.config.send_timeout.as_secs_f64())?;
+        front.set("max_wait", self.front.max_wait.as_secs_f64())?;
+        front.set("min_wait", self.front.min_wait.as_secs_f64())?;
+        Ok(front)
+    }
+}
+
+impl Rule {
+    /// Stores the value, or says what it would have to be.
+    fn read(&self, value: &Value, to: &mut Settings) -> std::result::Result<(), &'static str> {
+        let seconds = if value.is_number() || value.is_integer() { "more than 0 seconds" } else { "a number of seconds" };
+        const SECONDS_OR_FALSE: &str = "a number of seconds or false";
+        const SIZE: &str = "a whole number above 0";
+        const LENGTH_OR_FALSE: &str = "a queue length above 0 or false";
+        match self {
+            Seconds(field) => *field(to) = duration(value).filter(|after| !after.is_zero()).ok_or(seconds)?,
+            SecondsOrFalse(field) => *field(to) = unless_false(value, duration).ok_or(SECONDS_OR_FALSE)?,
+            Size(field) => *field(to) = size(value).ok_or(SIZE)?,
+            Length(field) => *field(to) = length(value).ok_or(SIZE)?,
+            LengthOrFalse(field) => *field(to) = unless_false(value, length).ok_or(LENGTH_OR_FALSE)?,
+            Flag(field) => *field(to) = value.as_boolean().ok_or("true or false")?,
+            Nagle => to.config.nodelay = !value.as_boolean().ok_or("true or false")?,
+            TcpKeepalive => {
+                to.config.tcp_keepalive = match value {
+                    Value::Boolean(false) => KeepAlive::Off,
+                    Value::Boolean(true) => KeepAlive::On,
+                    other => match length(other) {
+                        Some(idle) => KeepAlive::Idle(Duration::from_secs(idle.into())),
+                        None => return Err("true, false or a whole number of seconds"),
+                    },
+                }
+            }
+            Poller => match value {
+                Value::String(name) => to.poller = Some(name.to_string_lossy()),
+                _ => return Err("the name of a poller or \"auto\""),
+            },
+            Unused => {}
+        }
+        Ok(())
+    }
+
+    fn copy(&self, from: &mut Settings, to: &mut Settings) {
+        match self {
+            Seconds(field) => *field(to) = *field(from),
+            SecondsOrFalse(field) => *field(to) = *field(from),
+            Size(field) => *field(to) = *field(from),
+            Length(field) => *field(to) = *field(from),
+            LengthOrFalse(field) => *field(to) = *field(from),
+            Flag(field) => *field(to) = *field(from),
+            Nagle => to.config.nodelay = from.config.nodelay,
+            TcpKeepalive => to.config.tcp_keepalive = from.config.tcp_keepalive,
+            Poller => to.poller = from.poller.clone(),
+            Unused => {}
+        }
+    }
+
+    /// The value in force, as the operator would write it.
+    fn show(&self, settings: &mut Settings) -> String {
+        match self {
+            Seconds(field) => field(settings).as_secs_f64().to_string(),
+            SecondsOrFalse(field) => field(settings).map_or("false".into(), |after| after.as_secs_f64().to_string()),
+            Size(field) => match *field(settings) {
+                usize::MAX => "no limit".into(),
+                size => size.to_string(),
+            },
+            Length(field) => field(settings).to_string(),
+            LengthOrFalse(field) => field(settings).map_or("false".into(), |length| length.to_string()),
+            Flag(field) => field(settings).to_string(),
+            Nagle => (!settings.config.nodelay).to_string(),
+            TcpKeepalive => match settings.config.tcp_keepalive {
+                KeepAlive::Off => "false".into(),
+                KeepAlive::On => "true".into(),
+                KeepAlive::Idle(after) => after.as_secs().to_string(),
+            },
+            Poller => format!("\"{}\"", settings.poller.as_deref().unwrap_or("auto")),
+            Unused => "the default".into(),
+        }
+    }
+}
+
+fn duration(value: &Value) -> Option<Duration> {
+    let number = match value {
+        Value::Integer(number) => *number as f64,
+        Value::Number(number) => *number,
+        _ => return None,
+    };
+    (number >= 0.0).then(|| seconds(number))
+}
+
+fn size(value: &Value) -> Option<usize> {
+    match value {
+        // math.huge is how Lua says "no limit"
+        Value::Number(number) if *number >= usize::MAX as f64 => Some(usize::MAX),
+        Value::String(_) => None,
+        other => integer(other).and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0),
+    }
+}
+
+fn length(value: &Value) -> Option<u32> {
+    size(value).and_then(|length| u32::try_from(length).ok())
+}
+
+fn unless_false<T>(value: &Value, read: fn(&Value) -> Option<T>) -> Option<Option<T>> {
+    if matches!(value, Value::Boolean(false)) { Some(None) } else { read(value).map(Some) }
+}

@@ -1,0 +1,70 @@
+"""Which backends are tested, a server for each, and what a skip means."""
+
+import logging
+import os
+
+import pytest
+
+from prosody_server import BACKENDS, Prosody
+
+DEFAULT_BACKENDS = "epoll,poll,select,stock-epoll"
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--backends",
+        default=os.environ.get("BACKENDS", DEFAULT_BACKENDS),
+        help=f"comma-separated, of {', '.join(BACKENDS)} (default: {DEFAULT_BACKENDS})",
+    )
+
+
+def pytest_configure(config):
+    unknown = set(config.getoption("--backends").split(",")) - set(BACKENDS)
+    if unknown:
+        raise pytest.UsageError(f"--backends: {', '.join(unknown)}; there are: {', '.join(BACKENDS)}")
+    # slixmpp tells of every stanza at debug level; its errors belong to the report of a failed test.
+    logging.getLogger("slixmpp").setLevel(logging.WARNING)
+
+
+def pytest_generate_tests(metafunc):
+    if "backend" in metafunc.fixturenames:
+        names = metafunc.config.getoption("--backends").split(",")
+        metafunc.parametrize("backend", [BACKENDS[n] for n in names], ids=names, scope="session")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """On a machine of one's own a test may be skipped for a reason; under CI that is a failure."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
+        report.outcome = "failed"
+        report.longrepr = f"SKIP under CI=true: {report.longrepr[2]}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def shared_server(backend, tmp_path_factory):
+    """One Prosody per backend for all tests that leave it as they found it. Its log is checked at the end."""
+    with Prosody(tmp_path_factory.mktemp(backend.name), backend) as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_server):
+    """The shared server, which must outlive each test."""
+    yield shared_server
+    assert shared_server.alive(), f"Prosody ended\n{shared_server.everything_said()}"
+
+
+@pytest.fixture
+def make_server(backend, tmp_path):
+    """Servers for one test alone; what is still running at its end is killed."""
+    made = []
+
+    def make(name="prosody", **options):
+        made.append(Prosody(tmp_path / name, backend, **options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.kill()

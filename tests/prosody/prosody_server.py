@@ -1,0 +1,386 @@
+"""A real Prosody in a folder of its own: configuration, start, stop, and what its log says."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import re
+import select
+import signal
+import socket
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DIST = ROOT / "dist"
+
+PASSWORDS = {"romeo": "montague", "juliet": "capulet"}
+COMPONENT_SECRET = "verona"
+
+# Serving, stopping and being told take fractions of a second; these only end a wait that is lost.
+START_TIMEOUT = 20
+STOP_TIMEOUT = 15
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """A network backend of Prosody: what the configuration says, and how the running process shows it."""
+
+    name: str
+    network_backend: str
+    poller: str | None
+    # The system call in which the idle process sits, which is how the kernel tells pollers apart.
+    waits_in: frozenset[str]
+
+    @property
+    def ours(self):
+        return self.network_backend == "trochee"
+
+
+_EPOLL = frozenset({"epoll_wait", "epoll_pwait", "epoll_pwait2"})
+_POLL = frozenset({"poll", "ppoll"})
+_SELECT = frozenset({"select", "pselect6"})
+
+BACKENDS = {
+    b.name: b
+    for b in (
+        Backend("epoll", "trochee", "epoll", _EPOLL),
+        Backend("poll", "trochee", "poll", _POLL),
+        Backend("select", "trochee", "select", _SELECT),
+        # Prosody's own: the control that shows whether a failure is ours or the test's.
+        Backend("stock-epoll", "epoll", None, _EPOLL),
+        Backend("stock-event", "event", None, _EPOLL),
+        Backend("stock-select", "select", None, _SELECT),
+    )
+}
+
+# Numbers of the calls above, by machine (Linux, asm/unistd.h); aarch64 has only the newer ones.
+_SYSCALLS = {
+    "x86_64": {
+        7: "poll", 23: "select", 232: "epoll_wait", 270: "pselect6",
+        271: "ppoll", 281: "epoll_pwait", 441: "epoll_pwait2",
+    },
+    "aarch64": {22: "epoll_pwait", 72: "pselect6", 73: "ppoll", 441: "epoll_pwait2"},
+}
+
+# Error-level lines that are no fault of the network backend. Each needs its reason.
+TOLERATED = ()
+
+
+def let_stock_settle(backend):
+    """To be called before a signal that follows upon traffic.
+
+    The stock backends let the handler of a signal interrupt Lua anywhere, in the middle of a flush too; what
+    the handler writes is then lost about every second time. A moment of quiet makes the control reliable.
+    """
+    if not backend.ours:
+        time.sleep(0.3)
+
+
+def free_ports(count, address="127.0.0.1"):
+    """Ports that are free now. All are held until the last is found, so that they differ."""
+    with contextlib.ExitStack() as held:
+        ports = []
+        for _ in range(count):
+            s = held.enter_context(socket.socket())
+            s.bind((address, 0))
+            ports.append(s.getsockname()[1])
+        return ports
+
+
+def lua(value):
+    """A Python value as Lua source."""
+    if value is True or value is False:
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (str, pathlib.Path)):
+        text = str(value)
+        assert not re.search(r'["\\\n]', text), text
+        return f'"{text}"'
+    if isinstance(value, (list, tuple)):
+        return "{ " + " ".join(lua(v) + ";" for v in value) + " }"
+    if isinstance(value, dict):
+        return "{ " + " ".join(f"{k} = {lua(v)};" for k, v in value.items()) + " }"
+    raise TypeError(value)
+
+
+MODULES = [
+    "admin_shell", "blocklist", "bosh", "carbons", "dialback", "disco", "pep", "ping", "posix",
+    "private", "roster", "saslauth", "smacks", "time", "uptime", "version", "websocket",
+]
+
+
+class Prosody:
+    """One server process. `options` are global settings that replace the ones below."""
+
+    def __init__(self, folder, backend, *, host="localhost", address="127.0.0.1", s2s_port=None, **options):
+        self.folder = pathlib.Path(folder)
+        self.backend = backend
+        self.host = host
+        self.address = address
+        self.c2s_port, self.http_port, self.component_port, self.proxy65_port, free_s2s = free_ports(5, address)
+        self.s2s_port = s2s_port or free_s2s
+        self.config = self.folder / "prosody.cfg.lua"
+        self.log = self.folder / "prosody.log"
+        self.console = self.folder / "console.log"
+        self.process = None
+        self.pid = None
+
+        network_settings = {"poller": backend.poller} if backend.poller else {}
+        network_settings.update(options.pop("network_settings", {}))
+        self.options = {
+            "network_backend": backend.network_backend,
+            "network_settings": network_settings,
+            "run_as_root": True,  # CI is root; Prosody refuses it otherwise
+            "data_path": self.folder / "data",
+            "certificates": self.folder / "certs",
+            "pidfile": "prosody.pid",
+            "admin_socket": "prosody.sock",
+            "log": {"debug": self.log},
+            "interfaces": [address],
+            "local_interfaces": [address],
+            "c2s_ports": [self.c2s_port],
+            "s2s_ports": [self.s2s_port],
+            "http_ports": [self.http_port],
+            "component_ports": [self.component_port],
+            "proxy65_ports": [self.proxy65_port],
+            "https_ports": [],
+            "c2s_direct_tls_ports": [],
+            "s2s_direct_tls_ports": [],
+            # TLS is not part of what is tested here.
+            "modules_disabled": ["tls"],
+            "modules_enabled": MODULES,
+            "c2s_require_encryption": False,
+            "s2s_require_encryption": False,
+            "s2s_secure_auth": False,
+            "allow_unencrypted_plain_auth": True,
+            "authentication": "internal_hashed",
+            **options,
+        }
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def write_config(self):
+        for name in ("data", "certs"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        lines = [f"{key} = {lua(value)}" for key, value in self.options.items()]
+        lines += [
+            f"VirtualHost {lua(self.host)}",
+            f"\thttp_host = {lua(self.address)}",
+            f'\tdisco_items = {{ {{ "rooms.{self.host}" }}; {{ "files.{self.host}" }}; {{ "proxy.{self.host}" }} }}',
+            f'Component "rooms.{self.host}" "muc"',
+            f'Component "files.{self.host}" "http_file_share"',
+            f"\thttp_host = {lua(self.address)}",
+            f"\thttp_file_share_size_limit = {100 * 1024 * 1024}",
+            f'Component "proxy.{self.host}" "proxy65"',
+            f"\tproxy65_address = {lua(self.address)}",
+            f'Component "component.{self.host}"',
+            f"\tcomponent_secret = {lua(COMPONENT_SECRET)}",
+        ]
+        self.config.write_text("\n".join(lines) + "\n")
+
+    @property
+    def environment(self):
+        env = dict(os.environ)
+        # The rest of the path is Lua's default, which ";;" stands for.
+        env["LUA_PATH"] = f"{DIST}/lua/?.lua;;"
+        env["LUA_CPATH"] = f"{DIST}/lua/?.so;;"
+        # What the configuration says is what is tested, whatever the caller's environment says.
+        env.pop("TROCHEE_POLLER", None)
+        env.pop("PROSODY_CONFIG", None)
+        return env
+
+    def ctl(self, *args, timeout=30):
+        """prosodyctl; it loads the network backend too."""
+        return subprocess.run(
+            ["prosodyctl", "--config", self.config, *args],
+            env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout,
+        )
+
+    def shell(self, *command):
+        result = self.ctl("shell", *command)
+        assert result.returncode == 0, f"prosodyctl shell {command}: {result.stdout}"
+        return result.stdout
+
+    def register(self):
+        for user, password in PASSWORDS.items():
+            result = self.ctl("register", user, self.host, password)
+            assert result.returncode == 0, result.stdout
+
+    def start(self, *, daemonize=False):
+        if self.backend.ours:
+            assert (DIST / "lua" / "trochee.so").exists(), "dist/ is missing: run 'make build' first"
+        self.write_config()
+        self.register()
+        self.log.unlink(missing_ok=True)
+        with open(self.console, "w") as console:
+            self.process = subprocess.Popen(
+                ["prosody", "-D" if daemonize else "-F", "--config", self.config],
+                env=self.environment, cwd=self.folder,
+                stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.pid = self.process.pid
+        try:
+            if daemonize:
+                self._wait_for_daemon()
+            self._wait_until_it_answers()
+            self._check_backend()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def _wait_for_daemon(self):
+        """The process that was started leaves; the one that serves has written its number."""
+        status = self.process.wait(START_TIMEOUT)
+        assert status == 0, f"prosody -D: exit status {status}\n{self.everything_said()}"
+        pidfile = self.folder / "data" / "prosody.pid"
+        deadline = time.monotonic() + START_TIMEOUT
+        while not (pidfile.exists() and pidfile.read_text().strip()):
+            assert time.monotonic() < deadline, f"no pid file\n{self.everything_said()}"
+            time.sleep(0.05)
+        self.pid = int(pidfile.read_text())
+        assert self.pid != self.process.pid
+
+    def _wait_until_it_answers(self):
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            assert self.alive(), f"Prosody ended while starting\n{self.everything_said()}"
+            assert time.monotonic() < deadline, f"Prosody does not answer\n{self.everything_said()}"
+            with contextlib.suppress(OSError):
+                with RawStream(self) as stream:
+                    stream.open()
+                    return
+            time.sleep(0.05)
+
+    def _check_backend(self):
+        """What is being tested is really in use: asked of the kernel, not of the program."""
+        maps = pathlib.Path(f"/proc/{self.pid}/maps").read_text()
+        assert (str(DIST / "lua" / "trochee.so") in maps) == self.backend.ours, "trochee.so mapped or not, wrongly"
+        calls = _SYSCALLS.get(os.uname().machine)
+        assert calls, f"add the system call numbers of {os.uname().machine}"
+        seen = set()
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            # "running", or the number of the call in which the process waits and its arguments
+            first = pathlib.Path(f"/proc/{self.pid}/syscall").read_text().split()[0]
+            if first.lstrip("-").isdigit():
+                seen.add(calls.get(int(first), first))
+                if seen & self.backend.waits_in:
+                    return
+            time.sleep(0.01)
+        raise AssertionError(f"{self.backend.name}: waits in {seen}, not in {set(self.backend.waits_in)}")
+
+    def alive(self):
+        if self.pid == self.process.pid:
+            return self.process.poll() is None
+        try:
+            state = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except FileNotFoundError:
+            return False
+        return state != "Z"
+
+    def signal(self, number):
+        os.kill(self.pid, number)
+
+    def wait(self, timeout=STOP_TIMEOUT):
+        """Seconds until the process is gone."""
+        start = time.monotonic()
+        while self.alive():
+            if time.monotonic() - start > timeout:
+                raise AssertionError(f"Prosody still runs after {timeout} s\n{self.everything_said()}")
+            time.sleep(0.01)
+        return time.monotonic() - start
+
+    def stop(self):
+        try:
+            self.signal(signal.SIGTERM)
+            self.wait()
+        finally:
+            self.kill()
+        self.check_end()
+
+    def check_end(self):
+        """The check that ends each server's life: how it left, and what it logged."""
+        if self.pid == self.process.pid:
+            assert self.process.wait(STOP_TIMEOUT) == 0, f"exit status {self.process.returncode}"
+        self.check_log()
+
+    def kill(self):
+        if self.process and self.alive():
+            os.kill(self.pid, signal.SIGKILL)
+        if self.process:
+            self.process.wait(STOP_TIMEOUT)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, failed, *_):
+        if failed:
+            self.kill()
+        else:
+            self.stop()
+
+    # --- the log ----------------------------------------------------------------------------------
+
+    def everything_said(self):
+        parts = []
+        for path in (self.console, self.log):
+            if path.exists():
+                parts.append(f"--- {path.name} (end)\n" + path.read_text(errors="replace")[-6000:])
+        return "\n".join(parts)
+
+    def check_log(self):
+        """No error-level line, no traceback, nothing on the console that hints at one."""
+        # "Nov 23 17:12:30 mod_cron\tinfo\tRunning periodic tasks"
+        log = self.log.read_text(errors="replace")
+        assert "backend for connection handling" in log, "this is not the log of a whole life"
+        bad = [
+            line
+            for line in log.splitlines()
+            if (re.match(r"^\w{3} \d\d [\d:]{8} [^\t]*\terror\t", line) or re.search("traceback", line, re.I))
+            and not any(re.search(pattern, line) for pattern in TOLERATED)
+        ]
+        console = self.console.read_text(errors="replace")
+        if re.search(r"traceback|panicked|\berror\b", console, re.I):
+            bad.append("on the console: " + console)
+        assert not bad, "the log is not clean:\n" + "\n".join(bad)
+
+
+class RawStream:
+    """An XMPP client stream over a plain socket, for what a client library hides."""
+
+    def __init__(self, server):
+        self.host = server.host
+        self.socket = socket.create_connection((server.address, server.c2s_port), timeout=10)
+        self.received = b""
+
+    def open(self):
+        self.socket.sendall(
+            b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' version='1.0' to='%s' "
+            b"xmlns:stream='http://etherx.jabber.org/streams'>" % self.host.encode()
+        )
+        self.expect(b"</stream:features>")
+
+    def expect(self, what, timeout=10):
+        """Reads until `what` has come, and returns everything up to its end."""
+        deadline = time.monotonic() + timeout
+        while what not in self.received:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self.socket], [], [], left)[0]:
+                raise TimeoutError(f"{what!r} did not come; received: {self.received!r}")
+            data = self.socket.recv(65536)
+            if not data:
+                raise ConnectionError(f"closed before {what!r}; received: {self.received!r}")
+            self.received += data
+        head, _, self.received = self.received.partition(what)
+        return head + what
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()

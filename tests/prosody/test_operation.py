@@ -1,0 +1,151 @@
+"""What an operator does with a server: look inside, change its configuration, detach it, end it."""
+
+import asyncio
+import contextlib
+import re
+import signal
+import socket
+import time
+
+import pytest
+
+from clients import Inbox, online
+from prosody_server import RawStream, let_stock_settle
+
+# "within two seconds", from the signal to the end of the process
+END_WITHIN = 2
+
+
+async def _in_thread(function, *args):
+    """Runs what waits without letting the clients of this loop wait."""
+    return await asyncio.to_thread(function, *args)
+
+
+def test_shell(server):
+    """The admin socket is a UNIX stream socket, at both ends of which the backend is ours."""
+
+    async def flow():
+        async with online(server, "romeo") as romeo, online(server, "juliet") as juliet:
+            shown = await _in_thread(server.shell, "c2s", "show")
+            for client in (romeo, juliet):
+                assert client.boundjid.full in shown, shown
+            assert re.search(r"\b2 c2s sessions\b|\b2 sessions\b", shown), shown
+
+            ports = await _in_thread(server.shell, "port", "list")
+            assert re.search(rf"^c2s: .*:{server.c2s_port}\b", ports, re.M), ports
+
+            # Longer than one read of the socket.
+            assert len(await _in_thread(server.shell, "help", "c2s")) > 100
+            text = await _in_thread(server.shell, "> return ('trochee '):rep(20000)")
+            assert text.count("trochee ") == 20000
+
+            # Ends a session from the other side of the server.
+            errors = Inbox(juliet, "stream_error")
+            gone = juliet.disconnected
+            await _in_thread(server.shell, "c2s", "close", juliet.boundjid.full, "curfew")
+            async with asyncio.timeout(10):
+                await gone
+            assert [e["text"] for e in errors.seen] == ["curfew"]
+            assert juliet.boundjid.full not in await _in_thread(server.shell, "c2s", "show")
+
+    asyncio.run(flow())
+
+
+def test_port_closed_at_run_time(make_server):
+    with make_server() as server:
+        with RawStream(server) as stream:
+            stream.open()
+            server.shell("port", "close", str(server.c2s_port))
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((server.address, server.c2s_port), 5)
+            # Those who are inside stay; the server answers them.
+            stream.socket.sendall(b"</stream:stream>")
+            stream.expect(b"</stream:stream>")
+
+
+def test_reload(make_server):
+    """SIGHUP: the backend takes the new network_settings, and nobody is disturbed."""
+
+    async def flow(server):
+        async with online(server, "romeo") as romeo:
+            with RawStream(server) as stream:
+                stream.open()
+                with pytest.raises(TimeoutError):
+                    await _in_thread(stream.expect, b" ", 2.5)
+
+            server.options["network_settings"]["read_timeout"] = 1
+            server.write_config()
+            server.signal(signal.SIGHUP)
+            await asyncio.sleep(1)
+            assert "Received SIGHUP" in server.log.read_text()
+
+            # Prosody sends a space to a client that has been silent for read_timeout.
+            with RawStream(server) as stream:
+                stream.open()
+                assert await _in_thread(stream.expect, b" ", 5) == b" "
+            assert await romeo.plugin["xep_0199"].ping(server.host, timeout=5) > 0
+
+    with make_server() as server:
+        asyncio.run(flow(server))
+
+
+def _goodbye(stream):
+    """A client that is told that the server goes, and says goodbye as it should."""
+    told = stream.expect(b"</stream:stream>", 5)
+    assert b"<system-shutdown" in told, told
+    stream.socket.settimeout(5)
+    with contextlib.suppress(ConnectionError):  # when the server did not wait for it
+        stream.socket.sendall(b"</stream:stream>")
+        assert stream.socket.recv(1) == b"", "not closed"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_end(make_server, number):
+    async def flow(server):
+        async with online(server, "romeo") as romeo:
+            errors = Inbox(romeo, "stream_error")
+            gone = romeo.disconnected
+            with RawStream(server) as stream:
+                stream.open()
+                let_stock_settle(server.backend)
+                start = time.monotonic()
+                server.signal(number)
+                await _in_thread(_goodbye, stream)
+                await _in_thread(server.wait)
+                took = time.monotonic() - start
+            async with asyncio.timeout(5):
+                await gone
+            assert [e["condition"] for e in errors.seen] == ["system-shutdown"]
+            assert took < END_WITHIN, f"{took:.2f} s"
+
+    server = make_server().start()
+    asyncio.run(flow(server))
+    server.check_end()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((server.address, server.c2s_port), 5)
+
+
+def test_restart_on_the_same_ports(make_server):
+    """The ports are free again at once, although connections of before are not forgotten by the kernel."""
+    server = make_server()
+    for _ in range(2):
+        with server, contextlib.ExitStack() as stack:
+            for _ in range(5):
+                stack.enter_context(RawStream(server)).open()
+
+
+def test_daemon(make_server):
+    """Prosody forks after it has loaded the backend and bound its ports."""
+
+    async def flow(server):
+        async with online(server, "romeo") as romeo, online(server, "juliet") as juliet:
+            romeo.send_message(mto=juliet.boundjid, mbody="from a daemon", mtype="chat")
+            await juliet.messages.wait_for(lambda m: m["body"] == "from a daemon", "the message")
+            shown = await _in_thread(server.shell, "c2s", "show")
+            assert romeo.boundjid.full in shown, shown
+
+    server = make_server().start(daemonize=True)
+    status = server.ctl("status")
+    assert status.returncode == 0 and str(server.pid) in status.stdout, status.stdout
+    asyncio.run(flow(server))
+    server.stop()
