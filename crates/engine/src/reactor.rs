@@ -212,7 +212,6 @@ impl Reactor {
     pub fn begin_turn(&mut self, max_wait: Option<Duration>) {
         self.max_wait = max_wait;
         if matches!(self.stage, Stage::Over) {
-            self.ensure_poller();
             self.stage = Stage::Predrain(0);
         }
     }
@@ -262,6 +261,7 @@ impl Reactor {
                     None => self.stage = Stage::Wait,
                 },
                 Stage::Wait => {
+                    self.ensure_poller();
                     self.arm_all();
                     self.wait();
                     self.stage = Stage::Io;

@@ -5,7 +5,7 @@ The contract of net.server, run on trochee with each of its pollers and on the b
 
 CONTRACT_SUBJECTS, CONTRACT_ITEMS  lists that restrict the run, e.g. "trochee-poll epoll" and "16 17"
 CONTRACT_JOBS      processes at a time, default 4
-CONTRACT_RESULTS   where the results go, default target/contract; report.lua reads them
+CONTRACT_RESULTS   where the results go, default target/contract; report.lua reads them. Two runs at once need two.
 PROSODY_SOURCEDIR  where Prosody is, default /usr/lib/prosody
 TROCHEE_DIST       where net/server_trochee.lua and trochee.so are, default dist/lua
 

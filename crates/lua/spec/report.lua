@@ -24,7 +24,7 @@ end
 
 local cells, lines, bugs = {}, {}, {} -- by item number; of the table; of the list below it
 local unclean = {}
-for _, pair in ipairs(results.matrix()) do
+for _, pair in ipairs(results.matrix(true)) do
 	local verdict, why = results.judge(pair, results.load(pair))
 	local row = cells[pair.item.number] or {}
 	cells[pair.item.number] = row
@@ -34,11 +34,12 @@ for _, pair in ipairs(results.matrix()) do
 	elseif verdict ~= "pass" then
 		row[pair.subject] = verdict == "bug" and "**bug**" or verdict
 		row.why = row.why or {}
-		table.insert(row.why, { pair.subject, why })
+		table.insert(row.why, { pair.subject, verdict == "bug" and why or "not offered: "..why })
 	end
 end
 if unclean[1] then
-	io.stderr:write("The document is only written from a complete and clean run.\n", table.concat(unclean, "\n"), "\n")
+	io.stderr:write("The document is only written from a complete and clean run.\n", table.concat(unclean, "\n", 1, math.min(#unclean, 12)),
+		("\n%d in all\n"):format(#unclean))
 	os.exit(1)
 end
 
@@ -50,12 +51,13 @@ table.insert(lines, "| | item | trochee | epoll | event | select |")
 table.insert(lines, "|--:|---|---|---|---|---|")
 for _, number in ipairs(numbers) do
 	local item, row = harness.items[number], cells[number]
+	local title = item.title:gsub("[*|]", "\\%0")
 	-- A clean run has passed with every poller.
 	local columns = { "pass" }
 	for i, subject in ipairs(stock) do
 		columns[i + 1] = row[subject]
 	end
-	table.insert(lines, ("| %d | %s: %s | %s |"):format(number, item.group, item.title, table.concat(columns, " | ")))
+	table.insert(lines, ("| %d | %s: %s | %s |"):format(number, item.group, title, table.concat(columns, " | ")))
 	if row.why then
 		-- Backends that fail for the same reason share a line.
 		local by_reason, order = {}, {}
@@ -68,7 +70,8 @@ for _, number in ipairs(numbers) do
 			table.insert(by_reason[why], subject)
 		end
 		for _, why in ipairs(order) do
-			table.insert(bugs, ("- %d, %s: %s."):format(number, table.concat(by_reason[why], " and "), why))
+			local subjects = table.concat(by_reason[why], ", "):gsub(", (%w+)$", " and %1")
+			table.insert(bugs, ("- %d, %s: %s."):format(number, subjects, (why:gsub("[*|]", "\\%0"))))
 		end
 	end
 end

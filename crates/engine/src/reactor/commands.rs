@@ -29,14 +29,19 @@ pub enum Close {
 
 /// Sources: what can be listened to, connected to, adopted and watched.
 impl Reactor {
-    /// Replaces the settings. Listeners take over the options of their sockets; timeouts and limits count from their
-    /// next use.
+    /// Replaces the settings. Listeners take over the options of their sockets; timeouts and limits count at once, for
+    /// connections that stand already, too.
     pub fn configure(&mut self, config: Config) {
         self.config = config;
         for key in self.sources.keys() {
-            if let Some(Source::Listener(listener)) = self.sources.get(key) {
-                socket::set_listener_options(&listener.fd, &self.config);
-                self.want(key);
+            match self.sources.get(key) {
+                Some(Source::Listener(listener)) => {
+                    socket::set_listener_options(&listener.fd, &self.config);
+                    self.want(key);
+                }
+                // A deadline may be earlier now than the alarm that was set for it.
+                Some(Source::Connection(_)) => self.set_alarm(key),
+                _ => {}
             }
         }
     }
@@ -134,7 +139,12 @@ impl Reactor {
     /// [`Error::Closed`] for a stale key, [`Error::Unsupported`] for a key of something else.
     pub fn set_watch(&mut self, key: Key, interest: Interest) -> Result<(), Error> {
         match self.sources.get_mut(key) {
-            Some(Source::Watch(watch)) => watch.interest = interest,
+            Some(Source::Watch(watch)) => {
+                watch.interest = interest;
+                // What was noted in this turn and is not wanted any more is not told either.
+                watch.ready.readable &= interest.readable;
+                watch.ready.writable &= interest.writable;
+            }
             Some(_) => return Err(Error::Unsupported),
             None => return Err(Error::Closed),
         }
@@ -304,7 +314,7 @@ impl Reactor {
     }
 
     fn set_paused(&mut self, key: Key, paused: bool) -> bool {
-        let now = self.now;
+        let now = clock::now();
         match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => {
                 if connection.paused == paused {
@@ -335,7 +345,7 @@ impl Reactor {
     }
 
     fn set_writes_paused(&mut self, key: Key, paused: bool) -> bool {
-        let now = self.now;
+        let now = clock::now();
         let Some(connection) = self.connection(key) else {
             return false;
         };
@@ -352,7 +362,7 @@ impl Reactor {
     /// Limits reading to so many bytes a second; zero or less removes the limit. At once it lets through what a tenth
     /// of a second brings.
     pub fn set_rate_limit(&mut self, key: Key, bytes_per_second: f64) -> bool {
-        let now = self.now;
+        let now = clock::now();
         let Some(connection) = self.connection(key) else {
             return false;
         };
@@ -373,7 +383,7 @@ impl Reactor {
 
     /// Gives one connection a read timeout of its own, counted from now; `None` for none at all.
     pub fn set_read_timeout(&mut self, key: Key, after: Option<Duration>) -> bool {
-        let now = self.now;
+        let now = clock::now();
         let Some(connection) = self.connection(key) else {
             return false;
         };
@@ -385,7 +395,7 @@ impl Reactor {
 
     /// Gives one connection a timeout of its own for connecting and sending, counted from now; `None` for none at all.
     pub fn set_write_timeout(&mut self, key: Key, after: Option<Duration>) -> bool {
-        let now = self.now;
+        let now = clock::now();
         let Some(connection) = self.connection(key) else {
             return false;
         };

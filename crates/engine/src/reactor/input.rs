@@ -75,7 +75,7 @@ impl Reactor {
                             key,
                             signal: *signal,
                         }),
-                        _ => Some(Event::Ready {
+                        _ => (watch.ready != Interest::NONE).then_some(Event::Ready {
                             key,
                             readable: watch.ready.readable,
                             writable: watch.ready.writable,

@@ -11,18 +11,17 @@ use crate::registry::Key;
 use crate::{signals, socket};
 
 impl Reactor {
-    /// Opens the poller at the first turn, and again in a child that was forked since.
+    /// Opens the poller before the first wait, and again in a child that was forked since.
     pub(super) fn ensure_poller(&mut self) {
-        let process = std::process::id();
-        if self.poller.is_some() && self.process == process {
+        self.disown_poller();
+        if self.poller.is_some() {
             return;
         }
-        if self.poller.is_none() && self.config.raise_descriptor_limit {
+        if self.config.raise_descriptor_limit {
             raise_descriptor_limit();
         }
-        self.process = process;
+        self.process = std::process::id();
         self.reserve = reserved_descriptor();
-        // Dropping the parent's poller closes our copy of its descriptor; unregistering there would reach the parent.
         self.poller = match poller::open(self.backend) {
             Ok(poller) => Some(poller),
             Err(error) => {
@@ -41,6 +40,15 @@ impl Reactor {
                 None => {}
             }
             self.want(key);
+        }
+    }
+
+    /// In a child that was forked since the poller was opened, lets go of the parent's: what is changed there is changed
+    /// for the parent. The next wait opens a new one.
+    fn disown_poller(&mut self) {
+        if self.poller.is_some() && self.process != std::process::id() {
+            self.poller = None;
+            self.registered.clear();
         }
     }
 
@@ -89,6 +97,7 @@ impl Reactor {
     /// Tells the poller of one source, if anything changed. Does nothing before the first turn.
     pub(super) fn arm(&mut self, key: Key) -> io::Result<()> {
         let max_connections = self.config.max_connections;
+        self.disown_poller();
         let Some(poller) = &mut self.poller else {
             return Ok(());
         };
@@ -152,6 +161,7 @@ impl Reactor {
 
     /// Takes a source that is about to be dropped out of the poller.
     pub(super) fn disarm(&mut self, key: Key) {
+        self.disown_poller();
         let Some(raw) = self.sources.get(key).map(Source::raw_fd) else {
             return;
         };

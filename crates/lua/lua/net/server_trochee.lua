@@ -147,31 +147,6 @@ end
 
 --- The loop
 
-local onincoming = handle.methods.onincoming;
-
--- Most of what a server does goes through here, so it does by itself what emit() would
-local function deliver(conn, data, err)
-	local listeners = conn.listeners;
-	local callback = conn.onincoming;
-	if callback == onincoming then
-		callback = listeners and listeners.onincoming;
-		if not callback then
-			return emit(conn, "onincoming", data, err);
-		end
-	end
-	local ok, ret = true, nil;
-	if not settings.protect_listeners then
-		callback(conn, data, err);
-	elseif err then
-		ok, ret = xpcall(callback, listeners and listeners.onerror or traceback, conn, data, err);
-	else
-		ok, ret = xpcall(callback, listeners and listeners.onerror or traceback, conn, data);
-	end
-	if not ok then
-		handle.failed(conn, "onincoming", ret);
-	end
-end
-
 local dispatch = {};
 
 dispatch[events.ACCEPTED] = function (key, listener)
@@ -255,26 +230,70 @@ end
 local quitting = nil;
 
 local begin_turn, next_event, DATA = core.begin_turn, core.next_event, events.DATA;
+local onincoming = handle.methods.onincoming;
+
+-- Who is being given data: on whose account an error is that leaves turn()
+local receiver;
+
+-- Hands out the events of a turn, or what an error has left of it. Data is most of what a server is about, so it is
+-- delivered right here, as emit() would, but with one xpcall per turn instead of one per message
+local function turn()
+	for kind, key, a, b in next_event do
+		local conn = kind == DATA and handles[key];
+		if conn then
+			receiver = conn;
+			local listeners, callback = conn.listeners, conn.onincoming;
+			if callback == onincoming then
+				callback = listeners and listeners.onincoming;
+			end
+			if not callback then
+				emit(conn, "onincoming", a, b);
+			elseif b then
+				callback(conn, a, b);
+			else
+				callback(conn, a);
+			end
+		elseif dispatch[kind] then
+			receiver = nil;
+			dispatch[kind](key, a, b);
+		end
+	end
+end
+
+local function onerror(err)
+	local listeners = receiver and receiver.listeners;
+	return (listeners and listeners.onerror or traceback)(err);
+end
+
+local function protected_turn()
+	local ok, err;
+	repeat
+		ok, err = xpcall(turn, onerror);
+		if not ok and receiver then
+			handle.failed(receiver, "onincoming", err);
+		elseif not ok then
+			-- Not a listener's
+			error(err, 0);
+		end
+	until ok;
+end
 
 -- Runs until setquitting() was called and all is closed; once: a single turn. An error that is not caught here leaves
--- the rest of its turn to the next call
+-- the rest of its turn to the next call. A callback may call it again
 local function loop(once)
+	local outer = receiver;
 	repeat
 		if quitting and next(handles) == nil then
 			break;
 		end
 		begin_turn(settings.max_wait);
-		for kind, key, a, b in next_event do
-			if kind == DATA then
-				local conn = handles[key];
-				if conn then
-					deliver(conn, a, b);
-				end
-			elseif dispatch[kind] then
-				dispatch[kind](key, a, b);
-			end
+		if settings.protect_listeners then
+			protected_turn();
+		else
+			turn();
 		end
 	until once;
+	receiver = outer;
 	return quitting;
 end
 

@@ -388,7 +388,24 @@ t.item(58, "close() flushes; write afterwards falsy; second close() harmless; FI
 		s.eq(rec.disconnects[conn].n, 1, "calls of ondisconnect")
 		s.ok(not rec.disconnects[conn][1], "a local close has no error")
 	end
+
+	-- The peer is still talking, as an XMPP client is that answers </stream:stream>. Closing a socket with bytes unread
+	-- sends RST (RFC 2525, 2.17), and that makes the peer's kernel throw away what it has not read yet.
+	conn, peer, rec = s.pair()
+	slow(peer)
+	for i = 0, 15 do
+		conn:write(piece(i))
+	end
+	conn:close()
+	peer:send("and here is what I still wanted to say")
+	local data, err, partial = peer:receive_until(16 * MiB, 5)
+	s.eq(#(data or partial), 16 * MiB, ("bytes of 16 MiB for a peer that is still talking (%s)"):format(err))
+	s.ok(peer:closed(), "FIN after all data")
+	s.wait(function () return rec.disconnects[conn] end, 5, "ondisconnect")
+	s.eq(rec.data[conn], "", "data after close()")
 end, { stock = {
+	event = { "leaves unread what comes during the flush, so that RST follows the data and the end of it is lost",
+		match = "still talking" },
 	epoll = { "a second close() discards what is pending", match = "ended after" },
 	select = { "write is nil after close() with data pending: calling it raises", match = "attempt to call a nil value" },
 } })

@@ -24,9 +24,11 @@ local function words(text)
 	return list[1] and set
 end
 
--- The pairs { subject, item } of a run; CONTRACT_SUBJECTS and CONTRACT_ITEMS (lists) restrict it.
-function results.matrix()
-	local subjects, numbers = words(os.getenv "CONTRACT_SUBJECTS"), words(os.getenv "CONTRACT_ITEMS")
+-- The pairs { subject, item } of a run. CONTRACT_SUBJECTS and CONTRACT_ITEMS (lists) restrict it, unless all are asked
+-- for.
+function results.matrix(all)
+	local subjects = not all and words(os.getenv "CONTRACT_SUBJECTS")
+	local numbers = not all and words(os.getenv "CONTRACT_ITEMS")
 	local items = {}
 	for number, item in pairs(harness.load_items()) do
 		if not numbers or numbers[tostring(number)] then
@@ -69,7 +71,7 @@ end
 -- The result of one pair; nil when it was not run.
 function results.load(pair)
 	local prefix = ("%s/%s.%d."):format(results.directory, pair.subject, pair.item.number)
-	local status = tonumber(read_file(prefix.."status"))
+	local status = tonumber(read_file(prefix.."status") or "")
 	if not status then return end
 	if not package.path:find(harness.source_dir, 1, true) then
 		package.path = package.path..";"..harness.source_dir.."/?.lua"

@@ -1,0 +1,274 @@
+//! Ends: nothing that was written is lost, and the consumer is told exactly once.
+
+use rustix::io::Errno;
+
+use super::*;
+
+#[test]
+fn half_close_answers_are_sent() {
+    let mut driver = driver!();
+    let (key, mut stream) = driver.serve();
+    stream.write_all(b"question").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let reason = answer(&mut driver, key, b"question", b"answer");
+    assert_eq!(reason, Reason::PeerClosed);
+    assert_eq!(read_to_end(&stream), b"answer");
+    driver.expect_silence();
+}
+
+#[test]
+fn half_close_answers_are_sent_when_the_end_comes_later() {
+    let mut driver = driver!();
+    let (key, mut stream) = driver.serve();
+    stream.write_all(b"question").unwrap();
+    driver.expect_data(key, b"question");
+    driver.reactor.write(key, b"answer").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(driver.expect_closed(key).0, Reason::PeerClosed);
+    assert_eq!(read_to_end(&stream), b"answer");
+}
+
+/// Larger than what the system takes at once, and to a peer that reads when it likes.
+#[test]
+fn half_close_answers_are_sent_whole() {
+    let mut driver = driver!();
+    let (key, mut stream) = driver.serve_narrow();
+    stream.write_all(b"?").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let all = pattern(8 << 20);
+    let mut ends = Vec::new();
+    let got = driver.drive_peer(
+        move || read_to_end(&stream),
+        |reactor, event| match event {
+            Seen::Data(..) => {
+                reactor.write(key, &all).unwrap();
+            }
+            other => ends.push(other),
+        },
+    );
+    assert!(got == all);
+    if ends.is_empty() {
+        ends.push(Seen::Closed(key, driver.expect_closed(key).0));
+    }
+    assert_eq!(ends, [Seen::Closed(key, Reason::PeerClosed)]);
+}
+
+/// Writes that are paused are no reason to keep an answer from a peer that waits for nothing else.
+#[test]
+fn half_close_sends_what_is_queued() {
+    let mut driver = driver!();
+    let (key, stream) = driver.serve();
+    driver.reactor.pause_writes(key);
+    driver.reactor.write(key, b"held").unwrap();
+    driver.turn();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(driver.expect_closed(key).0, Reason::PeerClosed);
+    assert_eq!(read_to_end(&stream), b"held");
+}
+
+#[test]
+fn close_sends_what_is_queued_and_then_the_end() {
+    let mut driver = driver!();
+    let (key, stream) = driver.serve();
+    let all = pattern(8 << 20);
+    driver.reactor.write(key, &all).unwrap();
+    assert_eq!(driver.reactor.close(key), Close::Flushing);
+    let mut ends = Vec::new();
+    let got = driver.drive_peer(move || read_to_end(&stream), |_, event| ends.push(event));
+    assert!(got == all);
+    if ends.is_empty() {
+        ends.push(Seen::Closed(key, driver.expect_closed(key).0));
+    }
+    assert_eq!(ends, [Seen::Closed(key, Reason::Local)]);
+    driver.expect_silence();
+}
+
+#[test]
+fn close_with_nothing_queued_is_done_at_once() {
+    let mut driver = driver!();
+    let (key, stream) = driver.serve();
+    assert_eq!(driver.reactor.close(key), Close::Done);
+    assert_eq!(read_to_end(&stream), b"");
+    driver.expect_silence();
+    assert!(driver.reactor.is_empty());
+}
+
+/// Closing a socket with something unread sends a reset, which would overtake what we wrote last.
+#[test]
+fn close_with_unread_data_does_not_destroy_our_last_bytes() {
+    let mut driver = driver!();
+    for unread_bytes in [1, 200_000] {
+        let (key, mut stream) = driver.serve_narrow();
+        driver.reactor.pause(key);
+        driver.turn();
+        stream.write_all(&pattern(unread_bytes)).unwrap();
+        let all = pattern(1 << 20);
+        driver.reactor.write(key, &all).unwrap();
+        assert_eq!(driver.reactor.close(key), Close::Flushing);
+        let got = driver.drive_peer(
+            move || {
+                // Time for a reset to do its worst.
+                std::thread::sleep(SILENCE);
+                read_to_end(&stream)
+            },
+            |_, _| {},
+        );
+        assert!(got == all, "{} of {} bytes", got.len(), all.len());
+    }
+}
+
+#[test]
+fn after_close_nothing_is_read_or_written() {
+    let mut driver = driver!();
+    let (key, stream) = driver.serve_narrow();
+    driver.reactor.write(key, &pattern(8 << 20)).unwrap();
+    assert_eq!(driver.reactor.close(key), Close::Flushing);
+    assert_eq!(driver.reactor.close(key), Close::Flushing);
+    let error = driver.reactor.write(key, b"x").unwrap_err();
+    assert!(matches!(error, Error::Closed), "{error:?}");
+    driver.turn();
+    (&stream).write_all(b"too late").unwrap();
+    driver.expect_silence();
+
+    let mut ends = Vec::new();
+    let got = driver.drive_peer(move || read_to_end(&stream), |_, event| ends.push(event));
+    assert_eq!(got.len(), 8 << 20);
+    if ends.is_empty() {
+        driver.expect_closed(key);
+    }
+    assert_eq!(driver.reactor.close(key), Close::Gone);
+}
+
+#[test]
+fn destroy_is_silent() {
+    let mut driver = driver!();
+    let (key, stream) = driver.serve_narrow();
+    driver.reactor.write(key, &pattern(8 << 20)).unwrap();
+    driver.reactor.notify_flush(key, true);
+    assert!(driver.reactor.destroy(key));
+    assert!(!driver.reactor.destroy(key));
+    driver.expect_silence();
+    assert!(driver.reactor.is_empty());
+    assert_eq!(read_to_end(&stream), b"");
+}
+
+/// It was ready in the same turn as the one whose consumer destroyed it.
+#[test]
+fn destroying_another_in_the_same_turn() {
+    let mut driver = driver!();
+    let pairs = [driver.serve(), driver.serve(), driver.serve()];
+    for (_, stream) in &pairs {
+        (&mut &*stream).write_all(b"x").unwrap();
+    }
+    let mut first = None;
+    driver.drive("any", |reactor, event| {
+        first = event.key();
+        for (key, _) in &pairs {
+            if Some(*key) != first {
+                assert!(reactor.destroy(*key));
+            }
+        }
+        true
+    });
+    driver.expect_silence();
+    assert_eq!(driver.reactor.len(), 1);
+}
+
+/// Every way in which a connection can end by itself or by the peer's hand: told once, with its reason.
+#[test]
+fn every_end_is_told_once() {
+    type Way = fn(&mut Driver) -> (Key, Vec<TcpStream>);
+    let ways: [(Way, Reason); 6] = [
+        (|d| (d.serve().0, vec![]), Reason::PeerClosed),
+        (
+            |d| {
+                let (key, stream) = d.serve();
+                reset(stream);
+                (key, vec![])
+            },
+            os(Errno::CONNRESET),
+        ),
+        (
+            |d| {
+                let (key, stream) = d.serve_narrow();
+                d.reactor.write(key, &pattern(16 << 20)).unwrap();
+                (key, vec![stream])
+            },
+            Reason::WriteTimeout,
+        ),
+        (
+            |d| {
+                let (listener, mut held, address) = full_listener();
+                let key = d
+                    .reactor
+                    .connect(address, SocketKind::Stream, ReadSize::All)
+                    .unwrap();
+                held.push(std::os::fd::OwnedFd::from(listener).into());
+                (key, held)
+            },
+            Reason::ConnectTimeout,
+        ),
+        (
+            |d| {
+                let (key, stream) = d.serve_narrow();
+                let all = pattern(32 << 20);
+                d.reactor.write(key, &all).unwrap();
+                d.reactor.write(key, &all).unwrap_err();
+                (key, vec![stream])
+            },
+            Reason::SendBufferFull,
+        ),
+        (
+            |d| {
+                let (key, stream) = d.serve();
+                d.reactor.write(key, b"x").unwrap();
+                d.reactor.close(key);
+                (key, vec![stream])
+            },
+            Reason::Local,
+        ),
+    ];
+    let timeout = Duration::from_millis(100);
+    let mut driver = driver!(send_timeout: timeout, connect_timeout: timeout);
+    for (way, wanted) in ways {
+        let (key, _held) = way(&mut driver);
+        let (reason, before) = driver.expect_closed(key);
+        assert_eq!(reason, wanted);
+        assert_eq!(before, [], "before {wanted:?}");
+        // That no second one follows the driver sees to; the key is stale from now on.
+        driver.expect_silence();
+        assert_eq!(driver.reactor.close(key), Close::Gone);
+        assert!(driver.reactor.is_empty(), "after {wanted:?}");
+    }
+}
+
+/// The peer is gone while much is queued for it.
+#[test]
+fn a_reset_while_sending() {
+    let mut driver = driver!();
+    let (key, stream) = driver.serve_narrow();
+    driver.reactor.write(key, &pattern(16 << 20)).unwrap();
+    driver.turn();
+    reset(stream);
+    let reason = driver.expect_closed(key).0;
+    assert_eq!(reason.text().as_deref(), Some("closed"), "{reason:?}");
+    driver.expect_silence();
+}
+
+/// Answers `question` and runs turns until the end.
+#[track_caller]
+fn answer(driver: &mut Driver, wanted: Key, question: &[u8], answer: &[u8]) -> Reason {
+    let mut end = None;
+    driver.drive("the end", |reactor, event| {
+        match event {
+            Seen::Data(key, data, _) => {
+                assert_eq!((key, &data[..]), (wanted, question));
+                reactor.write(key, answer).unwrap();
+            }
+            Seen::Closed(key, reason) if key == wanted => end = Some(reason),
+            other => panic!("unexpected: {other:?}"),
+        }
+        end.is_some()
+    });
+    end.unwrap()
+}

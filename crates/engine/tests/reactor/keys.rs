@@ -1,0 +1,112 @@
+//! A key that names nothing any more reaches nobody, whoever has its place now.
+
+use trochee::SocketOption;
+
+use super::*;
+
+#[test]
+fn every_command_on_a_stale_key_is_harmless() {
+    let mut driver = driver!();
+    let (_, address) = driver.listen(ReadSize::All);
+    let stream = peer(address);
+    let stale = driver.accepted();
+    assert!(driver.reactor.destroy(stale));
+    drop(stream);
+    // Takes over the slot.
+    let mut stream = peer(address);
+    let key = driver.accepted();
+    assert_ne!(stale, key);
+    assert_eq!(
+        stale.to_bits() as u32,
+        key.to_bits() as u32,
+        "the slot should have been used again"
+    );
+
+    let reactor = &mut driver.reactor;
+    let timeout = Some(Duration::ZERO);
+    assert!(matches!(reactor.write(stale, b"x"), Err(Error::Closed)));
+    assert_eq!(reactor.close(stale), Close::Gone);
+    assert!(!reactor.destroy(stale));
+    assert!(!reactor.pause(stale));
+    assert!(!reactor.resume(stale));
+    assert!(!reactor.pause_writes(stale));
+    assert!(!reactor.resume_writes(stale));
+    assert!(!reactor.set_rate_limit(stale, 1.0));
+    assert!(!reactor.set_read_size(stale, ReadSize::UpTo(1)));
+    assert!(!reactor.set_read_timeout(stale, timeout));
+    assert!(!reactor.set_write_timeout(stale, timeout));
+    let option = reactor.set_option(stale, SocketOption::NoDelay(false));
+    assert!(matches!(option, Err(Error::Closed)));
+    let watch = reactor.set_watch(stale, Interest::BOTH);
+    assert!(matches!(watch, Err(Error::Closed)));
+    reactor.notify_flush(stale, true);
+    assert_eq!(reactor.pending(stale), 0);
+    assert_eq!(reactor.fd(stale), None);
+    assert_eq!(reactor.peer_name(stale), None);
+    assert_eq!(reactor.local_name(stale), None);
+
+    stream.write_all(b"unharmed").unwrap();
+    driver.reactor.write(key, b"either").unwrap();
+    let data = Seen::Data(key, b"unharmed".to_vec(), Chunk::Short);
+    assert_eq!(driver.turn(), [data]);
+    assert_eq!(unread(&stream), 6);
+}
+
+#[test]
+fn a_key_of_another_kind_is_refused() {
+    let mut driver = driver!();
+    let (listener, _) = driver.listen(ReadSize::All);
+    let (reader, _writer) = io::pipe().unwrap();
+    let watch = driver
+        .reactor
+        .watch(std::os::fd::AsRawFd::as_raw_fd(&reader), Interest::READ)
+        .unwrap();
+    for key in [listener, watch] {
+        let error = driver.reactor.write(key, b"x").unwrap_err();
+        assert!(matches!(error, Error::Unsupported), "{error:?}");
+        assert!(!driver.reactor.pause_writes(key));
+        assert!(!driver.reactor.set_read_timeout(key, None));
+    }
+    assert!(!driver.reactor.pause(watch));
+    let error = driver.reactor.set_watch(listener, Interest::NONE);
+    assert!(matches!(error, Err(Error::Unsupported)));
+}
+
+/// The end of one connection and the beginning of the next in its place, in one turn.
+#[test]
+fn what_was_ready_for_the_old_owner_is_not_for_the_new() {
+    let mut driver = driver!();
+    let (_, address) = driver.listen(ReadSize::All);
+    let pairs: Vec<_> = (0..3)
+        .map(|_| {
+            let stream = peer(address);
+            (driver.accepted(), stream)
+        })
+        .collect();
+    for (_, stream) in &pairs {
+        (&mut &*stream).write_all(b"old").unwrap();
+    }
+    // The consumer of the first replaces all others by connections of its own.
+    let mut new = Vec::new();
+    driver.drive("data", |reactor, event| {
+        for (key, _) in &pairs {
+            if event.key() != Some(*key) {
+                assert!(reactor.destroy(*key));
+            }
+        }
+        for _ in 1..pairs.len() {
+            let key = reactor
+                .connect(address, SocketKind::Stream, ReadSize::All)
+                .unwrap();
+            assert!(pairs.iter().all(|(old, _)| *old != key));
+            new.push(key);
+        }
+        true
+    });
+    let mut connected = 0;
+    driver.drive("the new connections", |_, event| {
+        assert!(!matches!(event, Seen::Data(..) | Seen::Closed(..)));
+        connected += usize::from(matches!(event, Seen::Connected(_)));
+        connected == new.len()
+    });
+}

@@ -1,0 +1,54 @@
+//! The suite: one file for each property. The vocabulary they share is in `support.rs`.
+
+/// Runs the rest of a test in a process of its own: for tests that need many descriptors, particular numbers of them, a
+/// lower limit, signals or fork(2), none of which they could keep from their neighbours in the same process.
+macro_rules! alone {
+    ($test:ident) => {
+        if !support::alone(concat!(module_path!(), "::", stringify!($test))) {
+            return;
+        }
+    };
+}
+
+/// A driver, or a return from the test if the poller is not available here.
+macro_rules! driver {
+    () => {
+        match Driver::open() {
+            Some(driver) => driver,
+            None => return,
+        }
+    };
+    ($($setting:ident: $value:expr),+ $(,)?) => {{
+        let mut driver = driver!();
+        let mut config = driver.reactor.config().clone();
+        $(config.$setting = $value;)+
+        driver.reactor.configure(config);
+        driver
+    }};
+}
+
+mod accepting;
+mod closing;
+mod connecting;
+mod datagrams;
+mod exhaustion;
+mod fairness;
+mod forking;
+mod keys;
+mod rates;
+mod reading;
+mod settings;
+mod signals;
+mod support;
+mod timeouts;
+mod timers;
+mod turns;
+mod watches;
+mod writing;
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use support::*;
+use trochee::{Chunk, Close, Error, Interest, Key, Name, ReadSize, Reactor, Reason, SocketKind};

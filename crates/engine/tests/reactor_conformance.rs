@@ -1,0 +1,19 @@
+//! What a reactor promises, run on every poller, over real sockets of the loopback interface.
+//!
+//! One suite, `reactor/`, is compiled once for each poller, so that a failure reads
+//! `epoll::closing::half_close_answers_are_sent`. The name of the module is the name of the poller.
+//!
+//! A poller that is not available here prints a skip; with `TROCHEE_NO_SKIPS` in the environment it fails instead.
+
+// That a file is compiled three times is the point.
+#![allow(clippy::duplicate_mod)]
+
+#[cfg(target_os = "linux")]
+#[path = "reactor/mod.rs"]
+mod epoll;
+
+#[path = "reactor/mod.rs"]
+mod poll;
+
+#[path = "reactor/mod.rs"]
+mod select;
