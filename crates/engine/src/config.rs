@@ -15,6 +15,9 @@ pub struct Config {
     pub send_timeout: Duration,
     /// How long an outgoing connection may take to be established. 20 seconds, as Prosody.
     pub connect_timeout: Duration,
+    /// How long the peer may take for each step of a TLS handshake; the whole may take three times as long. 60 seconds, as
+    /// Prosody.
+    pub tls_handshake_timeout: Duration,
     /// How long a listener rests when the system refuses to accept and the reserved descriptor does not help; any
     /// connection that ends meanwhile ends the rest. 10 seconds, as Prosody.
     pub accept_retry_interval: Duration,
@@ -50,6 +53,7 @@ impl Default for Config {
             read_timeout: Duration::from_secs(14 * 60),
             send_timeout: Duration::from_secs(180),
             connect_timeout: Duration::from_secs(20),
+            tls_handshake_timeout: Duration::from_secs(60),
             accept_retry_interval: Duration::from_secs(10),
             backlog: 4096,
             read_size: 8192,

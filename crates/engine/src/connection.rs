@@ -11,6 +11,8 @@
 //!                                          └──────▶ Draining ─────────────────┘
 //! ```
 //!
+//! With TLS, [`secure`] takes the place of the plain read and write paths.
+//!
 //! A connection knows nothing of pollers, keys and events: the reactor asks it what it wants and tells it what happened.
 
 use std::net::SocketAddr;
@@ -26,6 +28,9 @@ use crate::poller::Interest;
 use crate::registry::Key;
 use crate::socket;
 use crate::timers::TimerId;
+use crate::tls::session::Session;
+
+mod secure;
 
 /// See the drawing at the top of this file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +65,9 @@ impl Timeout {
     }
 }
 
+/// Vectored writes per flush; more than the socket's buffer usually holds.
+pub(crate) const WRITES: usize = 4;
+
 pub(crate) struct Connection {
     pub(crate) fd: OwnedFd,
     pub(crate) kind: SocketKind,
@@ -68,13 +76,15 @@ pub(crate) struct Connection {
     pub(crate) listener: Option<Key>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) out: OutQueue,
+    /// From `start_tls` on. What is in `out` then is encrypted on its way.
+    pub(crate) tls: Option<Box<Session>>,
     pub(crate) read_size: ReadSize,
-    limit: Option<Box<RateLimit>>,
+    pub(crate) limit: Option<Box<RateLimit>>,
 
     pub(crate) paused: bool,
     pub(crate) writes_paused: bool,
     /// The rate limit holds reading until then.
-    throttled_until: Option<u64>,
+    pub(crate) throttled_until: Option<u64>,
     /// The system takes no more bytes until the poller says so.
     pub(crate) blocked: bool,
     /// The consumer wants to hear of the next flush.
@@ -119,6 +129,8 @@ pub(crate) enum Read {
     /// The peer has ended its side.
     End,
     Failed(Errno),
+    /// The TLS session broke, for this reason.
+    Broken(String),
 }
 
 /// What a flush attempt achieved.
@@ -129,6 +141,8 @@ pub(crate) enum Flush {
     Blocked,
     /// The system might take more, but others wait too.
     More,
+    /// Nothing more can be sent before the TLS handshake is complete, or writes are resumed.
+    Held,
     Failed(Errno),
 }
 
@@ -147,6 +161,7 @@ impl Connection {
             listener: None,
             peer: None,
             out: OutQueue::default(),
+            tls: None,
             read_size,
             limit: None,
             paused: false,
@@ -173,7 +188,13 @@ impl Connection {
 
     /// Whether reading is on: neither the consumer, nor the rate limit, nor the state holds it.
     pub(crate) fn wants_read(&self) -> bool {
-        self.state == State::Open && !self.paused && self.throttled_until.is_none()
+        match &self.tls {
+            // A handshake is nobody's data: what holds that does not hold it.
+            Some(session) if !session.is_secured() => {
+                self.state == State::Open && session.wants_handshake()
+            }
+            _ => self.state == State::Open && !self.paused && self.throttled_until.is_none(),
+        }
     }
 
     /// What the poller should be told; `None` for nothing at all.
@@ -193,7 +214,9 @@ impl Connection {
     pub(crate) fn may_flush(&self) -> bool {
         match self.state {
             State::Connecting => false,
-            State::Open => !self.writes_paused,
+            State::Open => {
+                !self.writes_paused || self.tls.as_ref().is_some_and(|tls| tls.has_output())
+            }
             State::Draining | State::Closing => true,
         }
     }
@@ -206,6 +229,9 @@ impl Connection {
 
     /// Reads once into `buffer`, no more than read size, limits and this turn's budget allow.
     pub(crate) fn read(&mut self, buffer: &mut [u8], config: &Config, now: u64) -> Read {
+        if self.tls.is_some() {
+            return self.read_secure(buffer, config, now);
+        }
         let wanted = match self.read_size {
             ReadSize::UpTo(size) => size,
             ReadSize::All => usize::MAX,
@@ -247,14 +273,13 @@ impl Connection {
     /// Sends the front of the queue.
     pub(crate) fn flush(&mut self, now: u64) -> Flush {
         match self.kind {
+            SocketKind::Stream if self.tls.is_some() => self.flush_secure(now),
             SocketKind::Stream => self.flush_stream(now),
             SocketKind::Datagram => self.flush_datagrams(),
         }
     }
 
     fn flush_stream(&mut self, now: u64) -> Flush {
-        /// Vectored writes per turn; more than the socket's buffer usually holds.
-        const WRITES: usize = 4;
         for _ in 0..WRITES {
             if self.out.is_empty() {
                 return Flush::Done;
@@ -292,7 +317,7 @@ impl Connection {
         Flush::Done
     }
 
-    fn block(&mut self, now: u64) -> Flush {
+    pub(crate) fn block(&mut self, now: u64) -> Flush {
         self.blocked = true;
         self.write_since = now;
         Flush::Blocked
@@ -341,6 +366,7 @@ impl Connection {
         [
             self.read_deadline(config),
             self.write_deadline(config),
+            self.handshake_deadline(config),
             self.throttled_until,
         ]
         .into_iter()
@@ -350,7 +376,7 @@ impl Connection {
 }
 
 /// A token bucket: `rate` bytes a second, and at once what a tenth of a second brings.
-struct RateLimit {
+pub(crate) struct RateLimit {
     rate: f64,
     burst: f64,
     tokens: f64,
@@ -371,7 +397,7 @@ impl RateLimit {
         }
     }
 
-    fn allowance(&mut self, now: u64) -> usize {
+    pub(crate) fn allowance(&mut self, now: u64) -> usize {
         let seconds = now.saturating_sub(self.updated) as f64 / 1e9;
         self.tokens = (self.tokens + seconds * self.rate).min(self.burst);
         self.updated = now;
@@ -379,7 +405,7 @@ impl RateLimit {
     }
 
     /// Takes tokens; when the bucket is empty, says when it will be full again.
-    fn spend(&mut self, bytes: usize, now: u64) -> Option<u64> {
+    pub(crate) fn spend(&mut self, bytes: usize, now: u64) -> Option<u64> {
         self.tokens -= bytes as f64;
         if self.tokens >= 1.0 {
             return None;

@@ -25,6 +25,9 @@ pub enum Error {
     /// The command does not apply to this kind of source, e.g. writing to a listener.
     #[error("not supported by this kind of handle")]
     Unsupported,
+    /// TLS was begun on this connection already.
+    #[error("ssl already active")]
+    TlsActive,
     /// No such poller, or it can not work here.
     #[error(transparent)]
     Backend(#[from] OpenError),
@@ -71,6 +74,11 @@ pub enum Reason {
     ConnectTimeout,
     /// The peer took no data for `send_timeout`.
     WriteTimeout,
+    /// The TLS handshake took longer than `tls_handshake_timeout` allows. On Prosody's own backend that is the write
+    /// timer of the connection.
+    HandshakeTimeout,
+    /// TLS failed: the handshake, or the session later on; in OpenSSL's words.
+    Tls(String),
     /// More was written than `max_send_buffer_size` allows.
     SendBufferFull,
     /// The poller can not hold the descriptor.
@@ -87,6 +95,8 @@ impl Reason {
             Reason::PeerClosed => "closed".into(),
             Reason::ConnectTimeout => "connection timeout".into(),
             Reason::WriteTimeout => "write timeout".into(),
+            Reason::HandshakeTimeout => "connection timeout".into(),
+            Reason::Tls(text) => text.clone().into(),
             Reason::SendBufferFull => "no space left in buffer".into(),
             Reason::Poller(text) => text.clone().into(),
             Reason::Os(errno) => os_text(*errno),

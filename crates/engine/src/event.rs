@@ -23,6 +23,23 @@ pub enum Event<'a> {
         /// The connection.
         key: Key,
     },
+    /// A TLS client said hello, and the consumer chooses what it gets:
+    /// [`accept_tls`](crate::Reactor::accept_tls) or [`refuse_tls`](crate::Reactor::refuse_tls). Asked for by
+    /// [`Start::choose`](crate::tls::Start).
+    ClientHello {
+        /// The connection.
+        key: Key,
+        /// The name that it wants (SNI, RFC 6066).
+        server_name: Option<String>,
+        /// The application protocols that it offers (RFC 7301), in its order.
+        alpn: Vec<Vec<u8>>,
+    },
+    /// The TLS handshake is complete: what was written since [`start_tls`](crate::Reactor::start_tls) is sent, and what
+    /// comes is decrypted.
+    Secured {
+        /// The connection.
+        key: Key,
+    },
     /// The peer sent something.
     Data {
         /// The connection.

@@ -67,6 +67,7 @@ mod registry;
 mod signals;
 mod socket;
 mod timers;
+pub mod tls;
 
 pub use config::{Config, KeepAlive, ReadSize, SocketKind, SocketOption};
 pub use error::{Error, Reason};

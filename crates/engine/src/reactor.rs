@@ -1,7 +1,7 @@
 //! The turn: one owner of every source of events, and the order in which things happen.
 //!
 //! The files below this one each hold one part: [`commands`] what goes in, [`registration`] what the poller is told,
-//! [`output`] flushing and closing, [`input`] what readiness becomes.
+//! [`output`] flushing and closing, [`input`] what readiness becomes, [`secure`] TLS.
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,6 +24,7 @@ mod commands;
 mod input;
 mod output;
 mod registration;
+mod secure;
 
 /// The largest read. With it a fast sender costs few system calls, and an idle connection no memory: there is one
 /// buffer for all.
@@ -76,6 +77,8 @@ pub struct Reactor {
     to_arm: Vec<Key>,
     /// Sources that are ready and not exhausted, in the order in which they get their next share.
     ready: VecDeque<Key>,
+    /// Connections whose TLS session has input that the poller does not know of, until step 5 begins.
+    backlog: Vec<Key>,
     /// Connections that are over, and whose consumer was not told yet.
     over: VecDeque<(Key, Reason)>,
     notices: VecDeque<(Level, String)>,
@@ -163,6 +166,7 @@ impl Reactor {
             flushing: VecDeque::new(),
             to_arm: Vec::new(),
             ready: VecDeque::new(),
+            backlog: Vec::new(),
             over: VecDeque::new(),
             notices: VecDeque::new(),
             exhausted_at: None,
@@ -306,10 +310,12 @@ impl Reactor {
             self.note_ready(ready);
         }
         self.readiness = readiness;
+        self.note_backlog();
     }
 
     fn time_to_wait(&self) -> Option<Duration> {
         let work_left = !(self.ready.is_empty()
+            && self.backlog.is_empty()
             && self.to_flush.is_empty()
             && self.over.is_empty()
             && self.notices.is_empty());

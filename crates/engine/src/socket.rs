@@ -232,13 +232,18 @@ pub(crate) fn send_queue(
 ) -> rustix::io::Result<usize> {
     let mut slices = [IoSlice::new(&[]); VECTORED];
     let filled = queue.fill(&mut slices);
-    if filled == 1 {
-        return send(fd, &slices[0]);
+    send_slices(fd, &slices[..filled])
+}
+
+/// One vectored write.
+pub(crate) fn send_slices(fd: &OwnedFd, slices: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
+    if let [slice] = slices {
+        return send(fd, slice);
     }
     loop {
         match rustix::net::sendmsg(
             fd,
-            &slices[..filled],
+            slices,
             &mut SendAncillaryBuffer::default(),
             SendFlags::NOSIGNAL,
         ) {

@@ -273,20 +273,22 @@ impl Reactor {
     /// Bytes that are queued and not sent.
     pub fn pending(&self, key: Key) -> usize {
         match self.sources.get(key) {
-            Some(Source::Connection(connection)) => connection.out.len(),
+            Some(Source::Connection(connection)) => connection.pending(),
             _ => 0,
         }
     }
 
-    /// Sends what is queued, then ends the connection; nothing more is read. Anything else is freed at once: a listener
+    /// Sends what is queued, then ends the connection; nothing more is read. TLS says goodbye with close_notify; before
+    /// its handshake is complete, what was written since it began is dropped. Anything else is freed at once: a listener
     /// leaves the connections it accepted alone, a watch leaves its descriptor open, a signal regains its usual action.
     pub fn close(&mut self, key: Key) -> Close {
+        let now = self.now;
         let Some(source) = self.sources.get_mut(key) else {
             return Close::Gone;
         };
         if let Source::Connection(connection) = source
             && connection.state != State::Connecting
-            && !connection.out.is_empty()
+            && connection.prepare_close(now)
         {
             connection.state = State::Closing;
             self.queue_flush(key);
@@ -331,6 +333,9 @@ impl Reactor {
         }
         self.want(key);
         self.set_alarm(key);
+        if !paused {
+            self.serve_later(key);
+        }
         true
     }
 
@@ -368,6 +373,7 @@ impl Reactor {
         };
         connection.set_rate_limit(bytes_per_second, now);
         self.want(key);
+        self.serve_later(key);
         true
     }
 

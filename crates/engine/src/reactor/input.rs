@@ -103,6 +103,20 @@ impl Reactor {
             self.queue_flush(key);
         }
         let connection = self.connection(key)?;
+        let held = connection.holds_input();
+        if let Some(session) = &mut connection.tls {
+            if session.wants_handshake() && connection.state == State::Open {
+                return if connection.readable {
+                    self.handshake(key)
+                } else {
+                    None
+                };
+            }
+            if session.is_secured() && std::mem::take(&mut session.tell_connected) {
+                return Some(Step::Event(self.tell_connected(key)));
+            }
+        }
+        let connection = self.connection(key)?;
         if !connection.wants_read() {
             connection.readable = false;
             if connection.hung_up {
@@ -110,7 +124,7 @@ impl Reactor {
             }
             return None;
         }
-        if connection.readable {
+        if connection.readable || held {
             self.read(key)
         } else {
             None
@@ -131,6 +145,11 @@ impl Reactor {
         }
         connection.state = State::Open;
         connection.read_since = now;
+        if connection.tls.is_some() {
+            connection.readable = false;
+            self.begin_handshake(key);
+            return None;
+        }
         // Whoever has nothing queued is told as well that there is room: some begin to write at that.
         connection.notify = true;
         // What the poller said of reading came with the connection itself; it will say so again.
@@ -139,6 +158,28 @@ impl Reactor {
         self.want(key);
         self.set_alarm(key);
         Some(Event::Connected { key })
+    }
+
+    /// The end of a direct TLS handshake is what the connection waited for.
+    fn tell_connected(&mut self, key: Key) -> Event<'static> {
+        if let Some(connection) = self.connection(key) {
+            connection.notify = true;
+        }
+        self.queue_flush(key);
+        if let Some(connection) = self.connection(key)
+            && (connection.readable || connection.holds_input())
+            && !std::mem::replace(&mut connection.in_ready, true)
+        {
+            self.ready.push_back(key);
+        }
+        Event::Connected { key }
+    }
+
+    /// Whether the TLS session has something to say of its own.
+    fn has_records(&mut self, key: Key) -> bool {
+        self.connection(key)
+            .and_then(|connection| connection.tls.as_ref())
+            .is_some_and(|session| session.has_output())
     }
 
     fn read(&mut self, key: Key) -> Option<Step> {
@@ -150,12 +191,19 @@ impl Reactor {
             Read::Data { len, full, last } => {
                 let again = connection.readable && connection.budget > 0 && connection.wants_read();
                 let throttled = !connection.paused && !connection.wants_read();
+                let more = connection.holds_input() && connection.wants_read();
                 if again {
                     connection.in_ready = true;
                     self.ready.push_back(key);
                 } else {
                     // The poller reports it again if there is more.
                     connection.readable = false;
+                    if more {
+                        self.backlog.push(key);
+                    }
+                }
+                if self.has_records(key) {
+                    self.queue_flush(key);
                 }
                 if last {
                     self.drain(key);
@@ -172,6 +220,9 @@ impl Reactor {
             }
             Read::Nothing => {
                 connection.readable = false;
+                if self.has_records(key) {
+                    self.queue_flush(key);
+                }
                 None
             }
             Read::End => {
@@ -185,6 +236,10 @@ impl Reactor {
             }
             Read::Failed(errno) => {
                 self.end(key, Reason::Os(errno));
+                None
+            }
+            Read::Broken(text) => {
+                self.fail_tls(key, text);
                 None
             }
         }
@@ -206,6 +261,10 @@ impl Reactor {
             return;
         };
         match socket::peek(&connection.fd) {
+            _ if connection.holds_input() => {
+                connection.detached = true;
+                self.want(key);
+            }
             Ok(_) if connection.kind == SocketKind::Stream => {
                 connection.detached = true;
                 self.want(key);

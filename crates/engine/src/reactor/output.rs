@@ -20,6 +20,7 @@ impl Reactor {
     pub(super) fn wants_predrain(&mut self, key: Key) -> bool {
         self.connection(key).is_some_and(|connection| {
             connection.notify
+                && connection.tls.as_ref().is_none_or(|tls| tls.is_secured())
                 && connection.may_flush()
                 && !connection.blocked
                 && connection.state != State::Closing
@@ -54,6 +55,11 @@ impl Reactor {
                 self.set_alarm(key);
             }
             Flush::More => self.queue_flush(key),
+            Flush::Held => {
+                if connection.state == State::Closing {
+                    self.end(key, Reason::Local);
+                }
+            }
             Flush::Failed(errno) => self.end(key, Reason::Os(errno)),
         }
         None
@@ -73,7 +79,7 @@ impl Reactor {
             return false;
         };
         match source {
-            Source::Connection(connection) => {
+            Source::Connection(mut connection) => {
                 if let Some(timer) = connection.timer {
                     self.timers.cancel(timer);
                 }
@@ -81,6 +87,7 @@ impl Reactor {
                     && connection.kind == crate::config::SocketKind::Stream
                     && connection.state != State::Connecting
                 {
+                    connection.say_goodbye();
                     socket::finish(&connection.fd, &mut self.read_buffer);
                 }
                 let listener = connection.listener;
@@ -163,6 +170,13 @@ impl Reactor {
             );
             return None;
         }
+        if connection
+            .handshake_deadline(&self.config)
+            .is_some_and(|deadline| deadline <= now)
+        {
+            self.end(key, Reason::HandshakeTimeout);
+            return None;
+        }
         let silent = connection
             .read_deadline(&self.config)
             .is_some_and(|deadline| deadline <= now);
@@ -171,6 +185,7 @@ impl Reactor {
         }
         if unthrottled {
             self.want(key);
+            self.serve_later(key);
         }
         self.set_alarm(key);
         silent.then_some(Event::ReadTimeout { key })

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use trochee::poller::{self, OpenError};
-use trochee::{Chunk, Event, Interest, Key, Level, Name, ReadSize, Reactor, Reason, TimerId};
+use trochee::{Chunk, Event, Interest, Key, Level, Name, Reactor, ReadSize, Reason, TimerId};
 
 /// How long a test waits for what must come, and for what must not.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,8 +22,17 @@ pub const SILENCE: Duration = Duration::from_millis(60);
 /// An [`Event`] to keep.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Seen {
-    Accepted { listener: Key, key: Key },
+    Accepted {
+        listener: Key,
+        key: Key,
+    },
     Connected(Key),
+    ClientHello {
+        key: Key,
+        server_name: Option<String>,
+        alpn: Vec<Vec<u8>>,
+    },
+    Secured(Key),
     Data(Key, Vec<u8>, Chunk),
     ReadTimeout(Key),
     Predrain(Key),
@@ -39,6 +48,8 @@ impl Seen {
     pub fn key(&self) -> Option<Key> {
         match *self {
             Seen::Accepted { key, .. }
+            | Seen::ClientHello { key, .. }
+            | Seen::Secured(key)
             | Seen::Connected(key)
             | Seen::Data(key, ..)
             | Seen::ReadTimeout(key)
@@ -57,6 +68,16 @@ impl From<Event<'_>> for Seen {
         match event {
             Event::Accepted { listener, key } => Seen::Accepted { listener, key },
             Event::Connected { key } => Seen::Connected(key),
+            Event::ClientHello {
+                key,
+                server_name,
+                alpn,
+            } => Seen::ClientHello {
+                key,
+                server_name,
+                alpn,
+            },
+            Event::Secured { key } => Seen::Secured(key),
             Event::Data { key, data, end } => Seen::Data(key, data.to_vec(), end),
             Event::ReadTimeout { key } => Seen::ReadTimeout(key),
             Event::Predrain { key } => Seen::Predrain(key),

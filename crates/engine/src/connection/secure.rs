@@ -1,0 +1,195 @@
+//! The read and write paths of a connection with TLS.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use super::{Connection, Flush, Read, State, WRITES};
+use crate::clock::nanoseconds;
+use crate::config::{Config, ReadSize};
+use crate::socket;
+
+/// The end of the read buffer takes what is received, the rest what is decrypted.
+const RECEIVED: usize = 16 * 1024;
+
+/// A receive for a connection that delivers small pieces: what rustls takes in one go. Less is then decrypted ahead.
+const SMALL: usize = 4096;
+
+impl Connection {
+    /// As [`read`](Connection::read): what is decrypted already, or else what the system has.
+    pub(super) fn read_secure(&mut self, buffer: &mut [u8], config: &Config, now: u64) -> Read {
+        let Some(session) = &mut self.tls else {
+            return Read::Nothing;
+        };
+        let wanted = match self.read_size {
+            ReadSize::UpTo(size) => size,
+            ReadSize::All => usize::MAX,
+        };
+        let split = buffer.len() - RECEIVED;
+        let (plain, received) = buffer.split_at_mut(split);
+        let mut room = wanted
+            .min(config.max_receive_buffer_size)
+            .clamp(1, plain.len());
+        if let Some(limit) = &mut self.limit {
+            room = room.min(limit.allowance(now));
+        }
+        let most = if room > 2 * RECEIVED { RECEIVED } else { SMALL };
+        let plain = &mut plain[..room];
+
+        let mut len = session.take_out(plain);
+        let mut drained = true;
+        let mut ended = false;
+        while len == 0 && !session.is_at_end() && session.failure().is_none() {
+            let held = session.take_held();
+            let mut bytes: &[u8] = if held.is_empty() {
+                if self.budget == 0 {
+                    break;
+                }
+                match socket::receive(&self.fd, &mut received[..most]) {
+                    Ok(0) => {
+                        ended = true;
+                        break;
+                    }
+                    Ok(count) => {
+                        self.budget = self.budget.saturating_sub(count);
+                        drained = count < most;
+                        &received[..count]
+                    }
+                    Err(Errno::AGAIN) => break,
+                    Err(errno) => return Read::Failed(errno),
+                }
+            } else {
+                drained = false;
+                &held
+            };
+            while !bytes.is_empty() && session.unread() == 0 && session.failure().is_none() {
+                session.take_in(&mut bytes);
+                len += session.take_out(&mut plain[len..]);
+            }
+            session.hold(bytes);
+            if drained && len == 0 {
+                break;
+            }
+        }
+        if len == 0 {
+            if let Some(text) = session.failure() {
+                return Read::Broken(text.to_owned());
+            }
+            if ended || session.is_at_end() {
+                return Read::End;
+            }
+            if drained {
+                session.relax();
+            }
+            return Read::Nothing;
+        }
+        let more = session.unread() > 0 || session.has_held() || session.failure().is_some();
+        if len > SMALL && !more {
+            session.relax();
+        }
+        self.read_since = now;
+        if let Some(limit) = &mut self.limit {
+            self.throttled_until = limit.spend(len, now);
+        }
+        let last = !more
+            && (session.is_at_end()
+                || (drained && self.hung_up && matches!(socket::peek(&self.fd), Ok(0))));
+        self.readable = !last && (!drained || more || self.hung_up);
+        Read::Data {
+            len,
+            full: len == wanted,
+            last,
+        }
+    }
+
+    /// As [`flush`](Connection::flush): plaintext from before TLS, then records.
+    pub(super) fn flush_secure(&mut self, now: u64) -> Flush {
+        let may_seal = self.state != State::Open || !self.writes_paused;
+        for _ in 0..WRITES {
+            let Some(session) = &mut self.tls else {
+                return Flush::Done;
+            };
+            let sent = if session.before().is_empty() {
+                if may_seal {
+                    session.seal(&mut self.out);
+                }
+                if self.state == State::Closing && self.out.is_empty() {
+                    session.say_goodbye();
+                }
+                if !session.has_output() {
+                    return if session.is_secured() && self.out.is_empty() {
+                        Flush::Done
+                    } else {
+                        Flush::Held
+                    };
+                }
+                session.send(&self.fd).map(|_| ())
+            } else {
+                socket::send_queue(&self.fd, session.before())
+                    .map(|count| session.before().consume(count))
+                    .map_err(io::Error::from)
+            };
+            match sent {
+                Ok(()) => self.write_since = now,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.block(now),
+                Err(error) => {
+                    return Flush::Failed(Errno::from_io_error(&error).unwrap_or(Errno::IO));
+                }
+            }
+        }
+        match &self.tls {
+            Some(session) if session.has_output() || (may_seal && !self.out.is_empty()) => {
+                Flush::More
+            }
+            Some(session) if !session.is_secured() || !self.out.is_empty() => Flush::Held,
+            _ => Flush::Done,
+        }
+    }
+
+    /// Whether a read finds something that the poller does not know of.
+    pub(crate) fn holds_input(&self) -> bool {
+        self.tls.as_ref().is_some_and(|session| session.has_input())
+    }
+
+    /// When the TLS handshake has taken too long.
+    pub(crate) fn handshake_deadline(&self, config: &Config) -> Option<u64> {
+        self.tls
+            .as_ref()?
+            .deadline(nanoseconds(config.tls_handshake_timeout))
+    }
+
+    /// Bytes that are queued and not sent; records that are made already are not counted, there are 64 KiB of them at most.
+    pub(crate) fn pending(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Before a close: whether something is still to be sent, after what the system takes at once.
+    pub(crate) fn prepare_close(&mut self, now: u64) -> bool {
+        let Some(session) = &mut self.tls else {
+            return !self.out.is_empty();
+        };
+        if !session.is_secured() {
+            // As on a connection that is still being established: nobody is there to read it.
+            self.out = Default::default();
+            return session.has_output();
+        }
+        if !self.out.is_empty() || self.blocked {
+            return true;
+        }
+        // Nothing but the goodbye, which the system nearly always takes.
+        session.say_goodbye();
+        matches!(self.flush_secure(now), Flush::Blocked | Flush::More)
+    }
+
+    /// Sends close_notify if the system takes it now, at an end that nothing can delay.
+    pub(crate) fn say_goodbye(&mut self) {
+        if let Some(session) = &mut self.tls
+            && !self.blocked
+        {
+            session.say_goodbye();
+            if session.before().is_empty() {
+                let _ = session.send(&self.fd);
+            }
+        }
+    }
+}

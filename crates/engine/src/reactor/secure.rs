@@ -1,0 +1,293 @@
+//! TLS: beginning it, the handshake's steps in the turn, and what a connection tells of its session.
+
+use super::{READ_BUFFER, Reactor, Source, Step};
+use crate::clock;
+use crate::config::SocketKind;
+use crate::connection::State;
+use crate::error::{Error, Reason};
+use crate::event::Event;
+use crate::registry::Key;
+use crate::socket::{self, Name};
+use crate::tls::session::{Progress, Session};
+use crate::tls::{Context, Info, Start};
+
+/// How much of a handshake is read at a time: what rustls takes in one go.
+const HANDSHAKE_READ: usize = 4096;
+
+/// TLS. A stale key, or a connection without TLS, gives nothing.
+impl Reactor {
+    /// Begins TLS. From now on nothing that arrives in plaintext is read or delivered, and what is written is encrypted;
+    /// what was written before is sent in plaintext first.
+    ///
+    /// [`Event::Secured`] says that the handshake is complete. On a connection that is still being established the
+    /// handshake begins when it stands, and [`Event::Connected`] comes after `Secured`. A handshake ignores
+    /// [`pause`](Reactor::pause), [`pause_writes`](Reactor::pause_writes) and rate limits; it has
+    /// [`Config::tls_handshake_timeout`](crate::Config) instead. If it fails, [`Event::Closed`] says why.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] for a stale key or a connection that is closing, [`Error::TlsActive`] where TLS was begun
+    /// already, [`Error::Unsupported`] for datagrams and everything that is no connection.
+    pub fn start_tls(&mut self, key: Key, start: Start) -> Result<(), Error> {
+        let connection = match self.sources.get_mut(key) {
+            Some(Source::Connection(connection)) => connection,
+            Some(_) => return Err(Error::Unsupported),
+            None => return Err(Error::Closed),
+        };
+        if connection.tls.is_some() {
+            return Err(Error::TlsActive);
+        }
+        if connection.kind == SocketKind::Datagram {
+            return Err(Error::Unsupported);
+        }
+        let connecting = match connection.state {
+            State::Connecting => true,
+            State::Open => false,
+            State::Draining | State::Closing => return Err(Error::Closed),
+        };
+        // On a connection in the making nothing was promised to be plaintext.
+        let before = if connecting {
+            Default::default()
+        } else {
+            std::mem::take(&mut connection.out)
+        };
+        let mut session = Session::new(start, before);
+        session.tell_connected = connecting;
+        connection.tls = Some(Box::new(session));
+        if !connecting {
+            self.begin_handshake(key);
+        }
+        Ok(())
+    }
+
+    /// Begins the handshake of a connection that stands.
+    pub(super) fn begin_handshake(&mut self, key: Key) {
+        let now = clock::now();
+        let peer = match self.peer_name(key) {
+            Some(Name::Inet(address)) => Some(address.ip()),
+            _ => None,
+        };
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        let Some(session) = &mut connection.tls else {
+            return;
+        };
+        if let Err(text) = session.begin(peer, now) {
+            self.end(key, Reason::Tls(text));
+            return;
+        }
+        self.queue_flush(key);
+        self.want(key);
+        self.set_alarm(key);
+    }
+
+    /// Answers [`Event::ClientHello`]: the handshake goes on with `context`, and with `alpn` instead of the protocols of
+    /// the context if given, in the order of preference. Where the client has none of them in common, none is agreed on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] for a stale key, [`Error::Unsupported`] where nothing was asked, or for a client's context.
+    pub fn accept_tls(
+        &mut self,
+        key: Key,
+        context: Context,
+        alpn: Option<Vec<Vec<u8>>>,
+    ) -> Result<(), Error> {
+        if context.mode() != crate::tls::Mode::Server {
+            return Err(Error::Unsupported);
+        }
+        let session = self.asked(key)?;
+        if let Err(text) = session.accept(context, alpn, clock::now()) {
+            self.fail_tls(key, text);
+            return Ok(());
+        }
+        if let Some(connection) = self.connection(key) {
+            connection.detached = false;
+        }
+        self.queue_flush(key);
+        self.want(key);
+        self.set_alarm(key);
+        Ok(())
+    }
+
+    /// Answers [`Event::ClientHello`]: nobody here has that name. The peer gets the fatal alert `unrecognized_name`
+    /// (RFC 6066), and [`Event::Closed`] follows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] for a stale key, [`Error::Unsupported`] where nothing was asked.
+    pub fn refuse_tls(&mut self, key: Key) -> Result<(), Error> {
+        self.asked(key)?.refuse();
+        self.fail_tls(key, "unrecognized name".into());
+        Ok(())
+    }
+
+    fn asked(&mut self, key: Key) -> Result<&mut Session, Error> {
+        match self.sources.get_mut(key) {
+            Some(Source::Connection(connection)) => match &mut connection.tls {
+                Some(session) if session.is_asked() => Ok(session),
+                _ => Err(Error::Unsupported),
+            },
+            Some(_) => Err(Error::Unsupported),
+            None => Err(Error::Closed),
+        }
+    }
+
+    /// Reads what the peer sends for the handshake.
+    pub(super) fn handshake(&mut self, key: Key) -> Option<Step> {
+        let now = self.now;
+        loop {
+            let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
+                return None;
+            };
+            let session = connection.tls.as_mut()?;
+            if connection.budget == 0 {
+                // The poller reports it again.
+                connection.readable = false;
+                break;
+            }
+            let len = match socket::receive(&connection.fd, &mut self.read_buffer[..HANDSHAKE_READ])
+            {
+                Ok(0) => {
+                    self.end(key, Reason::PeerClosed);
+                    return None;
+                }
+                Ok(len) => len,
+                Err(rustix::io::Errno::AGAIN) => {
+                    connection.readable = false;
+                    break;
+                }
+                Err(errno) => {
+                    self.end(key, Reason::Os(errno));
+                    return None;
+                }
+            };
+            connection.budget = connection.budget.saturating_sub(len);
+            connection.readable = len == HANDSHAKE_READ || connection.hung_up;
+            match session.handshake(&self.read_buffer[..len], now) {
+                Ok(Progress::More) => {}
+                Ok(Progress::Asked { server_name, alpn }) => {
+                    self.want(key);
+                    self.set_alarm(key);
+                    return Some(Step::Event(Event::ClientHello {
+                        key,
+                        server_name,
+                        alpn,
+                    }));
+                }
+                Ok(Progress::Done) => {
+                    connection.read_since = now;
+                    self.secured(key);
+                    return Some(Step::Event(Event::Secured { key }));
+                }
+                Err(text) => {
+                    self.fail_tls(key, text);
+                    return None;
+                }
+            }
+            if !self.connection(key)?.readable {
+                break;
+            }
+        }
+        self.queue_flush(key);
+        self.set_alarm(key);
+        None
+    }
+
+    /// The handshake is complete: what was written meanwhile can go, what arrived behind it is delivered.
+    fn secured(&mut self, key: Key) {
+        self.queue_flush(key);
+        self.want(key);
+        self.set_alarm(key);
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        let session_waits = connection.holds_input();
+        if (session_waits || connection.readable)
+            && !std::mem::replace(&mut connection.in_ready, true)
+        {
+            // First, for Connected belongs right behind Secured.
+            self.ready.push_front(key);
+        }
+    }
+
+    /// Ends a connection whose session broke; an alert for the peer goes out if the system takes it at once.
+    pub(super) fn fail_tls(&mut self, key: Key, text: String) {
+        let now = self.now;
+        if let Some(connection) = self.connection(key) {
+            let _ = connection.flush(now);
+        }
+        self.end(key, Reason::Tls(text));
+    }
+
+    /// Serves a connection in the next step 5, for it has input that the poller does not know of.
+    pub(super) fn serve_later(&mut self, key: Key) {
+        if let Some(connection) = self.connection(key)
+            && connection.holds_input()
+        {
+            self.backlog.push(key);
+        }
+    }
+
+    /// Step 5 begins: those with input of their own are ready, too.
+    pub(super) fn note_backlog(&mut self) {
+        for key in std::mem::take(&mut self.backlog) {
+            if let Some(connection) = self.connection(key) {
+                connection.budget = READ_BUFFER;
+                if !std::mem::replace(&mut connection.in_ready, true) {
+                    self.ready.push_back(key);
+                }
+            }
+        }
+    }
+
+    fn session(&self, key: Key) -> Option<&Session> {
+        match self.sources.get(key)? {
+            Source::Connection(connection) => connection.tls.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether TLS was begun; the handshake need not be complete.
+    pub fn is_tls(&self, key: Key) -> bool {
+        self.session(key).is_some()
+    }
+
+    /// What was agreed on; `None` before [`Event::Secured`].
+    pub fn tls_info(&self, key: Key) -> Option<Info> {
+        self.session(key)?.info()
+    }
+
+    /// The context in use: the one that TLS was begun with, or that was chosen since.
+    pub fn tls_context(&self, key: Key) -> Option<Context> {
+        self.session(key).map(|session| session.context().clone())
+    }
+
+    /// The certificates that the peer sent, in DER, its own first; none if it sent none.
+    pub fn peer_certificates(&self, key: Key) -> Vec<Vec<u8>> {
+        self.session(key)
+            .map(Session::peer_certificates)
+            .unwrap_or_default()
+    }
+
+    /// What is wrong with them, in OpenSSL's words: a list for each depth, the peer's own certificate first. Empty where
+    /// nothing is wrong, nothing was sent, or nothing was to be checked.
+    pub fn peer_verification(&self, key: Key) -> Vec<Vec<String>> {
+        self.session(key)
+            .map(|session| session.errors().clone())
+            .unwrap_or_default()
+    }
+
+    /// Keying material that both ends can derive (RFC 5705; RFC 8446, section 7.5), e.g. for `tls-exporter`
+    /// (RFC 9266). `None` before [`Event::Secured`], for a length of 0 or more than 4096 bytes.
+    pub fn export_keying_material(
+        &self,
+        key: Key,
+        label: &[u8],
+        context: Option<&[u8]>,
+        length: usize,
+    ) -> Option<Vec<u8>> {
+        self.session(key)?.export(label, context, length)
+    }
+}

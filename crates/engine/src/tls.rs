@@ -1,0 +1,163 @@
+//! TLS for connections of a [`Reactor`](crate::Reactor): settings as Prosody gives them, contexts, and what a connection
+//! tells of its session.
+//!
+//! The library is rustls: TLS 1.2 and 1.3, always with forward secrecy and authenticated encryption, with the
+//! post-quantum hybrid X25519MLKEM768 where the peer has it. What OpenSSL can do beyond that (TLS before 1.2, static RSA,
+//! finite-field Diffie-Hellman, renegotiation, compression, `tls-unique`) it has left out on purpose;
+//! [`Context::build`] says where a setting asks for it. Names of ciphers and texts of errors are OpenSSL's.
+//!
+//! A handshake is begun with [`Reactor::start_tls`](crate::Reactor::start_tls).
+
+use std::fmt;
+use std::path::PathBuf;
+
+mod ciphers;
+mod context;
+mod dane;
+mod keys;
+pub(crate) mod session;
+mod store;
+mod text;
+mod verify;
+
+pub use context::Context;
+pub use dane::Tlsa;
+
+/// Which end of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The end that waits for a ClientHello.
+    #[default]
+    Server,
+    /// The end that sends one.
+    Client,
+}
+
+/// What a [`Context`] is made of, in the words of LuaSec's `newcontext`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The end that the context is for.
+    pub mode: Mode,
+    /// A PEM file: the certificate, then what certifies it. A server without one serves only connections that are given
+    /// another context by [`Reactor::accept_tls`](crate::Reactor::accept_tls).
+    pub certificate: Option<PathBuf>,
+    /// A PEM file with the private key: RSA, ECDSA or Ed25519 as PKCS#1, PKCS#8 or SEC1, encrypted or not.
+    pub key: Option<PathBuf>,
+    /// The password of the key.
+    pub password: Option<String>,
+    /// A PEM file of trusted certificates.
+    pub cafile: Option<PathBuf>,
+    /// A directory of trusted certificates in files named by OpenSSL's hash, such as `/etc/ssl/certs`.
+    pub capath: Option<PathBuf>,
+    /// `"tlsv1_2"`, `"tlsv1_3"`: exactly that; `"tlsv1_2+"`, `"sslv23"`: from TLS 1.2 on. `None` is `"tlsv1_2+"`.
+    pub protocol: Option<String>,
+    /// An OpenSSL cipher list, ciphers(1), for TLS 1.2.
+    pub ciphers: Option<String>,
+    /// The suites of TLS 1.3, separated by colons.
+    pub ciphersuites: Option<String>,
+    /// Groups for the key exchange in the order of preference, separated by colons.
+    pub curveslist: Option<String>,
+    /// OpenSSL's options in LuaSec's names, such as `"no_tlsv1_2"` and `"cipher_server_preference"`.
+    pub options: Vec<String>,
+    /// `"none"`, `"peer"`, `"client_once"`, `"fail_if_no_peer_cert"`.
+    pub verify: Vec<String>,
+    /// `"lsec_continue"`, `"lsec_ignore_purpose"`.
+    pub verifyext: Vec<String>,
+    /// Most certificates between the peer's and a trusted one.
+    pub depth: Option<u32>,
+    /// Application protocols (RFC 7301): a client's offer, or a server's choice, in the order of preference.
+    pub alpn: Vec<String>,
+    /// Whether parameters for finite-field Diffie-Hellman were given. They are not used.
+    pub dhparam: bool,
+    /// Whether sessions can be resumed (RFC 8446, section 2.2; RFC 5077). On.
+    pub tickets: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            mode: Mode::Server,
+            certificate: None,
+            key: None,
+            password: None,
+            cafile: None,
+            capath: None,
+            protocol: None,
+            ciphers: None,
+            ciphersuites: None,
+            curveslist: None,
+            options: Vec::new(),
+            verify: Vec::new(),
+            verifyext: Vec::new(),
+            depth: None,
+            alpn: Vec::new(),
+            dhparam: false,
+            tickets: true,
+        }
+    }
+}
+
+/// Why there is no context, in LuaSec's words where it has some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    text: String,
+}
+
+impl Error {
+    fn new(text: impl Into<String>) -> Error {
+        Error { text: text.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// How [`Reactor::start_tls`](crate::Reactor::start_tls) begins.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// What with. Its [mode](Context::mode) says which end we are.
+    pub context: Context,
+    /// A client's: the name to ask for (SNI, RFC 6066). What is no DNS name is not sent.
+    pub server_name: Option<String>,
+    /// A server's: whether [`Event::ClientHello`](crate::Event::ClientHello) asks which context it shall be.
+    pub choose: bool,
+    /// A client's: the server's TLSA records (RFC 6698). If any is of a known kind they decide, and not the trusted
+    /// certificates alone.
+    pub tlsa: Vec<Tlsa>,
+}
+
+impl Start {
+    /// A handshake with nothing but a context.
+    pub fn new(context: Context) -> Start {
+        Start {
+            context,
+            server_name: None,
+            choose: false,
+            tlsa: Vec::new(),
+        }
+    }
+}
+
+/// What was agreed on in a handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// `"TLSv1.2"` or `"TLSv1.3"`.
+    pub protocol: &'static str,
+    /// OpenSSL's name of the cipher suite.
+    pub cipher: &'static str,
+    /// The length of the cipher's key in bits.
+    pub bits: u32,
+    /// The group of the key exchange, in the TLS registry's name, e.g. `"X25519MLKEM768"`; `None` where there was none.
+    pub group: Option<String>,
+    /// The name that the client asked for.
+    pub server_name: Option<String>,
+    /// The application protocol, if one was agreed on.
+    pub alpn: Option<Vec<u8>>,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+}

@@ -1,0 +1,310 @@
+//! From settings to what handshakes are made with.
+
+use std::sync::Arc;
+
+use rustls::client::{ClientSessionMemoryCache, Resumption};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::pki_types::CertificateDer;
+use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
+
+use super::store::Store;
+use super::verify::{Policy, Role, Verifier};
+use super::{Error, Mode, Settings, ciphers, keys};
+
+/// Sessions that a client context remembers for resumption; the oldest go first. Each is a few hundred bytes.
+const CLIENT_SESSIONS: usize = 256;
+
+/// Tickets that a server hands out per TLS 1.3 handshake: one for the next connection and one for a second in parallel.
+const TICKETS: usize = 2;
+
+/// OpenSSL's default where no depth is given, as LuaSec leaves it.
+const DEPTH: usize = 100;
+
+/// Options that hold here always.
+const ALWAYS: &[&str] = &[
+    "no_sslv2",
+    "no_sslv3",
+    "no_tlsv1",
+    "no_tlsv1_1",
+    "no_tlsv1_2",
+    "no_tlsv1_3",
+    "no_compression",
+    "no_renegotiation",
+    "single_dh_use",
+    "single_ecdh_use",
+    "cipher_server_preference",
+    "no_session_resumption_on_renegotiation",
+    "dont_insert_empty_fragments",
+    "no_query_mtu",
+];
+
+/// What handshakes are made with: certificates, rules, ciphers, and the tickets to resume sessions by.
+///
+/// Cheap to clone; clones are the same context. It may be used by many connections and threads at a time.
+#[derive(Clone)]
+pub struct Context {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    side: Side,
+    policy: Arc<Policy>,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+pub(super) enum Side {
+    Server {
+        /// With the context's protocols (ALPN), and without any: for clients that have none of them in common, which is
+        /// no error to OpenSSL.
+        config: Arc<ServerConfig>,
+        without_alpn: Arc<ServerConfig>,
+    },
+    Client {
+        config: Arc<ClientConfig>,
+        /// Where TLSA records decide, rustls must not.
+        with_tlsa: Arc<ClientConfig>,
+    },
+}
+
+impl Context {
+    /// Builds a context: reads files, checks that key and certificate belong together.
+    ///
+    /// Also gives remarks for the log: what was asked for and is not done, by the name of the setting, and why. What is
+    /// left is never weaker than what was asked for.
+    ///
+    /// # Errors
+    ///
+    /// In LuaSec's words, which Prosody parses: `"error loading private key (No such file or directory)"`,
+    /// `"private key does not match public key"`. Settings that leave nothing to negotiate are errors, too.
+    pub fn build(settings: &Settings) -> Result<(Context, Vec<String>), Error> {
+        let mut remarks = Vec::new();
+        let versions = ciphers::versions(settings, &mut remarks)?;
+        let provider = Arc::new(ciphers::provider(settings, &versions, &mut remarks)?);
+        remark_options(settings, &mut remarks);
+        let certified = certified_key(settings, &provider)?;
+        let policy = Arc::new(policy(settings, &provider, &mut remarks)?);
+        let certificates = certified
+            .as_ref()
+            .map(|certified| certified.cert.clone())
+            .unwrap_or_default();
+        let side = match settings.mode {
+            Mode::Server => server(settings, provider, &versions, certified, &policy)?,
+            Mode::Client => client(settings, provider, &versions, certified, &policy)?,
+        };
+        let inner = Arc::new(Inner {
+            side,
+            policy,
+            certificates,
+        });
+        Ok((Context { inner }, remarks))
+    }
+
+    /// Which end of a connection it is for.
+    pub fn mode(&self) -> Mode {
+        match self.inner.side {
+            Side::Server { .. } => Mode::Server,
+            Side::Client { .. } => Mode::Client,
+        }
+    }
+
+    /// Our own certificates in DER, the leaf first; none for a client without, or a server that serves names only.
+    pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
+        self.inner.certificates.iter().map(AsRef::as_ref)
+    }
+
+    pub(super) fn side(&self) -> &Side {
+        &self.inner.side
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.inner.policy
+    }
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Context({:?})", self.mode())
+    }
+}
+
+fn remark_options(settings: &Settings, remarks: &mut Vec<String>) {
+    let mut ignored = Vec::new();
+    for option in &settings.options {
+        if option == "no_ticket" && settings.tickets {
+            remarks.push(
+                "options: \"no_ticket\" is not followed: tickets are sealed with keys that change every few hours, \
+                 so the reason for it does not apply"
+                    .into(),
+            );
+        } else if !ALWAYS.contains(&option.as_str()) && option != "no_ticket" {
+            ignored.push(option.as_str());
+        }
+    }
+    if !ignored.is_empty() {
+        remarks.push(format!(
+            "options: not supported and left out: {}",
+            ignored.join(", ")
+        ));
+    }
+    if settings.dhparam {
+        remarks.push(
+            "dhparam: left out: there is no finite-field Diffie-Hellman here, elliptic curves are used".into(),
+        );
+    }
+}
+
+fn certified_key(
+    settings: &Settings,
+    provider: &CryptoProvider,
+) -> Result<Option<Arc<CertifiedKey>>, Error> {
+    // In this order, as LuaSec: the error that comes first is the one that Prosody reports.
+    let key = settings
+        .key
+        .as_deref()
+        .map(|path| keys::private_key(path, settings.password.as_deref()))
+        .transpose()?;
+    let chain = settings
+        .certificate
+        .as_deref()
+        .map(keys::certificates)
+        .transpose()?;
+    match (chain, key) {
+        (Some(chain), Some(key)) => keys::certified(chain, key, provider).map(Some),
+        (Some(_), None) => Err(keys::loading("private key", "no key for the certificate")),
+        (None, _) => Ok(None),
+    }
+}
+
+fn policy(
+    settings: &Settings,
+    provider: &CryptoProvider,
+    remarks: &mut Vec<String>,
+) -> Result<Policy, Error> {
+    let has = |list: &[String], word: &str| list.iter().any(|item| item == word);
+    for word in &settings.verify {
+        if !["none", "peer", "client_once", "fail_if_no_peer_cert"].contains(&word.as_str()) {
+            return Err(Error::new(format!("invalid verify option ({word})")));
+        }
+    }
+    for word in &settings.verifyext {
+        if word.starts_with("crl_check") {
+            return Err(Error::new(format!(
+                "verifyext \"{word}\" is not supported: revocation lists are not read"
+            )));
+        }
+        if word != "lsec_continue" && word != "lsec_ignore_purpose" {
+            remarks.push(format!(
+                "verifyext: \"{word}\" is not supported and left out"
+            ));
+        }
+    }
+    let verify = has(&settings.verify, "peer");
+    Ok(Policy {
+        store: Store::load(settings.cafile.as_deref(), settings.capath.as_deref())?,
+        role: match settings.mode {
+            Mode::Server => Role::Client,
+            Mode::Client => Role::Server,
+        },
+        verify,
+        required: verify && has(&settings.verify, "fail_if_no_peer_cert"),
+        tolerant: has(&settings.verifyext, "lsec_continue"),
+        any_purpose: has(&settings.verifyext, "lsec_ignore_purpose"),
+        depth: settings.depth.map_or(DEPTH, |depth| depth as usize),
+        algorithms: provider.signature_verification_algorithms,
+    })
+}
+
+/// A server without a certificate of its own: every connection gets its context by name.
+#[derive(Debug)]
+struct NoCertificate;
+
+impl ResolvesServerCert for NoCertificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}
+
+fn server(
+    settings: &Settings,
+    provider: Arc<CryptoProvider>,
+    versions: &[&'static SupportedProtocolVersion],
+    certified: Option<Arc<CertifiedKey>>,
+    policy: &Arc<Policy>,
+) -> Result<Side, Error> {
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .map_err(|error| Error::new(error.to_string()))?;
+    let builder = if policy.verify {
+        builder.with_client_cert_verifier(Arc::new(Verifier {
+            policy: Arc::clone(policy),
+            strict: !policy.tolerant,
+        }))
+    } else {
+        builder.with_client_cert_verifier(Arc::new(NoClientAuth))
+    };
+    let resolver: Arc<dyn ResolvesServerCert> = match certified {
+        Some(certified) => Arc::new(SingleCertAndKey::from(certified)),
+        None => Arc::new(NoCertificate),
+    };
+    let mut config = builder.with_cert_resolver(resolver);
+    config.ignore_client_order = settings
+        .options
+        .iter()
+        .any(|option| option == "cipher_server_preference");
+    if settings.tickets {
+        config.ticketer = Ticketer::new().map_err(|error| Error::new(error.to_string()))?;
+        config.send_tls13_tickets = TICKETS;
+    } else {
+        config.send_tls13_tickets = 0;
+    }
+    // Sessions of TLS 1.2 live in tickets alone: a store would be memory that the peers decide over.
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    let without_alpn = Arc::new(config.clone());
+    config.alpn_protocols = protocols(&settings.alpn);
+    Ok(Side::Server {
+        config: Arc::new(config),
+        without_alpn,
+    })
+}
+
+fn client(
+    settings: &Settings,
+    provider: Arc<CryptoProvider>,
+    versions: &[&'static SupportedProtocolVersion],
+    certified: Option<Arc<CertifiedKey>>,
+    policy: &Arc<Policy>,
+) -> Result<Side, Error> {
+    let config = |strict: bool| -> Result<ClientConfig, Error> {
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .map_err(|error| Error::new(error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier {
+                policy: Arc::clone(policy),
+                strict,
+            }));
+        let mut config = match &certified {
+            Some(certified) => builder
+                .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(certified)))),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = protocols(&settings.alpn);
+        config.resumption = if settings.tickets {
+            Resumption::store(Arc::new(ClientSessionMemoryCache::new(CLIENT_SESSIONS)))
+        } else {
+            Resumption::disabled()
+        };
+        Ok(config)
+    };
+    Ok(Side::Client {
+        config: Arc::new(config(policy.verify && !policy.tolerant)?),
+        with_tlsa: Arc::new(config(false)?),
+    })
+}
+
+fn protocols(names: &[String]) -> Vec<Vec<u8>> {
+    names.iter().map(|name| name.clone().into_bytes()).collect()
+}

@@ -1,0 +1,547 @@
+//! The session of one connection: bytes in, bytes out. It knows sockets only as something to write records to.
+//!
+//! ```text
+//! start_tls ─▶ Idle ─ established ─┬─ client ───────────────────────▶ Running: handshake, then data
+//!                                  └─ server ▶ Hello ─┬─ no choice ──▶    ▲
+//!                                                     └▶ Asked ─ accept_tls
+//! ```
+
+use std::io::{self, IoSlice, Read as _, Write};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::server::{Accepted, Acceptor};
+use rustls::{ClientConnection, Connection, HandshakeKind, ProtocolVersion};
+
+use super::context::Side;
+use super::verify::Errors;
+use super::{Context, Info, Start, Tlsa, ciphers, text};
+use crate::buffer::OutQueue;
+use crate::socket;
+
+/// The fatal alert `unrecognized_name` (RFC 6066, section 3) in a record of its own.
+const UNRECOGNIZED_NAME: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 112];
+
+/// Steps of the handshake timeout that a whole handshake may take.
+const STEPS: u64 = 3;
+
+/// See the module's documentation.
+pub(crate) struct Session {
+    phase: Phase,
+    context: Context,
+    tlsa: Vec<Tlsa>,
+    choose: bool,
+    /// What was queued in plaintext before TLS began, and alerts of a handshake that never began: sent as they are.
+    before: OutQueue,
+    /// What was received and rustls could not take yet. At most one read's worth.
+    held: Vec<u8>,
+    server_name: Option<String>,
+    secured: bool,
+    /// Bytes that are decrypted and not delivered. At most a record and what one read completes behind it.
+    unread: usize,
+    peer_closed: bool,
+    failed: Option<String>,
+    errors: Errors,
+    begun: u64,
+    step_begun: u64,
+    /// [`Event::Connected`](crate::Event::Connected) waits for the handshake.
+    pub(crate) tell_connected: bool,
+}
+
+enum Phase {
+    Idle,
+    Hello(Box<Acceptor>),
+    Asked(Box<Accepted>),
+    Running(Connection),
+    /// Nothing works any more; only in the middle of a change, and after a failure of one.
+    Broken,
+}
+
+/// What the bytes of a handshake led to.
+pub(crate) enum Progress {
+    /// It needs more.
+    More,
+    /// The ClientHello is there and the consumer chooses.
+    Asked {
+        server_name: Option<String>,
+        alpn: Vec<Vec<u8>>,
+    },
+    /// It is complete.
+    Done,
+}
+
+impl Session {
+    /// `before` is what is queued in plaintext.
+    pub(crate) fn new(start: Start, before: OutQueue) -> Session {
+        Session {
+            phase: Phase::Idle,
+            context: start.context,
+            tlsa: start.tlsa,
+            choose: start.choose,
+            before,
+            held: Vec::new(),
+            server_name: start.server_name,
+            secured: false,
+            unread: 0,
+            peer_closed: false,
+            failed: None,
+            errors: Vec::new(),
+            begun: 0,
+            step_begun: 0,
+            tell_connected: false,
+        }
+    }
+
+    /// Begins the handshake on a connection that stands. `peer` is what sessions are remembered by where there is no name.
+    pub(crate) fn begin(&mut self, peer: Option<IpAddr>, now: u64) -> Result<(), String> {
+        self.begun = now;
+        self.step_begun = now;
+        self.phase = match self.context.side() {
+            Side::Server { .. } => Phase::Hello(Box::default()),
+            Side::Client { config, with_tlsa } => {
+                let config = if self.tlsa.iter().any(Tlsa::is_usable) {
+                    with_tlsa
+                } else {
+                    config
+                };
+                let name = self
+                    .server_name
+                    .take()
+                    .and_then(|name| ServerName::try_from(name).ok())
+                    .filter(|name| matches!(name, ServerName::DnsName(_)));
+                self.server_name = name.as_ref().map(|name| name.to_str().into_owned());
+                // An address is never sent as a name.
+                let unnamed = || ServerName::from(peer.unwrap_or([0, 0, 0, 0].into()));
+                let client =
+                    ClientConnection::new(Arc::clone(config), name.unwrap_or_else(unnamed))
+                        .map_err(|error| text::of(&error))?;
+                Phase::Running(client.into())
+            }
+        };
+        Ok(())
+    }
+
+    pub(crate) fn is_secured(&self) -> bool {
+        self.secured
+    }
+
+    /// Whether the handshake can go on with what the peer sends.
+    pub(crate) fn wants_handshake(&self) -> bool {
+        !self.secured && matches!(self.phase, Phase::Hello(_) | Phase::Running(_))
+    }
+
+    /// When the handshake has taken too long, in steps of `timeout` nanoseconds.
+    pub(crate) fn deadline(&self, timeout: u64) -> Option<u64> {
+        if self.secured || matches!(self.phase, Phase::Idle) {
+            return None;
+        }
+        let total = self.begun.saturating_add(timeout.saturating_mul(STEPS));
+        Some(self.step_begun.saturating_add(timeout).min(total))
+    }
+
+    /// Goes on with the handshake.
+    ///
+    /// # Errors
+    ///
+    /// Why it failed, in OpenSSL's words. An alert for the peer may be waiting to be sent.
+    pub(crate) fn handshake(&mut self, mut bytes: &[u8], now: u64) -> Result<Progress, String> {
+        let progress = match &self.phase {
+            Phase::Hello(_) => self.hello(&mut bytes)?,
+            _ => Progress::More,
+        };
+        if !matches!(progress, Progress::More) {
+            self.step_begun = now;
+            self.held.extend_from_slice(bytes);
+            return Ok(progress);
+        }
+        self.run(bytes, now)
+    }
+
+    /// Collects the ClientHello.
+    fn hello(&mut self, bytes: &mut &[u8]) -> Result<Progress, String> {
+        let Phase::Hello(acceptor) = &mut self.phase else {
+            return Ok(Progress::More);
+        };
+        let accepted = loop {
+            acceptor
+                .read_tls(bytes)
+                .map_err(|_| String::from("excessive message size"))?;
+            match acceptor.accept() {
+                Ok(Some(accepted)) => break accepted,
+                Ok(None) if bytes.is_empty() => return Ok(Progress::More),
+                Ok(None) => {}
+                Err((error, mut alert)) => {
+                    let _ = alert.write_all(&mut Append(&mut self.before));
+                    self.phase = Phase::Broken;
+                    return Err(text::of(&error));
+                }
+            }
+        };
+        let hello = accepted.client_hello();
+        self.server_name = hello.server_name().map(str::to_owned);
+        let alpn: Vec<Vec<u8>> = hello
+            .alpn()
+            .map(|names| names.map(<[u8]>::to_vec).collect())
+            .unwrap_or_default();
+        self.phase = Phase::Asked(Box::new(accepted));
+        if self.choose {
+            return Ok(Progress::Asked {
+                server_name: self.server_name.clone(),
+                alpn,
+            });
+        }
+        self.answer_hello(None)?;
+        Ok(Progress::More)
+    }
+
+    /// Whether the consumer has to choose a context.
+    pub(crate) fn is_asked(&self) -> bool {
+        matches!(self.phase, Phase::Asked(_))
+    }
+
+    /// Goes on with the context that the consumer chose, and these protocols instead of the context's.
+    pub(crate) fn accept(
+        &mut self,
+        context: Context,
+        alpn: Option<Vec<Vec<u8>>>,
+        now: u64,
+    ) -> Result<(), String> {
+        self.context = context;
+        self.step_begun = now;
+        self.answer_hello(alpn)?;
+        let held = std::mem::take(&mut self.held);
+        // No handshake is complete before the peer has seen our answer.
+        self.run(&held, now).map(|_| ())
+    }
+
+    /// Has the peer told that nobody here has the name that it asked for.
+    pub(crate) fn refuse(&mut self) {
+        self.before.push(&UNRECOGNIZED_NAME);
+        self.phase = Phase::Broken;
+    }
+
+    fn answer_hello(&mut self, alpn: Option<Vec<Vec<u8>>>) -> Result<(), String> {
+        let Phase::Asked(accepted) = std::mem::replace(&mut self.phase, Phase::Broken) else {
+            return Ok(());
+        };
+        let Side::Server {
+            config,
+            without_alpn,
+        } = self.context.side()
+        else {
+            return Err("a client's context can not accept".into());
+        };
+        let ours = alpn.as_ref().unwrap_or(&config.alpn_protocols);
+        let agreed = accepted.client_hello().alpn().is_none_or(|mut offered| {
+            offered.any(|name| ours.iter().any(|own| own.as_slice() == name))
+        });
+        let config = match alpn {
+            _ if !agreed => Arc::clone(without_alpn),
+            None => Arc::clone(config),
+            Some(alpn) => {
+                let mut config = rustls::ServerConfig::clone(config);
+                config.alpn_protocols = alpn;
+                Arc::new(config)
+            }
+        };
+        match accepted.into_connection(config) {
+            Ok(server) => {
+                self.phase = Phase::Running(server.into());
+                Ok(())
+            }
+            Err((error, mut alert)) => {
+                let _ = alert.write_all(&mut Append(&mut self.before));
+                Err(text::of(&error))
+            }
+        }
+    }
+
+    fn run(&mut self, mut bytes: &[u8], now: u64) -> Result<Progress, String> {
+        loop {
+            let before = bytes.len();
+            self.take_in(&mut bytes);
+            if let Some(text) = self.failed.take() {
+                return Err(text);
+            }
+            let Phase::Running(tls) = &self.phase else {
+                return Ok(Progress::More);
+            };
+            if tls.wants_write() {
+                self.step_begun = now;
+            }
+            if !tls.is_handshaking() {
+                self.held.extend_from_slice(bytes);
+                self.complete()?;
+                return Ok(Progress::Done);
+            }
+            if bytes.is_empty() || bytes.len() == before {
+                return Ok(Progress::More);
+            }
+        }
+    }
+
+    /// Judges the peer's certificate where the handshake left that open.
+    fn complete(&mut self) -> Result<(), String> {
+        self.secured = true;
+        let policy = self.context.policy();
+        let by_dane = self.tlsa.iter().any(Tlsa::is_usable);
+        if let Phase::Running(tls) = &self.phase
+            && let Some(chain) = tls.peer_certificates()
+            && (by_dane || (policy.verify && policy.tolerant))
+        {
+            self.errors = policy.check(chain, &self.tlsa, UnixTime::now());
+            let good = self.errors.iter().all(Vec::is_empty);
+            if !good && policy.verify && !policy.tolerant {
+                return Err("certificate verify failed".into());
+            }
+        }
+        self.tlsa = Vec::new();
+        Ok(())
+    }
+
+    /// Gives rustls what it can take of `bytes`, and notes what came of it. Only where nothing decrypted is left.
+    pub(crate) fn take_in(&mut self, bytes: &mut &[u8]) {
+        let Phase::Running(tls) = &mut self.phase else {
+            *bytes = &[];
+            return;
+        };
+        let had = bytes.len();
+        if had > 0 {
+            match tls.read_tls(bytes) {
+                // After close_notify nothing counts.
+                Ok(0) => *bytes = &[],
+                Ok(_) => {}
+                Err(_) => {
+                    self.failed = Some("excessive message size".into());
+                    return;
+                }
+            }
+        }
+        match tls.process_new_packets() {
+            Ok(state) => {
+                self.unread = state.plaintext_bytes_to_read();
+                self.peer_closed = state.peer_has_closed();
+            }
+            Err(error) => {
+                // What was good before is still delivered.
+                self.unread = tls.reader().into_first_chunk().map_or(0, <[u8]>::len);
+                self.failed = Some(text::of(&error));
+            }
+        }
+    }
+
+    /// Has rustls give back the memory of a large record.
+    pub(crate) fn relax(&mut self) {
+        /// Has nothing, and never will: rustls sizes its buffer before it finds out.
+        struct Nothing;
+        impl io::Read for Nothing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+        }
+        if let Phase::Running(tls) = &mut self.phase
+            && !self.peer_closed
+        {
+            let _ = tls.read_tls(&mut Nothing);
+        }
+    }
+
+    /// Moves decrypted bytes to `room`.
+    pub(crate) fn take_out(&mut self, room: &mut [u8]) -> usize {
+        if self.unread == 0 {
+            return 0;
+        }
+        let Phase::Running(tls) = &mut self.phase else {
+            return 0;
+        };
+        let mut taken = 0;
+        while taken < room.len() && self.unread > 0 {
+            match tls.reader().read(&mut room[taken..]) {
+                Ok(count) if count > 0 => {
+                    taken += count;
+                    self.unread = self.unread.saturating_sub(count);
+                }
+                _ => self.unread = 0,
+            }
+            if self.unread == 0 && self.failed.is_some() {
+                self.unread = tls.reader().into_first_chunk().map_or(0, <[u8]>::len);
+            }
+        }
+        taken
+    }
+
+    pub(crate) fn unread(&self) -> usize {
+        self.unread
+    }
+
+    pub(crate) fn has_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    pub(crate) fn take_held(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
+    }
+
+    pub(crate) fn hold(&mut self, bytes: &[u8]) {
+        self.held = bytes.to_vec();
+    }
+
+    /// Whether a read finds something without the socket: bytes, or an end.
+    pub(crate) fn has_input(&self) -> bool {
+        self.secured
+            && (self.unread > 0
+                || !self.held.is_empty()
+                || self.peer_closed
+                || self.failed.is_some()
+                || self.tell_connected)
+    }
+
+    /// The peer said that it is done (close_notify), and all that it sent before was delivered.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.peer_closed && self.unread == 0
+    }
+
+    /// What broke the session, once all that came before was delivered.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failed.as_deref().filter(|_| self.unread == 0)
+    }
+
+    /// Whether there is something to send besides what the consumer wrote: records, plaintext from before.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.before.is_empty() || matches!(&self.phase, Phase::Running(tls) if tls.wants_write())
+    }
+
+    /// Bytes that were queued before TLS began.
+    pub(crate) fn before(&mut self) -> &mut OutQueue {
+        &mut self.before
+    }
+
+    /// Makes records of what the consumer wrote, as many as rustls holds at a time.
+    pub(crate) fn seal(&mut self, out: &mut OutQueue) {
+        let Phase::Running(tls) = &mut self.phase else {
+            return;
+        };
+        while self.secured
+            && let Some(front) = out.front()
+        {
+            match tls.writer().write(front) {
+                Ok(count) if count > 0 => out.consume(count),
+                _ => break,
+            }
+        }
+    }
+
+    /// Queues close_notify (RFC 8446, section 6.1), once.
+    pub(crate) fn say_goodbye(&mut self) {
+        if let Phase::Running(tls) = &mut self.phase
+            && self.secured
+            && self.failed.is_none()
+        {
+            tls.send_close_notify();
+        }
+    }
+
+    /// One vectored write of records.
+    pub(crate) fn send(&mut self, fd: &OwnedFd) -> io::Result<usize> {
+        match &mut self.phase {
+            Phase::Running(tls) => tls.write_tls(&mut Onto(fd)),
+            _ => Ok(0),
+        }
+    }
+
+    /// What was agreed on; `None` before the end of the handshake.
+    pub(crate) fn info(&self) -> Option<Info> {
+        let Phase::Running(tls) = &self.phase else {
+            return None;
+        };
+        let suite = tls.negotiated_cipher_suite().filter(|_| self.secured)?;
+        let (cipher, bits) = ciphers::name(suite.suite())?;
+        Some(Info {
+            protocol: match tls.protocol_version()? {
+                ProtocolVersion::TLSv1_3 => "TLSv1.3",
+                _ => "TLSv1.2",
+            },
+            cipher,
+            bits,
+            group: tls
+                .negotiated_key_exchange_group()
+                .map(|group| format!("{:?}", group.name())),
+            server_name: self.server_name.clone(),
+            alpn: tls.alpn_protocol().map(<[u8]>::to_vec),
+            resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+        })
+    }
+
+    /// Our own certificates and rules.
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The peer's certificates in DER, its own first.
+    pub(crate) fn peer_certificates(&self) -> Vec<Vec<u8>> {
+        match &self.phase {
+            Phase::Running(tls) => tls
+                .peer_certificates()
+                .unwrap_or_default()
+                .iter()
+                .map(|der| der.to_vec())
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What is wrong with them, by depth.
+    pub(crate) fn errors(&self) -> &Errors {
+        &self.errors
+    }
+
+    /// RFC 5705; RFC 8446, section 7.5.
+    pub(crate) fn export(
+        &self,
+        label: &[u8],
+        context: Option<&[u8]>,
+        length: usize,
+    ) -> Option<Vec<u8>> {
+        /// More than any use of it needs; RFC 5869 ends at 255 times the hash.
+        const MOST: usize = 4096;
+        match &self.phase {
+            Phase::Running(tls) if self.secured && length <= MOST => tls
+                .export_keying_material(vec![0; length], label, context)
+                .ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Writes to a queue.
+struct Append<'a>(&'a mut OutQueue);
+
+impl Write for Append<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes to a socket.
+struct Onto<'a>(&'a OwnedFd);
+
+impl Write for Onto<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(socket::send(self.0, bytes)?)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(socket::send_slices(self.0, slices)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

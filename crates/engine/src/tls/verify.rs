@@ -1,0 +1,283 @@
+//! Is the peer's certificate good? webpki decides; where it says no, [`diagnose`] finds OpenSSL's words for it.
+//!
+//! Names are not checked here: Prosody knows which of a certificate's names it wants to see (XMPP addresses, SRV names).
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use webpki::{EndEntityCert, KeyUsage};
+
+use super::Tlsa;
+use super::dane;
+use super::store::Store;
+
+mod diagnose;
+
+/// Errors by depth: the leaf's first. Empty for a good chain.
+pub(super) type Errors = Vec<Vec<String>>;
+
+/// Which end the peer is: its certificate must be meant for that.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Server,
+    Client,
+}
+
+/// What a context asks of the peer's certificate.
+pub(super) struct Policy {
+    pub(super) store: Store,
+    pub(super) role: Role,
+    /// Whether the chain is checked at all, and a client asked for one.
+    pub(super) verify: bool,
+    /// Whether a client must send one.
+    pub(super) required: bool,
+    /// Whether the handshake goes on with a bad one (`lsec_continue`).
+    pub(super) tolerant: bool,
+    /// Whether a certificate for one role is good for the other (`lsec_ignore_purpose`).
+    pub(super) any_purpose: bool,
+    /// Most certificates above the leaf.
+    pub(super) depth: usize,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Policy {
+    /// What is wrong with `chain`, with regard to `tlsa` where there are usable records of it (RFC 7671).
+    pub(super) fn check(
+        &self,
+        chain: &[CertificateDer<'_>],
+        tlsa: &[Tlsa],
+        now: UnixTime,
+    ) -> Errors {
+        if tlsa.iter().any(Tlsa::is_usable) {
+            return dane::check(self, chain, tlsa, now);
+        }
+        self.check_pkix(chain, now)
+    }
+
+    /// What is wrong with `chain` by the rules of RFC 5280.
+    pub(super) fn check_pkix(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Errors {
+        match self.path(chain, &self.store.anchors(), now, |_| true) {
+            Ok(()) => Vec::new(),
+            Err(refused) => {
+                let errors = diagnose::diagnose(self, chain, now, &refused);
+                if errors.is_empty() && !matches!(refused, webpki::Error::UnknownIssuer) {
+                    return vec![vec![diagnose::words(&refused).into()]];
+                }
+                // Nothing but a certificate that is trusted as it is, which webpki knows no chain for.
+                errors
+            }
+        }
+    }
+
+    /// Whether webpki finds a path to one of `anchors` that `accept` likes; it is given the certificates above the leaf.
+    pub(super) fn path(
+        &self,
+        chain: &[CertificateDer<'_>],
+        anchors: &[TrustAnchor<'_>],
+        now: UnixTime,
+        accept: impl Fn(&Path<'_>) -> bool,
+    ) -> Result<(), webpki::Error> {
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            return Err(webpki::Error::UnknownIssuer);
+        };
+        let leaf = EndEntityCert::try_from(leaf)?;
+        let mine = match self.role {
+            Role::Server => KeyUsage::server_auth(),
+            Role::Client => KeyUsage::client_auth(),
+        };
+        let other = match self.role {
+            Role::Server => KeyUsage::client_auth(),
+            Role::Client => KeyUsage::server_auth(),
+        };
+        let mut result = Err(webpki::Error::UnknownIssuer);
+        for (usage, tried) in [(mine, true), (other, self.any_purpose)] {
+            if !tried {
+                continue;
+            }
+            let inspect = |path: &webpki::VerifiedPath<'_>| {
+                let path = Path {
+                    above: path
+                        .intermediate_certificates()
+                        .map(|cert| cert.der())
+                        .collect(),
+                    anchor: path.anchor(),
+                };
+                if path.above.len() <= self.depth && accept(&path) {
+                    Ok(())
+                } else {
+                    Err(webpki::Error::UnknownIssuer)
+                }
+            };
+            result = leaf
+                .verify_for_usage(
+                    self.algorithms.all,
+                    anchors,
+                    intermediates,
+                    now,
+                    usage,
+                    None,
+                    Some(&inspect),
+                )
+                .map(|_| ());
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+}
+
+/// What webpki verified, above the leaf.
+pub(super) struct Path<'a> {
+    pub(super) above: Vec<CertificateDer<'a>>,
+    pub(super) anchor: &'a TrustAnchor<'a>,
+}
+
+/// rustls's question, put to a [`Policy`].
+pub(super) struct Verifier {
+    pub(super) policy: Arc<Policy>,
+    /// Whether a bad chain ends the handshake here. Otherwise the session asks the policy afterwards.
+    pub(super) strict: bool,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verifier")
+    }
+}
+
+impl Verifier {
+    fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        if !self.strict {
+            return Ok(());
+        }
+        let chain: Vec<CertificateDer<'_>> = std::iter::once(leaf)
+            .chain(intermediates)
+            .cloned()
+            .collect();
+        let errors = self.policy.check_pkix(&chain, now);
+        match errors.iter().flatten().next() {
+            None => Ok(()),
+            // This decides which alert the peer gets.
+            Some(first) => Err(Error::InvalidCertificate(match first.as_str() {
+                "certificate has expired" => CertificateError::Expired,
+                "certificate is not yet valid" => CertificateError::NotValidYet,
+                "certificate signature failure" => CertificateError::BadSignature,
+                "unsuitable certificate purpose" => CertificateError::InvalidPurpose,
+                "unhandled critical extension" => CertificateError::UnhandledCriticalExtension,
+                _ => CertificateError::UnknownIssuer,
+            })),
+        }
+    }
+
+    fn tls12(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls12_signature(message, leaf, signature, &self.policy.algorithms)
+    }
+
+    fn tls13(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls13_signature(message, leaf, signature, &self.policy.algorithms)
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.judge(leaf, intermediates, now)
+            .map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.tls12(message, leaf, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.tls13(message, leaf, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.policy.algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Verifier {
+    fn offer_client_auth(&self) -> bool {
+        self.policy.verify
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.policy.required
+    }
+
+    /// None, as OpenSSL unless it is told some: clients then send what they have.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.judge(leaf, intermediates, now)
+            .map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.tls12(message, leaf, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.tls13(message, leaf, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.policy.algorithms.supported_schemes()
+    }
+}

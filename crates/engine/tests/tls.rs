@@ -1,0 +1,15 @@
+//! TLS over every poller, against itself and against OpenSSL's command line.
+//!
+//! One suite, `tls/`, is compiled once for each poller, as in `reactor_conformance.rs`.
+
+#![allow(clippy::duplicate_mod)]
+
+#[cfg(target_os = "linux")]
+#[path = "tls/mod.rs"]
+mod epoll;
+
+#[path = "tls/mod.rs"]
+mod poll;
+
+#[path = "tls/mod.rs"]
+mod select;

@@ -1,0 +1,97 @@
+//! Both ends of a TLS connection in one reactor.
+
+use super::*;
+
+/// The keys of the two ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    pub server: Key,
+    pub client: Key,
+}
+
+impl Driver {
+    /// A TCP connection, both ends here.
+    #[track_caller]
+    pub fn join(&mut self, read_size: ReadSize) -> Ends {
+        let (listener, address) = self.listen(read_size);
+        let client = self
+            .reactor
+            .connect(address, SocketKind::Stream, read_size)
+            .unwrap();
+        let (mut server, mut connected) = (None, false);
+        self.drive("both ends", |_, event| {
+            match event {
+                Seen::Accepted { key, .. } => server = Some(key),
+                Seen::Connected(_) => connected = true,
+                _ => {}
+            }
+            connected && server.is_some()
+        });
+        self.reactor.close(listener);
+        Ends {
+            server: server.unwrap(),
+            client,
+        }
+    }
+
+    /// The same with TLS begun on both ends.
+    #[track_caller]
+    pub fn join_tls(&mut self, server: Start, client: Start, read_size: ReadSize) -> Ends {
+        let ends = self.join(read_size);
+        self.reactor.start_tls(ends.server, server).unwrap();
+        self.reactor.start_tls(ends.client, client).unwrap();
+        ends
+    }
+
+    /// Runs turns until both ends are secured.
+    #[track_caller]
+    pub fn secure(&mut self, ends: Ends) {
+        let mut secured = Vec::new();
+        self.drive("both ends to be secured", |_, event| {
+            match event {
+                Seen::Secured(key) => secured.push(key),
+                Seen::Predrain(_) | Seen::Drain(_) | Seen::Notice(..) => {}
+                other => panic!("unexpected: {other:?}"),
+            }
+            secured.contains(&ends.client) && secured.contains(&ends.server)
+        });
+    }
+
+    /// A secured pair.
+    #[track_caller]
+    pub fn pair(&mut self, server: Context, client: Context) -> Ends {
+        let ends = self.join_tls(named(server), named(client), ReadSize::All);
+        self.secure(ends);
+        ends
+    }
+
+    /// Runs turns until both ends are over; gives the reasons of server and client.
+    #[track_caller]
+    pub fn both_closed(&mut self, ends: Ends) -> (Reason, Reason) {
+        let (mut server, mut client) = (None, None);
+        self.drive("both ends to be over", |_, event| {
+            if let Seen::Closed(key, reason) = event {
+                if key == ends.server {
+                    server = Some(reason);
+                } else if key == ends.client {
+                    client = Some(reason);
+                }
+            }
+            server.is_some() && client.is_some()
+        });
+        (server.unwrap(), client.unwrap())
+    }
+}
+
+/// A start for example.test.
+pub fn named(context: Context) -> Start {
+    let mut start = Start::new(context);
+    if start.context.mode() == Mode::Client {
+        start.server_name = Some("example.test".into());
+    }
+    start
+}
+
+pub fn failed(text: &str) -> Reason {
+    Reason::Tls(text.into())
+}
