@@ -11,6 +11,7 @@ use crate::convert::{self, Answer, answer, key, key_number};
 use crate::descriptor;
 use crate::fast;
 use crate::settings::Settings;
+use crate::tls;
 
 /// What the functions of one core share.
 ///
@@ -21,6 +22,8 @@ pub(crate) struct Core {
     settings: RefCell<Settings>,
     /// Keeps a text alive until Lua has copied it, so that no Rust value is on the stack when Lua raises.
     pub(crate) text: RefCell<String>,
+    /// The same for what need not be text.
+    pub(crate) bytes: RefCell<Vec<u8>>,
     /// The largest read where nobody says how much, kept here because every new connection asks.
     read_size: Cell<usize>,
 }
@@ -32,7 +35,7 @@ impl Core {
         self.reactor.try_borrow_mut().ok()?.as_mut().map(f)
     }
 
-    fn command(&self, f: impl FnOnce(&mut Reactor) -> Answer) -> Answer {
+    pub(crate) fn command(&self, f: impl FnOnce(&mut Reactor) -> Answer) -> Answer {
         self.with(f).unwrap_or_else(|| Err("closed".into()))
     }
 }
@@ -66,6 +69,7 @@ pub(crate) fn new(lua: &Lua) -> Result<Table> {
         reactor: RefCell::new(Some(reactor)),
         settings: RefCell::new(Settings::default()),
         text: RefCell::new(String::new()),
+        bytes: RefCell::new(Vec::new()),
     }));
     let functions = Functions { lua, table: lua.create_table()?, owner: Owner(Rc::new(Ending(core))) };
     functions.backend()?;
@@ -73,19 +77,20 @@ pub(crate) fn new(lua: &Lua) -> Result<Table> {
     functions.commands()?;
     functions.options()?;
     functions.timers()?;
+    tls::register(&functions)?;
     fast::register(lua, &functions.table, functions.owner.clone())?;
     Ok(functions.table)
 }
 
 /// The table under construction; what each function expects is said where it is added.
-struct Functions<'a> {
+pub(crate) struct Functions<'a> {
     lua: &'a Lua,
     table: Table,
     owner: Owner,
 }
 
 impl Functions<'_> {
-    fn add<A, R, F>(&self, name: &str, f: F) -> Result<()>
+    pub(crate) fn add<A, R, F>(&self, name: &str, f: F) -> Result<()>
     where
         A: mlua::FromLuaMulti + 'static,
         R: mlua::IntoLuaMulti + 'static,
@@ -96,7 +101,7 @@ impl Functions<'_> {
     }
 
     /// Like [`add`](Self::add), for what the system or the arguments may refuse.
-    fn add_fallible<A, F>(&self, name: &str, f: F) -> Result<()>
+    pub(crate) fn add_fallible<A, F>(&self, name: &str, f: F) -> Result<()>
     where
         A: mlua::FromLuaMulti + 'static,
         F: Fn(&Core, A) -> Answer + 'static,
@@ -105,7 +110,7 @@ impl Functions<'_> {
     }
 
     /// Like [`add`](Self::add), for a command to a key that may be over: the answer is whether it was not.
-    fn add_command(&self, name: &str, f: impl Fn(&mut Reactor, Key) -> bool + 'static) -> Result<()> {
+    pub(crate) fn add_command(&self, name: &str, f: impl Fn(&mut Reactor, Key) -> bool + 'static) -> Result<()> {
         self.add(name, move |_, core, number: Option<i64>| {
             Ok(core.with(|reactor| f(reactor, key(number))).unwrap_or(false))
         })
@@ -285,7 +290,7 @@ fn opened(key: std::result::Result<Key, trochee::Error>) -> Answer {
     key.map(|key| Value::Integer(key_number(key))).map_err(|error| error.to_string())
 }
 
-fn done(result: std::result::Result<(), trochee::Error>) -> Answer {
+pub(crate) fn done(result: std::result::Result<(), trochee::Error>) -> Answer {
     result.map(|()| Value::Boolean(true)).map_err(|error| error.to_string())
 }
 

@@ -28,6 +28,8 @@ const READY: i64 = 8;
 const TIMER: i64 = 9;
 const SIGNAL: i64 = 10;
 const NOTICE: i64 = 11;
+const CLIENT_HELLO: i64 = 12;
+const SECURED: i64 = 13;
 
 /// The numbers by which `next_event` names what happened.
 pub(crate) fn kinds(lua: &Lua) -> Result<Table> {
@@ -43,6 +45,8 @@ pub(crate) fn kinds(lua: &Lua) -> Result<Table> {
         ("TIMER", TIMER),
         ("SIGNAL", SIGNAL),
         ("NOTICE", NOTICE),
+        ("CLIENT_HELLO", CLIENT_HELLO),
+        ("SECURED", SECURED),
     ])
 }
 
@@ -100,7 +104,8 @@ enum Pushed {
 /// | SIGNAL                 | watch    | signal           |                                          |
 /// | TIMER                  | timer id |                  |                                          |
 /// | NOTICE                 | 0        | level            | text                                     |
-/// | CONNECTED, READ_TIMEOUT, PREDRAIN, DRAIN | handle |  |                                         |
+/// | CLIENT_HELLO           | handle   | name or nil      | protocols, each behind a byte of length  |
+/// | CONNECTED, SECURED, READ_TIMEOUT, PREDRAIN, DRAIN | handle | |                                 |
 unsafe extern "C-unwind" fn next_event(state: *mut lua_State) -> c_int {
     // SAFETY: a closure of `register`.
     let core = unsafe { core_of(state) };
@@ -149,6 +154,19 @@ fn pull(core: &Core) -> [Pushed; 4] {
                 [Integer(CLOSED), handle(key), reason, Nothing]
             }
             Event::ReadTimeout { key } => [Integer(READ_TIMEOUT), handle(key), Nothing, Nothing],
+            Event::Secured { key } => [Integer(SECURED), handle(key), Nothing, Nothing],
+            Event::ClientHello { key, server_name, alpn } => {
+                let mut kept = core.bytes.borrow_mut();
+                kept.clear();
+                for name in &alpn {
+                    // As in the protocol, where none is longer
+                    kept.push(name.len() as u8);
+                    kept.extend_from_slice(name);
+                }
+                let protocols = Bytes(kept.as_ptr(), kept.len());
+                let server_name = server_name.map_or(Nothing, |name| text(&name));
+                [Integer(CLIENT_HELLO), handle(key), server_name, protocols]
+            }
             Event::Ready { key, readable, writable } => {
                 [Integer(READY), handle(key), Boolean(readable), Boolean(writable)]
             }

@@ -13,6 +13,7 @@ mod core;
 mod descriptor;
 mod fast;
 mod settings;
+mod tls;
 
 use mlua::{Lua, Result, Table};
 

@@ -102,7 +102,7 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("send_buffer_chunks", Unused),
     ("send_timeout", Seconds(|s| &mut s.config.send_timeout)),
     ("shutdown_deadline", SecondsOrFalse(|s| &mut s.front.shutdown_deadline)),
-    ("ssl_handshake_timeout", Unused),
+    ("ssl_handshake_timeout", Seconds(|s| &mut s.config.tls_handshake_timeout)),
     ("tcp_backlog", Length(|s| &mut s.config.backlog)),
     ("tcp_defer_accept", SecondsOrFalse(|s| &mut s.config.tcp_defer_accept)),
     ("tcp_fastopen", LengthOrFalse(|s| &mut s.config.tcp_fastopen)),

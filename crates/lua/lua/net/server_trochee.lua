@@ -7,6 +7,7 @@ local state = require "trochee.state";
 local timers = require "trochee.timers";
 local handle = require "trochee.handle";
 local watch = require "trochee.watch";
+local secure = require "trochee.secure";
 
 local core, events, handles = state.core, state.events, state.handles;
 local settings, log = state.settings, state.log;
@@ -14,16 +15,22 @@ local emit, finish = handle.emit, handle.finish;
 local ipairs, next, pairs, pcall, type, xpcall = ipairs, next, pairs, pcall, type, xpcall;
 local traceback = debug.traceback;
 
-local no_tls = "TLS is not supported by this version of trochee";
-
 --- Servers
 
-local function listen(addr, port, listeners, config)
-	-- A context without tls_direct is meant for STARTTLS, which then is not offered
+-- Whether the context that every connection will need can be used. One without tls_direct is for those that call starttls()
+local function check_tls(config)
 	if config and config.tls_direct then
-		return nil, no_tls;
+		return secure.context(config.tls_ctx);
 	end
-	local key, err = core.listen(addr, port, config and config.read_size);
+	return true;
+end
+
+local function listen(addr, port, listeners, config)
+	local ok, err = check_tls(config);
+	if not ok then
+		return nil, err;
+	end
+	local key, err = core.listen(addr, port, config and config.read_size); -- luacheck: ignore 411/err
 	if not key then
 		return nil, err;
 	end
@@ -33,7 +40,11 @@ local function listen(addr, port, listeners, config)
 end
 
 local function addserver(addr, port, listeners, read_size, tls_ctx)
-	return listen(addr, port, listeners, { read_size = read_size; tls_direct = tls_ctx and true or false });
+	return listen(addr, port, listeners, {
+		read_size = read_size;
+		tls_ctx = tls_ctx;
+		tls_direct = tls_ctx and true or false;
+	});
 end
 
 -- The number of a LuaSocket object
@@ -47,10 +58,11 @@ end
 -- Takes over a LuaSocket object that listens. The object is closed, the core has a copy of the descriptor: if its owner
 -- closes it again that cannot hit another one that has got the number
 local function wrapserver(sock, addr, port, listeners, config)
-	if config and config.tls_direct then
-		return nil, no_tls;
+	local ok, err = check_tls(config);
+	if not ok then
+		return nil, err;
 	end
-	local fd, err = descriptor(sock);
+	local fd, err = descriptor(sock); -- luacheck: ignore 411/err
 	if not fd then
 		return nil, err;
 	end
@@ -66,11 +78,19 @@ end
 
 --- Clients
 
-local function new_client(key, addr, port, listeners, read_size, extra)
+-- With a TLS context, which may be false for none, onconnect waits for the handshake: nil, why it cannot be used
+local function new_client(key, addr, port, listeners, read_size, tls_ctx, extra)
 	local client = handle.new(key, nil, listeners, read_size, extra);
 	-- The system knows the peer only once the connection is established
 	if not client.peername then
 		client.peername, client.peerport = addr, port;
+	end
+	if tls_ctx then
+		local ok, err = secure.begin(client, tls_ctx);
+		if not ok then
+			client:destroy();
+			return nil, err;
+		end
 	end
 	log("debug", "Client %s created", client);
 	return client;
@@ -79,9 +99,6 @@ end
 -- A LuaSocket object, connected or connecting, becomes a handle: as in wrapserver. A UDP object stays open until the handle is
 -- closed, because net.adns goes on sending through it
 local function wrapclient(sock, addr, port, listeners, read_size, tls_ctx, extra)
-	if tls_ctx then
-		return nil, no_tls;
-	end
 	local fd, err = descriptor(sock);
 	if not fd then
 		return nil, err;
@@ -91,7 +108,10 @@ local function wrapclient(sock, addr, port, listeners, read_size, tls_ctx, extra
 	if not key then
 		return nil, err;
 	end
-	local client = new_client(key, addr, port, listeners, read_size, extra);
+	local client, err = new_client(key, addr, port, listeners, read_size, tls_ctx, extra); -- luacheck: ignore 411/err
+	if not client then
+		return nil, err;
+	end
 	if is_datagram then
 		client._wrapped = sock;
 		-- The object still believes that it may block
@@ -109,9 +129,6 @@ local socket_types = {
 };
 
 local function addclient(addr, port, listeners, read_size, tls_ctx, typ, extra)
-	if tls_ctx then
-		return nil, no_tls;
-	end
 	if not typ then
 		if not core.is_ip(addr) then
 			return nil, "invalid-ip";
@@ -126,7 +143,10 @@ local function addclient(addr, port, listeners, read_size, tls_ctx, typ, extra)
 	if not key then
 		return nil, err;
 	end
-	local client = new_client(key, addr, port, listeners, read_size, extra);
+	local client, err = new_client(key, addr, port, listeners, read_size, tls_ctx, extra); -- luacheck: ignore 411/err
+	if not client then
+		return nil, err;
+	end
 	return client, client:socket();
 end
 
@@ -157,7 +177,11 @@ dispatch[events.ACCEPTED] = function (key, listener)
 	end
 	local client = handle.new(key, server, server.listeners, server.read_size);
 	log("debug", "New connection %s on server %s", client, server);
-	emit(client, "onconnect");
+	if server.tls_direct then
+		secure.accept(client);
+	else
+		emit(client, "onconnect");
+	end
 end
 
 dispatch[events.CONNECTED] = function (key)
@@ -202,6 +226,8 @@ dispatch[events.CLOSED] = function (key, reason)
 	end
 end
 
+dispatch[events.CLIENT_HELLO] = secure.on_client_hello;
+dispatch[events.SECURED] = secure.on_secured;
 dispatch[events.READY] = watch.ready;
 dispatch[events.SIGNAL] = watch.signalled;
 dispatch[events.TIMER] = timers.fire;

@@ -1,12 +1,12 @@
 -- The handle of a connection or listener: what Prosody calls conn.
 --
 -- A handle is a plain table: callers hang fields on it and replace methods. _key names it to the core and is nil from its
--- end on; the core takes nil for a key that is over, so nothing here raises then. TLS members are absent, which is how
--- modules ask whether there is any.
+-- end on; the core takes nil for a key that is over, so nothing here raises then. TLS is in trochee.secure.
 
 local state = require "trochee.state";
 local timers = require "trochee.timers";
-local socket_object = require "trochee.socket";
+local plain_socket = require "trochee.socket";
+local tls_socket = require "trochee.tls_socket";
 local new_log = require "trochee.log";
 
 local core, handles, settings, log = state.core, state.handles, state.settings, state.log;
@@ -15,8 +15,6 @@ local xpcall, traceback = xpcall, debug.traceback;
 local setmetatable, type, pairs, tostring = setmetatable, type, pairs, tostring;
 
 local handle = {
-	-- mod_tls offers STARTTLS where this is true
-	starttls = false;
 	log = log;
 };
 
@@ -268,10 +266,14 @@ function handle:getfd()
 	return core.fd(self._key) or -1;
 end
 
+-- The same object each time, and another one once TLS is on. Few ask, so it is made then
 function handle:socket()
-	if self._key then
-		return self._wrapped or socket_object(self);
+	if not self._key then return nil; end
+	if self._wrapped then return self._wrapped; end
+	if not self._socket then
+		self._socket = (self._tls and tls_socket or plain_socket).new(self);
 	end
+	return self._socket;
 end
 
 function handle:server()
@@ -321,16 +323,6 @@ function handle:setoption(name, value)
 	return false, err;
 end
 
---- TLS, as far as its absence is concerned
-
-function handle:ssl() -- luacheck: ignore 212/self
-	return nil;
-end
-
-function handle:set_sslctx(sslctx)
-	self._sslctx = sslctx;
-end
-
 --- Making them
 
 local last_id = 0;
@@ -360,6 +352,8 @@ local function new_server(key, addr, port, listeners, config)
 	self.id = self.id:gsub("^conn", "serv");
 	self._listening = true;
 	self.hosts = config and config.sni_hosts;
+	self.tls_ctx = config and config.tls_ctx;
+	self.tls_direct = config and config.tls_direct;
 	-- What was asked for, not what the system made of it: mod_saslauth looks ports up by it
 	self.sockname = addr;
 	if port and port ~= 0 then

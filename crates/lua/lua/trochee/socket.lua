@@ -1,7 +1,7 @@
 -- What conn:socket() gives: the part of LuaSocket's TCP object that makes sense while the core reads and writes.
 --
 -- Members of LuaSec's objects (info, getpeercertificate, getsniname, …) are absent: that is how modules tell a plain
--- connection.
+-- connection. trochee.tls_socket adds them.
 
 local core = require "trochee.state".core;
 
@@ -52,12 +52,9 @@ function methods:close()
 	return 1;
 end
 
--- The same object each time. Few ask, so it is made then
-return function (handle)
-	local object = handle._socket;
-	if not object then
-		object = setmetatable({ handle = handle }, mt);
-		handle._socket = object;
-	end
-	return object;
-end
+return {
+	methods = methods;
+	new = function (handle)
+		return setmetatable({ handle = handle }, mt);
+	end;
+};

@@ -73,7 +73,7 @@ harness.subjects = { "trochee-epoll", "trochee-poll", "trochee-select", "epoll",
 harness.items = {} -- number -> item
 harness.groups = {
 	"items_03_loading", "items_16_timers", "items_25_listen", "items_34_clients", "items_43_reading",
-	"items_53_writing", "items_63_listeners", "items_92_other",
+	"items_53_writing", "items_63_listeners", "items_70_tls", "items_79_certificates", "items_85_handshakes", "items_92_other",
 }
 
 local step_interval = 0.002

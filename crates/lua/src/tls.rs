@@ -1,0 +1,231 @@
+//! TLS as Lua sees it: contexts as userdata, and as tables what a handshake has led to.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use mlua::{MultiValue, Result, Table, UserData, UserDataRef, Value};
+use trochee::tls::{Context, Mode, Settings, Start, Tlsa};
+
+use crate::convert::{self, answer, described, key};
+use crate::core::{Functions, done};
+
+/// A context on the Lua side. The engine shares it with the connections that use it.
+struct TlsContext(Context);
+
+impl UserData for TlsContext {}
+
+type Text = std::result::Result<Option<String>, String>;
+
+/// Adds what commands and questions there are about TLS to the table of a core.
+pub(crate) fn register(functions: &Functions<'_>) -> Result<()> {
+    contexts(functions)?;
+    commands(functions)?;
+    questions(functions)
+}
+
+fn contexts(functions: &Functions<'_>) -> Result<()> {
+    // tls_context(settings) → context, array of remarks | nil, why not
+    functions.add("tls_context", |lua, _, given: Table| {
+        let built = settings(&given).and_then(|settings| Context::build(&settings).map_err(|error| error.to_string()));
+        match built {
+            Ok((context, remarks)) => Ok(MultiValue::from_iter([
+                Value::UserData(lua.create_userdata(TlsContext(context))?),
+                Value::Table(lua.create_sequence_from(remarks)?),
+            ])),
+            Err(text) => answer(lua, Err(text)),
+        }
+    })
+}
+
+fn commands(functions: &Functions<'_>) -> Result<()> {
+    // start_tls(key, context, server name or nil, choose, TLSA records or nil) → true | nil, why not
+    type StartTls = (Option<i64>, UserDataRef<TlsContext>, Option<String>, bool, Option<Table>);
+    functions.add_fallible("start_tls", |core, (number, context, server_name, choose, records): StartTls| {
+        let start = Start {
+            server_name,
+            choose,
+            tlsa: records.map_or(Ok(Vec::new()), |records| tlsa(&records))?,
+            ..Start::new(context.0.clone())
+        };
+        core.command(|reactor| done(reactor.start_tls(key(number), start)))
+    })?;
+    // accept_tls(key, context, protocols or nil): the answer to CLIENT_HELLO → true | nil, why not
+    type AcceptTls = (Option<i64>, UserDataRef<TlsContext>, Option<Table>);
+    functions.add_fallible("accept_tls", |core, (number, context, protocols): AcceptTls| {
+        let protocols = protocols.map(|list| strings("alpn", &Value::Table(list))).transpose()?;
+        let protocols = protocols.map(|list| list.into_iter().map(String::into_bytes).collect());
+        core.command(|reactor| done(reactor.accept_tls(key(number), context.0.clone(), protocols)))
+    })?;
+    // refuse_tls(key): the other answer
+    functions.add_command("refuse_tls", |reactor, key| reactor.refuse_tls(key).is_ok())
+}
+
+/// `nil` where there is no TLS, or its handshake is not complete.
+fn questions(functions: &Functions<'_>) -> Result<()> {
+    // tls_info(key) → table
+    functions.add("tls_info", |lua, core, number: Option<i64>| {
+        let Some(info) = core.with(|reactor| reactor.tls_info(key(number))).flatten() else {
+            return Ok(Value::Nil);
+        };
+        let table = lua.create_table()?;
+        table.set("protocol", info.protocol)?;
+        table.set("cipher", info.cipher)?;
+        table.set("bits", info.bits)?;
+        table.set("group", info.group)?;
+        table.set("server_name", info.server_name)?;
+        table.set("alpn", info.alpn.map(|name| lua.create_string(name)).transpose()?)?;
+        table.set("resumed", info.resumed)?;
+        Ok(Value::Table(table))
+    })?;
+    // peer_certificates(key) → array of PEM, the peer's own first
+    functions.add("peer_certificates", |lua, core, number: Option<i64>| {
+        let pems = core.with(|reactor| {
+            reactor.tls_info(key(number))?;
+            Some(reactor.peer_certificates(key(number)).iter().map(|der| pem(der.as_ref())).collect::<Vec<_>>())
+        });
+        pems.flatten().map(|pems| lua.create_sequence_from(pems)).transpose()
+    })?;
+    // local_certificate(key) → PEM of our own certificate, without what certifies it
+    functions.add("local_certificate", |_, core, number: Option<i64>| {
+        let context = core.with(|reactor| {
+            reactor.tls_info(key(number))?;
+            reactor.tls_context(key(number))
+        });
+        Ok(context.flatten().and_then(|context| context.certificates().next().map(pem)))
+    })?;
+    // peer_verification(key) → array by depth (from 1) of arrays of OpenSSL's texts; empty ones where nothing is wrong
+    functions.add("peer_verification", |lua, core, number: Option<i64>| {
+        let errors = core.with(|reactor| {
+            reactor.tls_info(key(number))?;
+            Some(reactor.peer_verification(key(number)).to_vec())
+        });
+        let Some(errors) = errors.flatten() else { return Ok(None) };
+        let by_depth = lua.create_table()?;
+        for texts in errors {
+            by_depth.raw_push(lua.create_sequence_from(texts)?)?;
+        }
+        Ok(Some(by_depth))
+    })?;
+    // export_keying_material(key, label, length, context or nil) → string (RFC 5705, RFC 8446)
+    type Export = (Option<i64>, mlua::LuaString, usize, Option<mlua::LuaString>);
+    functions.add("export_keying_material", |lua, core, (number, label, length, context): Export| {
+        let context = context.as_ref().map(|context| context.as_bytes());
+        let exported = core.with(|reactor| {
+            reactor.export_keying_material(key(number), &label.as_bytes(), context.as_deref(), length)
+        });
+        exported.flatten().map(|material| lua.create_string(material)).transpose()
+    })
+}
+
+/// A table with LuaSec's names, in which lists are lists and functions have been called.
+fn settings(given: &Table) -> std::result::Result<Settings, String> {
+    let value = |name: &str| given.raw_get::<Value>(name).map_err(|error| error.to_string());
+    let text = |name: &str| -> Text { string(name, &value(name)?) };
+    let path = |name: &str| -> std::result::Result<Option<PathBuf>, String> {
+        match value(name)? {
+            // Paths are bytes
+            Value::String(path) => Ok(Some(PathBuf::from(OsString::from_vec(path.as_bytes().to_vec())))),
+            other => string(name, &other).map(|_| None),
+        }
+    };
+    let list = |name: &str| -> std::result::Result<Vec<String>, String> { strings(name, &value(name)?) };
+    let mode = match text("mode")?.as_deref() {
+        Some("server") => Mode::Server,
+        Some("client") => Mode::Client,
+        Some(other) => return Err(format!("invalid mode ({other})")),
+        None => return Err("invalid mode (nil)".into()),
+    };
+    let depth = match value("depth")? {
+        Value::Nil => None,
+        depth => Some(
+            convert::integer(&depth)
+                .and_then(|depth| u32::try_from(depth).ok())
+                .ok_or_else(|| format!("depth must be a whole number, not {}", described(&depth)))?,
+        ),
+    };
+    Ok(Settings {
+        mode,
+        certificate: path("certificate")?,
+        key: path("key")?,
+        password: text("password")?,
+        cafile: path("cafile")?,
+        capath: path("capath")?,
+        protocol: text("protocol")?,
+        ciphers: text("ciphers")?,
+        ciphersuites: text("ciphersuites")?,
+        curveslist: text("curveslist")?,
+        options: list("options")?,
+        verify: list("verify")?,
+        verifyext: list("verifyext")?,
+        depth,
+        alpn: list("alpn")?,
+        dhparam: value("dhparam")?.as_boolean().unwrap_or(false),
+        ..Settings::default()
+    })
+}
+
+fn string(name: &str, value: &Value) -> Text {
+    match value {
+        Value::Nil | Value::Boolean(false) => Ok(None),
+        Value::String(text) => Ok(Some(text.to_string_lossy())),
+        other => Err(format!("{name} must be a string, not {}", described(other))),
+    }
+}
+
+fn strings(name: &str, value: &Value) -> std::result::Result<Vec<String>, String> {
+    let Value::Table(list) = value else {
+        return Ok(string(name, value)?.into_iter().collect());
+    };
+    list.sequence_values::<Value>()
+        .map(|item| match item {
+            Ok(Value::String(text)) => Ok(text.to_string_lossy()),
+            Ok(other) => Err(format!("{name} must be a list of strings, and contains {}", described(&other))),
+            Err(error) => Err(error.to_string()),
+        })
+        .collect()
+}
+
+/// Records as net.dns parses them: `{ use, select, match, data }`.
+fn tlsa(records: &Table) -> std::result::Result<Vec<Tlsa>, String> {
+    let number = |record: &Table, name: &str| {
+        let value = record.raw_get::<Value>(name).unwrap_or(Value::Nil);
+        convert::integer(&value)
+            .and_then(|number| u8::try_from(number).ok())
+            .ok_or_else(|| format!("{name} of a TLSA record must be a number from 0 to 255, not {}", described(&value)))
+    };
+    records
+        .sequence_values::<Table>()
+        .map(|record| {
+            let record = record.map_err(|_| "TLSA records must be tables".to_owned())?;
+            Ok(Tlsa {
+                usage: number(&record, "use")?,
+                selector: number(&record, "select")?,
+                matching: number(&record, "match")?,
+                data: match record.raw_get::<Value>("data") {
+                    Ok(Value::String(data)) => data.as_bytes().to_vec(),
+                    _ => return Err("data of a TLSA record must be a string".into()),
+                },
+            })
+        })
+        .collect()
+}
+
+/// RFC 7468, as OpenSSL writes it.
+fn pem(der: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const BYTES_PER_LINE: usize = 48;
+    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in der.chunks(BYTES_PER_LINE) {
+        for group in line.chunks(3) {
+            let bits = group.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+            for place in 0..4 {
+                let digit = (bits >> (18 - 6 * place)) as usize & 63;
+                text.push(if place > group.len() { '=' } else { ALPHABET[digit].into() });
+            }
+        }
+        text.push('\n');
+    }
+    text.push_str("-----END CERTIFICATE-----\n");
+    text
+}
