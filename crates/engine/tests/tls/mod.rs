@@ -16,17 +16,26 @@ macro_rules! driver {
     }};
 }
 
+mod choosing;
 mod handshakes;
+mod hostile;
+mod loading;
+mod openssl;
 mod pki;
+mod reading;
+mod resuming;
+mod starttls;
 #[allow(dead_code)]
 #[path = "../reactor/support.rs"]
 mod support;
+mod verifying;
 mod wire;
 
+use std::io::Read as _;
 use std::time::Duration;
 
 use pki::*;
 use support::*;
-use trochee::tls::{self, Context, Mode, Settings, Start, Tlsa};
-use trochee::{Chunk, Close, Error, Key, Reactor, ReadSize, Reason, SocketKind};
+use trochee::tls::{Context, Mode, Settings, Start, Tlsa};
+use trochee::{Chunk, Close, Error, Key, ReadSize, Reason, SocketKind};
 use wire::*;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SignatureAlgorithm,
+    KeyUsagePurpose,
 };
 
 use super::*;
@@ -85,10 +85,6 @@ impl Authority {
 
     pub fn issue_for(&self, params: CertificateParams, key: &KeyPair) -> Pair {
         pair(&params.signed_by(key, &self.issuer).unwrap().pem(), key)
-    }
-
-    pub fn issue_kind(&self, name: &str, algorithm: &'static SignatureAlgorithm) -> Pair {
-        self.issue_for(params(name), &KeyPair::generate_for(algorithm).unwrap())
     }
 }
 

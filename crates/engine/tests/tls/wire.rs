@@ -95,3 +95,44 @@ pub fn named(context: Context) -> Start {
 pub fn failed(text: &str) -> Reason {
     Reason::Tls(text.into())
 }
+
+/// A rustls client of its own on a blocking stream.
+pub fn peer_client<S: std::io::Read + std::io::Write>(
+    stream: S,
+    name: &str,
+) -> rustls::StreamOwned<rustls::ClientConnection, S> {
+    use rustls::pki_types::{CertificateDer, ServerName};
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from(authority().der.clone()))
+        .unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let client = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
+    rustls::StreamOwned::new(client, stream)
+}
+
+/// A stream that sends every byte in a packet of its own.
+pub struct Slow(pub std::net::TcpStream);
+
+impl std::io::Read for Slow {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl std::io::Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        std::thread::sleep(Duration::from_micros(200));
+        self.0.write(&bytes[..1])
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}

@@ -126,6 +126,9 @@ pub(super) fn diagnose(
         }
         errors.clear();
     }
+    while errors.last().is_some_and(Vec::is_empty) {
+        errors.pop();
+    }
     errors
 }
 

@@ -1,0 +1,241 @@
+//! Certificates and keys of every kind, and the errors that Prosody parses.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::*;
+
+#[track_caller]
+fn openssl(arguments: &[&str]) {
+    let output = Command::new("openssl").args(arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "openssl {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn path(name: &str) -> String {
+    directory().join(name).to_string_lossy().into_owned()
+}
+
+/// A self-signed certificate for a key that openssl made.
+fn certify(key: &str, name: &str) -> String {
+    let certificate = path(name);
+    openssl(&[
+        "req",
+        "-x509",
+        "-new",
+        "-key",
+        key,
+        "-passin",
+        "pass:secret",
+        "-subj",
+        "/CN=made",
+        "-days",
+        "2",
+        "-out",
+        &certificate,
+    ]);
+    certificate
+}
+
+fn settings(certificate: &str, key: &str, password: Option<&str>) -> Settings {
+    Settings {
+        certificate: Some(certificate.into()),
+        key: Some(key.into()),
+        password: password.map(str::to_owned),
+        ..Settings::default()
+    }
+}
+
+#[test]
+fn keys_of_every_kind_and_form_work() {
+    let mut driver = driver!();
+    let rsa = path("rsa.key");
+    openssl(&["genrsa", "-out", &rsa, "2048"]);
+    let rsa_certificate = certify(&rsa, "rsa.crt");
+    let rsa1 = path("rsa1.key");
+    openssl(&["rsa", "-in", &rsa, "-traditional", "-out", &rsa1]);
+    let ec = path("ec.key");
+    openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-out", &ec]);
+    let ec_certificate = certify(&ec, "ec.crt");
+    let ec8 = path("ec8.key");
+    openssl(&["pkcs8", "-topk8", "-nocrypt", "-in", &ec, "-out", &ec8]);
+    let p384 = path("p384.key");
+    openssl(&[
+        "ecparam",
+        "-name",
+        "secp384r1",
+        "-genkey",
+        "-noout",
+        "-out",
+        &p384,
+    ]);
+    let p384_certificate = certify(&p384, "p384.crt");
+    let ed = path("ed.key");
+    openssl(&["genpkey", "-algorithm", "ed25519", "-out", &ed]);
+    let ed_certificate = certify(&ed, "ed.crt");
+    let mut cases = vec![
+        (rsa_certificate.clone(), rsa.clone(), None),
+        (rsa_certificate.clone(), rsa1.clone(), None),
+        (ec_certificate.clone(), ec.clone(), None),
+        (ec_certificate.clone(), ec8, None),
+        (p384_certificate, p384, None),
+        (ed_certificate, ed, None),
+    ];
+    for (name, certificate, arguments) in [
+        (
+            "rsa-p8.key",
+            &rsa_certificate,
+            vec!["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-in", &rsa],
+        ),
+        (
+            "rsa-scrypt.key",
+            &rsa_certificate,
+            vec!["pkcs8", "-topk8", "-scrypt", "-in", &rsa],
+        ),
+        (
+            "rsa-aes128.key",
+            &rsa_certificate,
+            vec!["rsa", "-traditional", "-aes128", "-in", &rsa],
+        ),
+        (
+            "rsa-aes256.key",
+            &rsa_certificate,
+            vec!["rsa", "-traditional", "-aes256", "-in", &rsa],
+        ),
+        (
+            "rsa-3des.key",
+            &rsa_certificate,
+            vec!["rsa", "-traditional", "-des3", "-in", &rsa],
+        ),
+        (
+            "ec-aes256.key",
+            &ec_certificate,
+            vec!["ec", "-aes256", "-in", &ec],
+        ),
+    ] {
+        let out = path(name);
+        let mut arguments = arguments;
+        arguments.extend(["-passout", "pass:secret", "-out", &out]);
+        openssl(&arguments);
+        for (password, reason) in [(None, "bad password read"), (Some("wrong"), "bad decrypt")] {
+            let error = Context::build(&settings(certificate, &out, password)).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("error loading private key ({reason})"),
+                "{name}"
+            );
+        }
+        cases.push((certificate.clone(), out, Some("secret")));
+    }
+    for (certificate, key, password) in cases {
+        let server = context(&settings(&certificate, &key, password));
+        for protocol in ["tlsv1_2", "tlsv1_3"] {
+            let client = context(&Settings {
+                mode: Mode::Client,
+                protocol: Some(protocol.into()),
+                ..Settings::default()
+            });
+            let ends = driver.pair(server.clone(), client);
+            driver.reactor.destroy(ends.client);
+            driver.reactor.destroy(ends.server);
+        }
+    }
+}
+
+#[test]
+fn errors_have_the_form_that_prosody_parses() {
+    let pair = server_pair();
+    let other = self_signed("other.test");
+    let empty = file("nothing here\n");
+    let missing = PathBuf::from("/nonexistent/file.pem");
+    let build = |certificate: &PathBuf, key: &PathBuf| {
+        let settings = Settings {
+            certificate: Some(certificate.clone()),
+            key: Some(key.clone()),
+            ..Settings::default()
+        };
+        Context::build(&settings).unwrap_err().to_string()
+    };
+    assert_eq!(
+        build(&pair.certificate, &missing),
+        "error loading private key (No such file or directory)"
+    );
+    assert_eq!(
+        build(&missing, &pair.key),
+        "error loading certificate (No such file or directory)"
+    );
+    assert_eq!(
+        build(&pair.certificate, &empty),
+        "error loading private key (no start line)"
+    );
+    assert_eq!(
+        build(&empty, &pair.key),
+        "error loading certificate (no start line)"
+    );
+    assert_eq!(
+        build(&pair.certificate, &other.key),
+        "private key does not match public key"
+    );
+    let settings = Settings {
+        cafile: Some(missing),
+        ..Settings::default()
+    };
+    assert_eq!(
+        Context::build(&settings).unwrap_err().to_string(),
+        "error loading CA locations (No such file or directory)"
+    );
+}
+
+#[test]
+fn what_is_not_done_is_named() {
+    let settings = Settings {
+        options: words(&["no_ticket", "no_compression", "legacy_server_connect"]),
+        dhparam: true,
+        curveslist: Some("X25519:P-521:P-256".into()),
+        ciphers: Some("ECDHE-RSA-AES256-GCM-SHA384:AES256-SHA".into()),
+        ..server_settings(server_pair())
+    };
+    let (_, remarks) = Context::build(&settings).unwrap();
+    let all = remarks.join("\n");
+    for named in [
+        "no_ticket",
+        "legacy_server_connect",
+        "dhparam",
+        "curveslist",
+        "P-521",
+        "AES256-SHA",
+    ] {
+        assert!(all.contains(named), "{named} in {all}");
+    }
+    assert!(!all.contains("no_compression"));
+    for protocol in ["tlsv1", "sslv3", "nonsense"] {
+        let settings = Settings {
+            protocol: Some(protocol.into()),
+            ..server_settings(server_pair())
+        };
+        assert!(
+            Context::build(&settings)
+                .unwrap_err()
+                .to_string()
+                .contains(protocol)
+        );
+    }
+}
+
+#[test]
+fn a_hashed_directory_is_trusted() {
+    let mut driver = driver!();
+    let hashed = directory().join("hashed");
+    std::fs::create_dir_all(&hashed).unwrap();
+    std::fs::copy(&authority().file, hashed.join("0123abcd.0")).unwrap();
+    let client = context(&Settings {
+        mode: Mode::Client,
+        capath: Some(hashed),
+        verify: words(&["peer"]),
+        ..Settings::default()
+    });
+    driver.pair(server(), client);
+}

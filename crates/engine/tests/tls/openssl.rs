@@ -1,0 +1,198 @@
+//! Real peers: `openssl s_client` and `openssl s_server`.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+
+fn s_client(address: SocketAddr, arguments: &[&str]) -> Child {
+    Command::new("openssl")
+        .args(["s_client", "-connect", &address.to_string()])
+        .args(["-CAfile", &authority().file.to_string_lossy()])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Serves one client that sends a line and gets it back; what it printed.
+fn serve(driver: &mut Driver, server: &Context, arguments: &[&str], upgrade: bool) -> String {
+    let (listener, address) = driver.listen(ReadSize::All);
+    let mut child = s_client(address, arguments);
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"echo this line\n").unwrap();
+    let start = named(server.clone());
+    let output = driver.drive_peer(
+        move || {
+            let mut text = String::new();
+            let mut lines = BufReader::new(child.stdout.take().unwrap());
+            // Until the echo, then the end of the input ends it.
+            while lines.read_line(&mut text).unwrap() > 0 && !text.ends_with("echo this line\n") {}
+            std::thread::sleep(SILENCE);
+            drop(input);
+            lines.read_to_string(&mut text).unwrap();
+            child.wait().unwrap();
+            text
+        },
+        |reactor, event| match event {
+            Seen::Accepted { key, .. } if !upgrade => reactor.start_tls(key, start.clone()).unwrap(),
+            Seen::Data(key, data, _) if data.starts_with(b"echo") => {
+                reactor.write(key, &data).unwrap();
+            }
+            Seen::Data(key, data, _) if upgrade && !reactor.is_tls(key) => {
+                let text = String::from_utf8_lossy(&data);
+                if text.contains("<starttls") {
+                    let proceed = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+                    reactor.write(key, proceed).unwrap();
+                    reactor.start_tls(key, start.clone()).unwrap();
+                } else {
+                    let features = b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' \
+                        xmlns:stream='http://etherx.jabber.org/streams' version='1.0'><stream:features>\
+                        <starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>";
+                    reactor.write(key, features).unwrap();
+                }
+            }
+            _ => {}
+        },
+    );
+    driver.reactor.close(listener);
+    driver.drive_for(SILENCE, |_, _| {});
+    output
+}
+
+#[test]
+fn s_client_is_served_with_every_protocol_and_cipher() {
+    let mut driver = driver!();
+    let server = server();
+    for (arguments, cipher) in [
+        (&["-tls1_3"][..], "TLS_AES_256_GCM_SHA384"),
+        (
+            &["-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"],
+            "TLS_CHACHA20_POLY1305_SHA256",
+        ),
+        (&["-tls1_2"], "ECDHE-ECDSA-AES256-GCM-SHA384"),
+        (
+            &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"],
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
+        ),
+        (
+            &["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"],
+            "ECDHE-ECDSA-CHACHA20-POLY1305",
+        ),
+        (&["-groups", "P-256"], "TLS_AES_256_GCM_SHA384"),
+        (&["-groups", "P-384"], "TLS_AES_256_GCM_SHA384"),
+    ] {
+        let output = serve(&mut driver, &server, arguments, false);
+        assert!(output.contains(&format!("Cipher is {cipher}")), "{output}");
+        assert!(output.contains("Verify return code: 0 (ok)"), "{output}");
+        assert!(output.contains("echo this line"), "{output}");
+    }
+}
+
+#[test]
+fn s_client_upgrades_with_starttls() {
+    let mut driver = driver!();
+    let output = serve(
+        &mut driver,
+        &server(),
+        &["-starttls", "xmpp", "-xmpphost", "example.test"],
+        true,
+    );
+    assert!(output.contains("Verify return code: 0 (ok)"), "{output}");
+    assert!(output.contains("echo this line"), "{output}");
+}
+
+#[test]
+fn s_client_resumes_its_session() {
+    let mut driver = driver!();
+    let server = server();
+    for protocol in ["-tls1_2", "-tls1_3"] {
+        let session = directory().join(format!("session{protocol}"));
+        let session = session.to_string_lossy();
+        let output = serve(
+            &mut driver,
+            &server,
+            &[protocol, "-sess_out", &session],
+            false,
+        );
+        assert!(output.contains("New, TLS"), "{output}");
+        let output = serve(
+            &mut driver,
+            &server,
+            &[protocol, "-sess_in", &session],
+            false,
+        );
+        assert!(output.contains("Reused, TLS"), "{protocol}: {output}");
+    }
+}
+
+#[test]
+fn s_client_cannot_renegotiate() {
+    let mut driver = driver!();
+    let (_, address) = driver.listen(ReadSize::All);
+    let mut child = s_client(address, &["-tls1_2"]);
+    let mut input = child.stdin.take().unwrap();
+    let start = named(server());
+    let mut ended = false;
+    driver.drive_peer(
+        move || {
+            std::thread::sleep(Duration::from_millis(300));
+            let _ = input.write_all(b"R\n");
+            std::thread::sleep(Duration::from_millis(300));
+            drop(input);
+            child.wait().unwrap();
+        },
+        |reactor, event| match event {
+            Seen::Accepted { key, .. } => reactor.start_tls(key, start.clone()).unwrap(),
+            Seen::Closed(..) => ended = true,
+            Seen::Data(_, data, _) => panic!("{data:?}"),
+            _ => {}
+        },
+    );
+    let _ = ended;
+}
+
+#[test]
+fn s_server_is_a_peer() {
+    let mut driver = driver!();
+    for arguments in [
+        &["-tls1_3"][..],
+        &["-tls1_2"],
+        &["-tls1_3", "-groups", "P-256"],
+    ] {
+        let pair = server_pair();
+        // A port that was free a moment ago.
+        let address = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let mut child = Command::new("openssl")
+            .args(["s_server", "-accept", &address.port().to_string(), "-rev"])
+            .args(["-cert", &pair.certificate.to_string_lossy()])
+            .args(["-key", &pair.key.to_string_lossy()])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let give_up = std::time::Instant::now() + PATIENCE;
+        while std::net::TcpStream::connect(address).is_err() {
+            assert!(std::time::Instant::now() < give_up);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let key = driver
+            .reactor
+            .connect(address, SocketKind::Stream, ReadSize::All)
+            .unwrap();
+        driver.reactor.start_tls(key, named(client())).unwrap();
+        driver.reactor.write(key, b"abcdef\n").unwrap();
+        driver.expect_data(key, b"fedcba\n");
+        driver.reactor.close(key);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

@@ -1,0 +1,280 @@
+//! Whose certificates are good, and OpenSSL's words for those that are not.
+
+use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd};
+
+use super::*;
+
+fn tolerant(settings: Settings) -> Settings {
+    Settings {
+        verify: words(&["peer"]),
+        verifyext: words(&["lsec_continue"]),
+        ..settings
+    }
+}
+
+/// What a client that goes on finds wrong with a server's certificate.
+fn found(driver: &mut Driver, pair: &Pair) -> Vec<Vec<String>> {
+    let ends = driver.pair(
+        context(&server_settings(pair)),
+        context(&tolerant(client_settings())),
+    );
+    let errors = driver.reactor.peer_verification(ends.client);
+    driver.reactor.destroy(ends.client);
+    driver.reactor.destroy(ends.server);
+    errors
+}
+
+fn expired() -> Pair {
+    let mut params = params("expired.test");
+    params.not_before = date_time_ymd(2001, 1, 1);
+    params.not_after = date_time_ymd(2002, 1, 1);
+    authority().issue(params)
+}
+
+#[test]
+fn errors_are_in_openssls_words() {
+    let mut driver = driver!();
+    assert_eq!(found(&mut driver, server_pair()), [[""; 0]; 0]);
+    assert_eq!(
+        found(&mut driver, &self_signed("self.test")),
+        [["self-signed certificate"]]
+    );
+    assert_eq!(
+        found(&mut driver, &expired()),
+        [["certificate has expired"]]
+    );
+    let mut early = params("early.test");
+    early.not_before = date_time_ymd(2100, 1, 1);
+    early.not_after = date_time_ymd(2101, 1, 1);
+    assert_eq!(
+        found(&mut driver, &authority().issue(early)),
+        [["certificate is not yet valid"]]
+    );
+    assert_eq!(
+        found(&mut driver, &purpose(ExtendedKeyUsagePurpose::ClientAuth)),
+        [["unsuitable certificate purpose"]]
+    );
+    let stranger = make_authority("stranger").issue(params("stranger.test"));
+    assert_eq!(
+        found(&mut driver, &stranger),
+        [[
+            "unable to get local issuer certificate",
+            "unable to verify the first certificate"
+        ]]
+    );
+}
+
+#[test]
+fn errors_are_told_by_depth() {
+    let mut driver = driver!();
+    let stranger = make_authority("sent along");
+    let pair = stranger.issue(params("chain.test"));
+    let mut chain = std::fs::read_to_string(&pair.certificate).unwrap();
+    chain += &std::fs::read_to_string(&stranger.file).unwrap();
+    let pair = Pair {
+        certificate: file(&chain),
+        key: pair.key,
+    };
+    assert_eq!(
+        found(&mut driver, &pair),
+        [&[][..], &["self-signed certificate in certificate chain"]]
+    );
+}
+
+#[test]
+fn a_leaf_certifies_nobody() {
+    let mut driver = driver!();
+    let mut middle = params("no authority");
+    middle.is_ca = IsCa::ExplicitNoCa;
+    let key = KeyPair::generate().unwrap();
+    let middle_pair = authority().issue_for(middle.clone(), &key);
+    let leaf_key = KeyPair::generate().unwrap();
+    let leaf = params("below.test")
+        .signed_by(&leaf_key, &rcgen::Issuer::new(middle, key))
+        .unwrap();
+    let chain = leaf.pem() + &std::fs::read_to_string(&middle_pair.certificate).unwrap();
+    let errors = found(&mut driver, &pair(&chain, &leaf_key));
+    assert_eq!(errors[1], ["invalid CA certificate"]);
+    let _ = BasicConstraints::Unconstrained;
+}
+
+#[test]
+fn a_certificate_that_is_trusted_itself_is_good() {
+    let mut driver = driver!();
+    let pair = self_signed("pinned.test");
+    let ends = driver.pair(
+        context(&server_settings(&pair)),
+        context(&Settings {
+            cafile: Some(pair.certificate.clone()),
+            ..client_settings()
+        }),
+    );
+    assert_eq!(driver.reactor.peer_verification(ends.client), [[""; 0]; 0]);
+}
+
+#[test]
+fn without_lsec_continue_a_bad_one_ends_the_handshake() {
+    let mut driver = driver!();
+    for (pair, alert) in [
+        (self_signed("self.test"), "tlsv1 alert unknown ca"),
+        (expired(), "sslv3 alert certificate expired"),
+    ] {
+        let ends = driver.join_tls(
+            named(context(&server_settings(&pair))),
+            named(client()),
+            ReadSize::All,
+        );
+        let (server, client) = driver.both_closed(ends);
+        assert_eq!(client, failed("certificate verify failed"));
+        assert_eq!(server, failed(alert));
+    }
+}
+
+#[test]
+fn without_verify_anything_goes() {
+    let mut driver = driver!();
+    let ends = driver.pair(
+        context(&server_settings(&expired())),
+        context(&Settings {
+            verify: words(&["none"]),
+            ..client_settings()
+        }),
+    );
+    assert_eq!(driver.reactor.peer_verification(ends.client), [[""; 0]; 0]);
+    assert_eq!(driver.reactor.peer_certificates(ends.client).len(), 1);
+}
+
+#[test]
+fn clients_have_certificates_too() {
+    let mut driver = driver!();
+    let with = |pair: &Pair| {
+        context(&Settings {
+            certificate: Some(pair.certificate.clone()),
+            key: Some(pair.key.clone()),
+            ..client_settings()
+        })
+    };
+    let asking = |verify: &[&str], verifyext: &[&str]| {
+        context(&Settings {
+            cafile: Some(authority().file.clone()),
+            verify: words(verify),
+            verifyext: words(verifyext),
+            ..server_settings(server_pair())
+        })
+    };
+    let server_only = purpose(ExtendedKeyUsagePurpose::ServerAuth);
+    let s2s = asking(
+        &["peer", "client_once"],
+        &["lsec_continue", "lsec_ignore_purpose"],
+    );
+
+    let ends = driver.pair(s2s.clone(), with(&server_only));
+    assert_eq!(
+        driver.reactor.peer_certificates(ends.server)[0],
+        der(&server_only.certificate)
+    );
+    assert_eq!(driver.reactor.peer_verification(ends.server), [[""; 0]; 0]);
+
+    let ends = driver.pair(s2s.clone(), with(&self_signed("s2s.test")));
+    assert_eq!(
+        driver.reactor.peer_verification(ends.server),
+        [["self-signed certificate"]]
+    );
+    // None is fine, unless one is required.
+    let ends = driver.pair(s2s, client());
+    assert_eq!(driver.reactor.peer_certificates(ends.server).len(), 0);
+    let ends = driver.join_tls(
+        named(asking(&["peer", "fail_if_no_peer_cert"], &[])),
+        named(client()),
+        ReadSize::All,
+    );
+    let (reason, _) = driver.both_closed(ends);
+    assert_eq!(reason, failed("peer did not return a certificate"));
+    // The wrong purpose counts where it is not to be ignored.
+    let ends = driver.join_tls(
+        named(asking(&["peer"], &[])),
+        named(with(&server_only)),
+        ReadSize::All,
+    );
+    let (reason, _) = driver.both_closed(ends);
+    assert_eq!(reason, failed("certificate verify failed"));
+}
+
+#[test]
+fn tlsa_records_decide() {
+    let mut driver = driver!();
+    let pair = self_signed("dane.test");
+    let certificate = der(&pair.certificate);
+    let record = |usage, matching, data: Vec<u8>| Tlsa {
+        usage,
+        selector: 0,
+        matching,
+        data,
+    };
+    let sha256 = |data: &[u8]| {
+        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, data)
+            .as_ref()
+            .to_vec()
+    };
+    for (tlsa, errors) in [
+        (vec![record(3, 0, certificate.clone())], &[][..]),
+        (vec![record(3, 1, sha256(&certificate))], &[]),
+        (
+            vec![record(3, 1, vec![0; 32])],
+            &["no matching DANE TLSA records"],
+        ),
+        // Of no known kind: as if there were none.
+        (
+            vec![record(9, 1, vec![0; 32])],
+            &["self-signed certificate"],
+        ),
+        (
+            vec![record(1, 0, certificate.clone())],
+            &["no matching DANE TLSA records", "self-signed certificate"],
+        ),
+    ] {
+        let mut start = named(context(&tolerant(client_settings())));
+        start.tlsa = tlsa;
+        let ends = driver.join_tls(
+            named(context(&server_settings(&pair))),
+            start,
+            ReadSize::All,
+        );
+        driver.secure(ends);
+        let found = driver.reactor.peer_verification(ends.client);
+        assert_eq!(found.concat(), errors);
+    }
+    // Without lsec_continue they save a connection, and break it.
+    for (data, good) in [(certificate.clone(), true), (vec![1], false)] {
+        let mut start = named(client());
+        start.tlsa = vec![record(3, 0, data)];
+        let ends = driver.join_tls(
+            named(context(&server_settings(&pair))),
+            start,
+            ReadSize::All,
+        );
+        if good {
+            driver.secure(ends);
+        } else {
+            let (_, client) = driver.both_closed(ends);
+            assert_eq!(client, failed("certificate verify failed"));
+        }
+    }
+    // An authority of the chain.
+    let stranger = make_authority("dane authority");
+    let pair = stranger.issue(params("below.test"));
+    let chain = std::fs::read_to_string(&pair.certificate).unwrap()
+        + &std::fs::read_to_string(&stranger.file).unwrap();
+    let pair = Pair {
+        certificate: file(&chain),
+        key: pair.key,
+    };
+    let mut start = named(client());
+    start.tlsa = vec![record(2, 1, sha256(&stranger.der))];
+    let ends = driver.join_tls(
+        named(context(&server_settings(&pair))),
+        start,
+        ReadSize::All,
+    );
+    driver.secure(ends);
+}
