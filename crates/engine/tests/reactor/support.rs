@@ -109,7 +109,12 @@ pub struct Driver {
 impl Driver {
     /// `None`, and a line of output, if the poller is not available here.
     pub fn open() -> Option<Driver> {
-        match poller::open(poller_name()) {
+        Driver::open_named(poller_name())
+    }
+
+    /// The same for a poller by its name.
+    pub fn open_named(name: &str) -> Option<Driver> {
+        match poller::open(name) {
             Ok(_) => {}
             Err(error @ OpenError::Unavailable { .. })
                 if std::env::var_os("TROCHEE_NO_SKIPS").is_none() =>
@@ -120,7 +125,7 @@ impl Driver {
             Err(error) => panic!("{error}"),
         }
         let mut reactor = Reactor::new();
-        reactor.set_backend(poller_name()).unwrap();
+        reactor.set_backend(name).unwrap();
         Some(Driver {
             reactor,
             unfinished: false,
