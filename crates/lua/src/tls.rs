@@ -159,10 +159,19 @@ fn settings(given: &Table) -> std::result::Result<Settings, String> {
         verify: list("verify")?,
         verifyext: list("verifyext")?,
         depth,
-        alpn: list("alpn")?,
+        alpn: protocols(list("alpn")?)?,
         dhparam: value("dhparam")?.as_boolean().unwrap_or(false),
         ..Settings::default()
     })
+}
+
+/// With LuaSec's words for what does not fit into a ClientHello.
+fn protocols(names: Vec<String>) -> std::result::Result<Vec<String>, String> {
+    match names.iter().find(|name| name.is_empty() || name.len() > 255) {
+        None => Ok(names),
+        Some(name) if name.is_empty() => Err("invalid ALPN name (empty string)".into()),
+        Some(_) => Err("invalid ALPN name (length > 255)".into()),
+    }
 }
 
 fn string(name: &str, value: &Value) -> Text {

@@ -186,7 +186,7 @@ end
 
 dispatch[events.CONNECTED] = function (key)
 	local conn = handles[key];
-	if conn then
+	if conn and not conn._closing then
 		conn:updatenames();
 		log("debug", "Connected (%s)", conn);
 		emit(conn, "onconnect");

@@ -151,7 +151,8 @@ function handle:close()
 		self:noise("Closed");
 		finish(self);
 	end
-	-- Else the core will say when it is over, or has said so
+	-- Else the core will say when it is over, or has said so; until then nothing begins any more
+	self._closing = true;
 end
 
 -- Drops what is queued, and tells nobody

@@ -146,7 +146,7 @@ local function secured(self)
 	emit(self, "onstatus", "ssl-handshake-complete");
 	if self._connecting then
 		self._connecting = nil;
-		if self._key then
+		if self._key and not self._closing then
 			emit(self, "onconnect");
 		end
 	end

@@ -36,9 +36,10 @@ local function list(value)
 	return type(value) == "table" and value or { value };
 end
 
--- OpenSSL's notation; a table is what Prosody's util.sslconfig joins
+-- OpenSSL's notation; a table is what Prosody's util.sslconfig joins. What cannot be joined the core complains about
 local function joined(value)
-	return type(value) == "table" and table_concat(value, ":") or value;
+	local ok, text = pcall(table_concat, value, ":");
+	return ok and text or value;
 end
 
 local function password(value)

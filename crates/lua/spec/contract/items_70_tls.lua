@@ -237,6 +237,27 @@ function (s)
 	conn:close()
 	far:close()
 
+	-- Who closes in onstatus hears no more than ondisconnect
+	for _, direct in ipairs { true, false } do
+		local closing = s.recorder({ onstatus = function (c) c:write("bye") c:close() end })
+		if direct then
+			listening, port = tls.listen(closing, ctx)
+			raw = s.peer(port)
+		else
+			far = s.peer_server()
+			s.server.addclient("127.0.0.1", far.port, closing, "*a", tls.client())
+			raw = far:accept()
+			listening = far
+		end
+		peer = tls.handshake(raw, not direct and ctx or nil)
+		s.wait(function () return closing.count("ondisconnect") > 0 end, 5, "ondisconnect after close() in onstatus")
+		s.sleep(0.05)
+		s.eq(closing.count("onconnect"), 0, "onconnect after close() in onstatus")
+		s.eq(closing.count("ondisconnect"), 1, "ondisconnect after close() in onstatus")
+		if peer then peer:close() end
+		listening:close()
+	end
+
 	-- STARTTLS
 	local starttls_rec
 	conn, peer, starttls_rec = s.pair()
@@ -247,7 +268,9 @@ function (s)
 	s.eq(starttls_rec.count("onstatus", conn), 1, "onstatus with STARTTLS")
 	conn:close()
 end, { stock = {
+	epoll = { "close() in onstatus makes it throw out of loop()", match = "left server.loop" },
 	event = { "says nothing of the handshake to onstatus on direct TLS", match = "onstatus of direct TLS" },
+	select = { "calls onconnect after close() in onstatus", match = "onconnect after close" },
 } })
 
 t.item(74, "starttls(ctx, name): the name is at most what SNI asks for", function (s)
