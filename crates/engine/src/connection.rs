@@ -339,9 +339,10 @@ impl Connection {
         over
     }
 
-    /// When the peer has been silent for too long. Off while nobody reads, and for datagrams, where silence is no sign.
+    /// When the peer has been silent for too long. Off while nobody reads, for datagrams, where
+    /// silence is no sign, and in a TLS handshake, which has a deadline of its own.
     pub(crate) fn read_deadline(&self, config: &Config) -> Option<u64> {
-        if !self.wants_read() || self.kind == SocketKind::Datagram {
+        if !self.wants_read() || self.kind == SocketKind::Datagram || self.is_handshaking() {
             return None;
         }
         self.read_timeout

@@ -158,9 +158,23 @@ impl Connection {
             .deadline(nanoseconds(config.tls_handshake_timeout))
     }
 
-    /// Bytes that are queued and not sent; records that are made already are not counted, there are 64 KiB of them at most.
+    /// Whether TLS was begun and is not there yet.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.tls
+            .as_ref()
+            .is_some_and(|session| !session.is_secured())
+    }
+
+    /// Bytes that are queued and not sent. Records that are made already are not counted: there are 64 KiB of them at
+    /// most, and rustls does not tell.
     pub(crate) fn pending(&self) -> usize {
-        self.out.len()
+        let before = self.tls.as_ref().map_or(0, |tls| tls.plaintext_left());
+        self.out.len() + before
+    }
+
+    /// Whether anything is still to be sent, records included.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.out.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_output())
     }
 
     /// Before a close: whether something is still to be sent, after what the system takes at once.

@@ -227,7 +227,7 @@ impl Reactor {
             }
             Read::End => {
                 connection.readable = false;
-                if connection.out.is_empty() {
+                if !connection.has_unsent() {
                     self.end(key, Reason::PeerClosed);
                 } else {
                     self.drain(key);

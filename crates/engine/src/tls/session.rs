@@ -262,12 +262,15 @@ impl Session {
         loop {
             let before = bytes.len();
             self.take_in(&mut bytes);
-            if let Some(text) = self.failed.take() {
-                return Err(text);
-            }
             let Phase::Running(tls) = &self.phase else {
                 return Ok(Progress::More);
             };
+            // What breaks behind a complete handshake is told after what came before it.
+            if tls.is_handshaking()
+                && let Some(text) = self.failed.take()
+            {
+                return Err(text);
+            }
             if tls.wants_write() {
                 self.step_begun = now;
             }
@@ -411,6 +414,11 @@ impl Session {
     /// Whether there is something to send besides what the consumer wrote: records, plaintext from before.
     pub(crate) fn has_output(&self) -> bool {
         !self.before.is_empty() || matches!(&self.phase, Phase::Running(tls) if tls.wants_write())
+    }
+
+    /// How many bytes from before TLS are left to send.
+    pub(crate) fn plaintext_left(&self) -> usize {
+        self.before.len()
     }
 
     /// Bytes that were queued before TLS began.

@@ -198,3 +198,31 @@ fn close_in_the_handshake_is_done_at_once() {
     let got = driver.drive_peer(move || read_to_end(&stream), |_, _| {});
     assert_eq!(got, b"plain");
 }
+
+#[test]
+fn records_that_the_system_did_not_take_yet_outlive_the_peers_end() {
+    let mut driver = driver!();
+    let (key, stream) = driver.serve_narrow();
+    driver.reactor.start_tls(key, named(server())).unwrap();
+    // More than the buffers of the system, in the end less than rustls holds.
+    let sent = pattern(3 << 20);
+    driver.reactor.write(key, &sent).unwrap();
+    let got = driver.drive_peer(
+        move || {
+            use std::io::Write as _;
+            let mut tls = peer_client(stream, "example.test");
+            tls.flush().unwrap();
+            let mut first = [0; 1000];
+            tls.read_exact(&mut first).unwrap();
+            tls.conn.send_close_notify();
+            tls.flush().unwrap();
+            tls.sock.shutdown(std::net::Shutdown::Write).unwrap();
+            std::thread::sleep(SILENCE);
+            let mut all = first.to_vec();
+            tls.read_to_end(&mut all).unwrap();
+            all
+        },
+        |_, _| {},
+    );
+    assert!(got == sent, "{} of {}", got.len(), sent.len());
+}
