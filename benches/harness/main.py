@@ -84,6 +84,8 @@ def run(subjects, shapes, rounds, seconds):
                 try:
                     figures = measure.take(subject, shape, seconds)
                     samples.setdefault(shape.name, {}).setdefault(subject.name, []).append(figures)
+                except measure.Absent as reason:
+                    absent.setdefault(shape.name, {})[subject.name] = str(reason)
                 except measure.Failed as failure:
                     failures.append(f"{shape.name} {subject.name}: {failure}")
                     absent.setdefault(shape.name, {})[subject.name] = "FAILED"

@@ -12,16 +12,40 @@ from .subjects import BENCHES, BUILD
 
 SPARE_DESCRIPTORS = 100  # what a process holds besides its connections
 
+LIBRARIES = {"tls_load": ("-lssl", "-lcrypto")}
+
+# Kinds of certificates that shapes may ask for: how `openssl req` makes the key.
+CERTIFICATES = {
+    "rsa2048": ("-newkey", "rsa:2048"),
+    "p256": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+}
+
 
 class Failed(Exception):
     """A sample that could not be taken, and why."""
 
 
+class Absent(Exception):
+    """What a subject turned out not to do."""
+
+
 def build():
     BUILD.mkdir(parents=True, exist_ok=True)
     for source in sorted((BENCHES / "peers").glob("*.c")):
-        command = [os.environ.get("CC", "gcc"), "-O2", "-Wall", "-Wextra", "-o", str(BUILD / source.stem), str(source)]
+        command = [os.environ.get("CC", "gcc"), "-O2", "-Wall", "-Wextra", "-o", str(BUILD / source.stem), str(source),
+                   *LIBRARIES.get(source.stem, ())]
         subprocess.run(command, check=True)
+    for name, key in CERTIFICATES.items():
+        path = certificate(name)
+        if not path.with_suffix(".crt").exists():
+            subprocess.run(["openssl", "req", "-x509", *key, "-nodes", "-keyout", f"{path}.key", "-out", f"{path}.crt",
+                            "-days", "3650", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+                           check=True, stderr=subprocess.DEVNULL)
+
+
+def certificate(name):
+    """The path of a certificate and its key, without .crt and .key."""
+    return BUILD / name
 
 
 def raise_descriptor_limit():
@@ -70,7 +94,7 @@ def finish(process, what, limit):
 
 def not_applicable(subject, shape):
     """Why a subject has no place in a shape, or None."""
-    if not subject.command(shape.script, ""):
+    if not subject.command(shape.script) or (shape.certificate and not subject.tls):
         return "n/a"
     if subject.descriptors and shape.connections + SPARE_DESCRIPTORS > subject.descriptors:
         return f"n/a: {subject.descriptors} descriptors"
@@ -78,10 +102,11 @@ def not_applicable(subject, shape):
 
 
 def take(subject, shape, seconds):
-    """One sample of a subject in a shape: the figures by key. Raises Failed."""
+    """One sample of a subject in a shape: the figures by key. Raises Failed or Absent."""
     server_core, load_core = pinning() or (None, None)
     port = free_port()
-    command = subject.command(shape.script, shape.argument.format(port=port))
+    command = subject.command(shape.script, shape.argument.format(port=port),
+                              *([certificate(shape.certificate)] if shape.certificate else []))
     server = start(command, server_core, env={**os.environ, **subject.environment})
     load = None
     try:
@@ -92,8 +117,12 @@ def take(subject, shape, seconds):
         await_ready(server, subject, port)
         name, *numbers = shape.load
         arguments = [name, port, server.pid, *(str(number).format(seconds=seconds) for number in numbers)]
-        load = start([str(BUILD / "load"), *map(str, arguments)], load_core)
-        return finish(load, "the load", 60 + 2 * seconds)
+        program = BUILD / ("tls_load" if shape.certificate else "load")
+        load = start([str(program), *map(str, arguments)], load_core)
+        figures = finish(load, "the load", 60 + 2 * seconds)
+        if "absent" in figures:
+            raise Absent(figures["absent"])
+        return figures
     except Failed as failure:
         if server.poll() is not None and shape.load:
             last = (server.stderr.read().strip().splitlines() or [""])[-1]

@@ -34,8 +34,8 @@ class Results:
         values = self.values(shape, subject, key)
         return (max(values) - min(values)) / 2 / median(values) if len(values) > 1 and median(values) else None
 
-    def ratio(self, shape, subject, against, key):
-        ours, theirs = self.value(shape, subject, key), self.value(shape, against, key)
+    def ratio(self, shape, subject, against, key, against_shape=None):
+        ours, theirs = self.value(shape, subject, key), self.value(against_shape or shape, against, key)
         return ours / theirs if ours is not None and theirs else None
 
     def disturbed(self, shape, subject):
@@ -58,11 +58,13 @@ class Results:
             shape = shapes[budget.shape]
             metric = next(metric for metric in shape.metrics if metric.key == budget.metric)
             if budget.against:
-                figure = self.ratio(budget.shape, budget.subject, budget.against, budget.metric)
-                words = f"{metric.title} ≤ {budget.limit:g} of {NAMES[budget.against]} at {shape.title}"
+                figure = self.ratio(budget.shape, budget.subject, budget.against, budget.metric, budget.against_shape)
+                whose = shapes[budget.against_shape].title if budget.against_shape else NAMES[budget.against]
+                words = f"{metric.title} ≤ {budget.limit:g} of {whose} at {shape.title}"
             else:
                 figure = self.value(budget.shape, budget.subject, budget.metric)
-                words = f"≤ {budget.limit:g} {metric.unit} per connection, {shape.title}, {metric.title}"
+                per = " per connection" if metric.unit == "B" else ""
+                words = f"≤ {budget.limit:g} {metric.unit}{per}, {shape.title}, {metric.title}"
             yield budget, words, figure, None if figure is None else figure <= budget.limit
 
 

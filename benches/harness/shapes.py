@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .subjects import FLOOR, STOCK
+from .subjects import FLOOR, OURS, STOCK
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Shape:
     script: str = "echo_server"
     argument: str = "{port}"
     connections: int = 1  # at one time, for the limits of descriptors
+    certificate: str = ""  # over TLS, with this kind of certificate; the load is then tls_load
 
 
 LATENCY = (
@@ -38,6 +39,12 @@ def ping_pong(name, title, active, idle=0):
                  ("ping-pong", active, idle, "{seconds}"), connections=active + idle)
 
 
+def handshakes(name, title, load, certificate):
+    """32 clients: enough that the server, not the way to a client and back, sets the pace."""
+    return Shape(name, "tls-handshake", title, (Metric("cpu_us", "CPU per handshake", "µs", 0), *LATENCY),
+                 (load, 32, "{seconds}"), connections=32, certificate=certificate)
+
+
 GROUPS = {
     "echo": ("Echo: server CPU per 256-byte message",
              "Each connection sends 256 bytes, waits until all of them are back, and sends the next."),
@@ -50,6 +57,16 @@ GROUPS = {
                "Connections are opened in batches of 64 and closed, nothing said."),
     "timers": ("Timers: CPU per timer",
                "100 000 timers with spread deadlines are set and stopped again; the loop turns between rounds."),
+    "tls-handshake": ("TLS handshakes: server CPU per handshake",
+                      "32 clients connect, complete a TLS 1.3 handshake, and close, one connection after the other. Accepting and "
+                      "closing are in the figure. Resumed: with the ticket of the client's connection before."),
+    "tls-login": ("TLS login: time until the first answer",
+                  "One client, one login after the other: connect, TLS 1.3 handshake, one message of 256 bytes echoed. Median of "
+                  "the time on the clock, P-256 certificate."),
+    "tls-echo": ("Echo over TLS: server CPU per 256-byte message",
+                 "As the echo above, over TLS 1.3 with AES-256-GCM."),
+    "tls-idle": ("Idle crowd over TLS: memory per connection",
+                 "As the idle crowd above, with 2000 connections: after the handshake, then after one message each."),
 }
 
 SHAPES = [
@@ -67,18 +84,33 @@ SHAPES = [
           ("accept", 8000), connections=80),
     Shape("timers", "timers", "set and stop", (Metric("cpu_us", "CPU per timer", "µs"),),
           script="timers", argument="100000"),
+    handshakes("tls-handshake-rsa2048", "full, RSA-2048", "full", "rsa2048"),
+    handshakes("tls-handshake-p256", "full, P-256", "full", "p256"),
+    handshakes("tls-handshake-resumed-rsa2048", "resumed, RSA-2048", "resumed", "rsa2048"),
+    handshakes("tls-handshake-resumed-p256", "resumed, P-256", "resumed", "p256"),
+    Shape("tls-login-latency", "tls-login", "1 client",
+          (Metric("p50_us", "time per login", "µs", 0), Metric("p99_us", "99th", "µs", 0, compared=False),
+           Metric("per_second", "per second", "", 0, compared=False), Metric("cpu_us", "CPU µs", "µs", 0, compared=False)),
+          ("login", "{seconds}"), certificate="p256"),
+    Shape("tls-ping-pong-50", "tls-echo", "50 connections over TLS", (Metric("cpu_us", "CPU per message", "µs"), *LATENCY),
+          ("ping-pong", 50, "{seconds}"), connections=50, certificate="p256"),
+    Shape("tls-idle-crowd", "tls-idle", "2000 connections over TLS",
+          (Metric("silent_bytes", "silent", "B", 0), Metric("spoken_bytes", "after one message", "B", 0)),
+          ("idle-crowd", 2000), connections=2000, certificate="p256"),
 ]
 
 
 @dataclass(frozen=True)
 class Budget:
-    """A promise: a figure of ours is at most `limit`, or at most `limit` times the figure of `against`."""
+    """A promise: a figure of ours is at most `limit`, or at most `limit` times the figure of `against`, in `against_shape`
+    where that is another."""
 
     shape: str
     metric: str
     limit: float
     against: str | None = None
-    subject: str = "trochee-epoll"
+    against_shape: str | None = None
+    subject: str = OURS
 
 
 BUDGETS = [
@@ -88,4 +120,12 @@ BUDGETS = [
     Budget("ping-pong-400", "cpu_us", 1.35, FLOOR),
     Budget("idle-crowd", "silent_bytes", 2000),
     Budget("idle-crowd", "spoken_bytes", 2000),
+    Budget("tls-handshake-rsa2048", "cpu_us", 0.65, STOCK),
+    Budget("tls-handshake-p256", "cpu_us", 0.35, STOCK),
+    Budget("tls-handshake-resumed-rsa2048", "cpu_us", 0.5, OURS, "tls-handshake-rsa2048"),
+    Budget("tls-handshake-resumed-p256", "cpu_us", 0.5, OURS, "tls-handshake-p256"),
+    Budget("tls-login-latency", "p50_us", 10_000),  # stock: 40 ms in which it waits for an acknowledgement
+    Budget("tls-ping-pong-50", "cpu_us", 0.5, STOCK),
+    Budget("tls-idle-crowd", "silent_bytes", 8000),
+    Budget("tls-idle-crowd", "spoken_bytes", 8000),
 ]

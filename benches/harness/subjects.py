@@ -14,6 +14,7 @@ LUA = os.environ.get("LUA", "lua5.4")
 # Figures are read as ratios to these two.
 FLOOR = "c-epoll"
 STOCK = "server_epoll"
+OURS = "trochee-epoll"  # whose budget is kept
 
 SELECT_LIMIT = 1024  # FD_SETSIZE: select(2) cannot name a descriptor past it
 
@@ -26,12 +27,13 @@ class Subject:
     reports: str  # what the server must call itself, so that nothing else is measured under this name
     title: str = ""
     descriptors: int | None = None  # how many it can hold, if that is a property of its kind
+    tls: bool = True
     environment: dict = field(default_factory=dict)
 
-    def command(self, script, argument):
+    def command(self, script, *arguments):
         """The command line of this subject for a script, or None."""
         program = dict(self.runs).get(script)
-        return program and [*program, str(argument)]
+        return program and [*program, *map(str, arguments)]
 
 
 def lua(backend):
@@ -53,7 +55,7 @@ def trochee(poller, **more):
 
 
 SUBJECTS = [
-    Subject(FLOOR, "floor", (("echo_server", (str(BUILD / "epoll_echo"),)),), "epoll", "bare C epoll loop"),
+    Subject(FLOOR, "floor", (("echo_server", (str(BUILD / "epoll_echo"),)),), "epoll", "bare C epoll loop", tls=False),
     stock("epoll", "epoll"),
     stock("event", "libevent"),
     stock("select", "select", descriptors=SELECT_LIMIT),

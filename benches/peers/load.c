@@ -1,8 +1,6 @@
 /* The load: drives an echo server on loopback and says what that cost the server.
  *
- * The costs are read from the server's process and at the edges of the measured window, so nothing of its start, of the
- * connecting, or of the harness is in them: CPU time from the process's CPU clock (nanoseconds, all threads, user and
- * kernel), memory from smaps_rollup. Every byte that comes back is compared with what was sent.
+ * Every byte that comes back is compared with what was sent.
  *
  * usage: load ping-pong PORT PID ACTIVE IDLE SECONDS
  *        load idle-crowd PORT PID CONNECTIONS
@@ -11,120 +9,12 @@
  *
  * Prints one line of JSON, or a reason on stderr and exits with 1.
  */
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sched.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+#include "load.h"
 
 enum {
-	MESSAGE = 256,
-	EVENTS = 512,
-	CONNECT_BATCH = 64,       /* below the stock backlog of 128: an overflow costs a second of SYN retransmission */
-	MAX_SAMPLES = 16 << 20,   /* latencies kept */
 	PUMP_BLOCK = 64 * 1024,
 	PUMP_WINDOW = 256 * 1024, /* sent and not yet back: bounds what the server has to buffer */
-	STALL_SECONDS = 10,
 };
-static const double WARM_UP = 0.3;
-
-static int server_port;
-static pid_t server_pid;
-
-static void die(const char *format, ...) {
-	va_list arguments;
-	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
-	va_end(arguments);
-	fputc('\n', stderr);
-	exit(1);
-}
-
-static uint64_t nanoseconds(clockid_t clock) {
-	struct timespec t;
-	if (clock_gettime(clock, &t) < 0) die("the server is gone: %s", strerror(errno));
-	return (uint64_t)t.tv_sec * 1000000000u + t.tv_nsec;
-}
-
-static uint64_t now(void) { return nanoseconds(CLOCK_MONOTONIC); }
-
-/* ---- what the server spends ---- */
-
-struct usage {
-	uint64_t wall, server; /* ns: of the clock, of the server's CPU time */
-	uint64_t waited;       /* ns the server's main thread was runnable while another process had its core */
-};
-
-static struct usage sample(void) {
-	struct usage usage = { 0 };
-	clockid_t clock;
-	char path[64];
-	if (clock_getcpuclockid(server_pid, &clock) != 0) die("the server is gone");
-	snprintf(path, sizeof path, "/proc/%d/schedstat", (int)server_pid);
-	FILE *file = fopen(path, "r"); /* absent in kernels without CONFIG_SCHED_INFO: then 0 */
-	if (file) {
-		unsigned long long ran, waited;
-		if (fscanf(file, "%llu %llu", &ran, &waited) == 2) usage.waited = waited;
-		fclose(file);
-	}
-	usage.wall = now();
-	usage.server = nanoseconds(clock);
-	return usage;
-}
-
-static void print_usage(struct usage from, struct usage to) {
-	double wall = to.wall - from.wall;
-	printf("\"seconds\": %.3f, \"server_busy\": %.3f, \"server_waited\": %.3f", wall / 1e9,
-		(to.server - from.server) / wall, (to.waited - from.waited) / wall);
-}
-
-static double resident_bytes(void) {
-	char path[64], line[256];
-	long kilobytes = -1;
-	snprintf(path, sizeof path, "/proc/%d/smaps_rollup", (int)server_pid);
-	FILE *file = fopen(path, "r"); /* exact, where statm is off by what each core has not yet added up */
-	if (!file) die("%s: %s", path, strerror(errno));
-	while (fgets(line, sizeof line, file))
-		if (sscanf(line, "Rss: %ld", &kilobytes) == 1) break;
-	fclose(file);
-	if (kilobytes < 0) die("%s: no Rss", path);
-	return kilobytes * 1024.0;
-}
-
-/* Whoever wakes a sleeping process pays for it, in a virtual machine more than for the message. A load that slept would
- * put that on the server's bill, and most on that of the slowest server, for which it waits longest. On a core of its
- * own it never sleeps; on a shared core it must, or the server would not run. */
-static int may_sleep(void) {
-	cpu_set_t own, servers, both;
-	if (sched_getaffinity(0, sizeof own, &own) < 0 || sched_getaffinity(server_pid, sizeof servers, &servers) < 0) return 1;
-	CPU_AND(&both, &own, &servers);
-	return CPU_COUNT(&both) > 0;
-}
-
-/* ---- connections ---- */
-
-static int connection(void) {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(server_port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	struct timeval limit = { .tv_sec = STALL_SECONDS };
-	int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
-	if (fd < 0) die("socket: %s", strerror(errno));
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-	if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) die("connect: %s", strerror(errno));
-	return fd;
-}
 
 static void send_all(int fd, const char *data, size_t size) {
 	ssize_t sent = send(fd, data, size, MSG_NOSIGNAL);
@@ -158,8 +48,6 @@ static int *crowd(int count) {
 	return fds;
 }
 
-static void nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
-
 /* ---- ping-pong: each connection sends a message, waits for all of it, sends the next ---- */
 
 struct peer {
@@ -176,11 +64,6 @@ static void ping(struct peer *peer, uint64_t at) {
 	peer->got = 0;
 	peer->sent_at = at;
 	send_all(peer->fd, peer->out, MESSAGE);
-}
-
-static int by_value(const void *a, const void *b) {
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-	return (x > y) - (x < y);
 }
 
 static void ping_pong(int active, int idle, double seconds) {

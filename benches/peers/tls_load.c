@@ -1,0 +1,330 @@
+/* The load over TLS 1.3, by OpenSSL. What is measured is the server, so all clients offer the same: X25519 and
+ * AES-256-GCM, OpenSSL's own first choices; with anything else there is no handshake. CertificateVerify and Finished are
+ * checked, as in any handshake; the chain is not, the certificates sign themselves.
+ *
+ * usage: tls_load full PORT PID CLIENTS SECONDS       each client connects, shakes hands, closes, and begins again
+ *        tls_load resumed PORT PID CLIENTS SECONDS    the same with the ticket of the connection before
+ *        tls_load login PORT PID SECONDS              one client connects, shakes hands, has a message echoed, begins again
+ *        tls_load ping-pong PORT PID CONNECTIONS SECONDS
+ *        tls_load idle-crowd PORT PID CONNECTIONS
+ *
+ * Prints one line of JSON, or a reason on stderr and exits with 1. A server without tickets: {"absent": WHY}.
+ */
+#include "load.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <signal.h>
+
+static SSL_CTX *context;
+
+struct client {
+	SSL *ssl;
+	SSL_SESSION *session; /* the newest, which the next connection resumes */
+	enum { HANDSHAKE, ECHO, END } state;
+	uint32_t sequence;
+	int got;
+	uint64_t since;
+	char out[MESSAGE], in[MESSAGE];
+};
+
+static int keep_session(SSL *ssl, SSL_SESSION *session) {
+	struct client *client = SSL_get_app_data(ssl);
+	SSL_SESSION_free(client->session);
+	client->session = session;
+	return 1; /* the reference is ours */
+}
+
+static void set_up(int resume) {
+	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
+	context = SSL_CTX_new(TLS_client_method());
+	if (!context || !SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) || !SSL_CTX_set1_groups_list(context, "X25519") ||
+		!SSL_CTX_set_ciphersuites(context, "TLS_AES_256_GCM_SHA384"))
+		die("cannot set up OpenSSL");
+	SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF); /* stock closes without close_notify */
+	SSL_CTX_set_read_ahead(context, 1);                         /* one recv() a record, not two */
+	if (resume) {
+		SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+		SSL_CTX_sess_set_new_cb(context, keep_session);
+	}
+}
+
+static void failed(SSL *ssl, int result, const char *what) {
+	int kind = SSL_get_error(ssl, result), error = errno;
+	unsigned long code = ERR_peek_error();
+	if (kind == SSL_ERROR_ZERO_RETURN) die("%s: closed by the server", what);
+	if (code) die("%s: %s", what, ERR_reason_error_string(code));
+	die("%s: %s", what, kind == SSL_ERROR_SYSCALL && error ? strerror(error) : "no answer");
+}
+
+/* Messages are small and the peer reads: what cannot be sent at once is a fault, not a reason to wait. */
+static void send_message(SSL *ssl, const char *data) {
+	int sent = SSL_write(ssl, data, MESSAGE);
+	if (sent != MESSAGE) failed(ssl, sent, "send");
+}
+
+static void make_message(struct client *client) {
+	client->sequence++;
+	memcpy(client->out, &client->sequence, sizeof client->sequence); /* a stale or foreign echo must not count */
+	client->got = 0;
+}
+
+/* Reads what there is of the echo; whether it is complete. */
+static int echoed(struct client *client) {
+	int got = SSL_read(client->ssl, client->in + client->got, MESSAGE - client->got);
+	if (got <= 0) {
+		if (SSL_get_error(client->ssl, got) == SSL_ERROR_WANT_READ) return 0;
+		failed(client->ssl, got, "receive");
+	}
+	if ((client->got += got) < MESSAGE) return 0;
+	if (memcmp(client->in, client->out, MESSAGE) != 0) die("the echo differs from what was sent");
+	return 1;
+}
+
+static SSL *new_ssl(void *owner) {
+	SSL *ssl = SSL_new(context);
+	if (!ssl || !SSL_set_fd(ssl, connection()) || !SSL_set_tlsext_host_name(ssl, "localhost")) die("cannot set up a connection");
+	SSL_set_app_data(ssl, owner);
+	return ssl;
+}
+
+static void discard(SSL *ssl) {
+	int fd = SSL_get_fd(ssl);
+	SSL_free(ssl);
+	close(fd);
+}
+
+/* ---- connections that stay, made one after the other ---- */
+
+static SSL *established(void) {
+	SSL *ssl = new_ssl(NULL);
+	int result = SSL_connect(ssl);
+	if (result != 1) failed(ssl, result, "handshake");
+	return ssl;
+}
+
+static void echo_blocking(SSL *ssl) {
+	struct client client = { .ssl = ssl };
+	make_message(&client);
+	send_message(ssl, client.out);
+	while (!echoed(&client)) /* a ticket came, or nothing for STALL_SECONDS */
+		if (errno == EAGAIN) die("no echo");
+}
+
+/* The accept queue is first in, first out: once a new connection is answered, all before it have been served. */
+static void settle(void) {
+	SSL *ssl = established();
+	echo_blocking(ssl);
+	SSL_shutdown(ssl);
+	discard(ssl);
+}
+
+static SSL **crowd(int count) {
+	SSL **all = calloc(count, sizeof *all);
+	if (!all) die("out of memory");
+	for (int i = 0; i < count; i++) {
+		all[i] = established();
+		if ((i + 1) % CONNECT_BATCH == 0) settle();
+	}
+	settle();
+	return all;
+}
+
+static void idle_crowd(int count) {
+	SSL *first = established(); /* touch the code and the buffers that the first messages need */
+	for (int i = 0; i < 100; i++) echo_blocking(first);
+	SSL_shutdown(first);
+	discard(first);
+	settle();
+	double before = resident_bytes();
+	SSL **all = crowd(count);
+	double silent = resident_bytes();
+	for (int i = 0; i < count; i++) echo_blocking(all[i]);
+	double spoken = resident_bytes();
+	printf("{\"silent_bytes\": %.0f, \"spoken_bytes\": %.0f, \"before_bytes\": %.0f}\n", (silent - before) / count,
+		(spoken - before) / count, before);
+}
+
+/* ---- clients that do the same over and over, for so many seconds ---- */
+
+struct window {
+	int poller, wait;
+	uint64_t begin, end, last; /* ns; end is 0 during the warm-up */
+	double seconds;
+	struct usage from, to;
+	uint64_t count;
+	uint32_t *latency;
+};
+
+static struct window open_window(double seconds) {
+	struct window window = { .poller = epoll_create1(0), .wait = may_sleep() ? 100 : 0, .seconds = seconds };
+	window.latency = malloc(MAX_SAMPLES * sizeof *window.latency);
+	if (!window.latency || window.poller < 0) die("cannot set up: %s", strerror(errno));
+	window.last = now();
+	window.begin = window.last + (uint64_t)(WARM_UP * 1e9);
+	return window;
+}
+
+static void watch(struct window *window, struct client *client) {
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = client };
+	int fd = SSL_get_fd(client->ssl);
+	nonblocking(fd);
+	if (epoll_ctl(window->poller, EPOLL_CTL_ADD, fd, &event) < 0) die("epoll_ctl: %s", strerror(errno));
+}
+
+/* The clients that have something to read; -1 after the window. */
+static int turn(struct window *window, struct epoll_event *events) {
+	int ready = epoll_wait(window->poller, events, EVENTS, window->wait);
+	uint64_t time = now();
+	if (!window->end && time >= window->begin) {
+		window->from = sample();
+		window->end = window->from.wall + (uint64_t)(window->seconds * 1e9);
+		window->count = 0;
+	}
+	if (window->end && time >= window->end) {
+		window->to = sample();
+		return -1;
+	}
+	if (time - window->last > STALL_SECONDS * 1000000000ull) die("no answer for %d s", STALL_SECONDS);
+	return ready < 0 ? 0 : ready;
+}
+
+static void done(struct window *window, uint64_t since) {
+	window->last = now();
+	if (window->end && window->count < MAX_SAMPLES) window->latency[window->count] = window->last - since;
+	window->count++;
+}
+
+static void print_window(struct window *window) {
+	size_t kept = window->count < MAX_SAMPLES ? window->count : MAX_SAMPLES;
+	if (!kept) die("nothing done in %.1f s", window->seconds);
+	qsort(window->latency, kept, sizeof *window->latency, by_value);
+	printf("{\"count\": %llu, \"per_second\": %.0f, \"cpu_us\": %.4f, \"p50_us\": %.1f, \"p99_us\": %.1f, ",
+		(unsigned long long)window->count, window->count / ((window->to.wall - window->from.wall) / 1e9),
+		(window->to.server - window->from.server) / 1e3 / window->count, window->latency[kept / 2] / 1e3,
+		window->latency[kept * 99 / 100] / 1e3);
+	print_usage(window->from, window->to);
+	printf("}\n");
+}
+
+static void ping(struct client *client) {
+	make_message(client);
+	client->since = now();
+	send_message(client->ssl, client->out);
+}
+
+static void ping_pong(int count, double seconds) {
+	struct epoll_event events[EVENTS];
+	struct client *clients = calloc(count, sizeof *clients);
+	SSL **all = crowd(count);
+	if (!clients) die("out of memory");
+	struct window window = open_window(seconds);
+	for (int i = 0; i < count; i++) {
+		clients[i].ssl = all[i];
+		memset(clients[i].out, 'a' + i % 26, MESSAGE);
+		memcpy(clients[i].out + 8, &i, sizeof i);
+		watch(&window, &clients[i]);
+		ping(&clients[i]);
+	}
+	for (int ready; (ready = turn(&window, events)) >= 0;)
+		for (int i = 0; i < ready; i++) {
+			struct client *client = events[i].data.ptr;
+			if (!echoed(client)) continue;
+			done(&window, client->since);
+			ping(client);
+		}
+	print_window(&window);
+}
+
+/* ---- handshakes: of the same client one after the other ---- */
+
+/* Takes the client as far as it gets without waiting; whether it has come to the end of a connection. */
+static int advance(struct client *client, int echo, int *resumed) {
+	SSL *ssl = client->ssl;
+	if (client->state == HANDSHAKE) {
+		int result = SSL_connect(ssl);
+		if (result != 1) {
+			if (SSL_get_error(ssl, result) == SSL_ERROR_WANT_READ) return 0;
+			failed(ssl, result, "handshake");
+		}
+		*resumed = SSL_session_reused(ssl);
+		if (echo) {
+			make_message(client);
+			send_message(ssl, client->out);
+			client->state = ECHO;
+		} else {
+			/* The server ends the connection when it has seen this: then its part of the handshake is done too. */
+			SSL_shutdown(ssl);
+			shutdown(SSL_get_fd(ssl), SHUT_WR);
+			client->state = END;
+		}
+	}
+	if (client->state == ECHO) {
+		if (!echoed(client)) return 0;
+		SSL_shutdown(ssl);
+		return 1;
+	}
+	for (;;) {
+		char nothing[1]; /* what arrives are tickets, and those OpenSSL takes for itself */
+		int got = SSL_read(ssl, nothing, sizeof nothing);
+		if (got > 0) die("the server sent what nobody had asked for");
+		int kind = SSL_get_error(ssl, got);
+		if (kind == SSL_ERROR_WANT_READ) return 0;
+		if (kind == SSL_ERROR_ZERO_RETURN) return 1;
+		failed(ssl, got, "waiting for the end");
+	}
+}
+
+static void begin(struct window *window, struct client *client) {
+	int resumed;
+	client->since = now();
+	client->ssl = new_ssl(client);
+	client->state = HANDSHAKE;
+	if (client->session && !SSL_set_session(client->ssl, client->session)) die("cannot set up a session");
+	watch(window, client);
+	advance(client, 0, &resumed); /* sends the ClientHello */
+}
+
+static void handshakes(int count, int echo, int resume, double seconds) {
+	struct epoll_event events[EVENTS];
+	struct client *clients = calloc(count, sizeof *clients);
+	if (!clients) die("out of memory");
+	struct window window = open_window(seconds);
+	int resumed = 0;
+	uint64_t times_resumed = 0;
+	for (int i = 0; i < count; i++) begin(&window, &clients[i]);
+	for (int ready; (ready = turn(&window, events)) >= 0;) {
+		if (resume && window.end && !times_resumed) {
+			printf("{\"absent\": \"n/a: no resumption\"}\n");
+			return;
+		}
+		for (int i = 0; i < ready; i++) {
+			struct client *client = events[i].data.ptr;
+			int shaking = client->state == HANDSHAKE, ended = advance(client, echo, &resumed);
+			if (shaking && client->state != HANDSHAKE) {
+				times_resumed += resumed;
+				if (resume && window.end && !resumed) die("a handshake was not resumed");
+			}
+			if (!ended) continue;
+			done(&window, client->since);
+			discard(client->ssl);
+			begin(&window, client);
+		}
+	}
+	print_window(&window);
+}
+
+int main(int argc, char **argv) {
+	if (argc < 5) die("usage: %s SHAPE PORT PID NUMBER...", argv[0]);
+	const char *shape = argv[1];
+	int resume = !strcmp(shape, "resumed");
+	server_port = atoi(argv[2]);
+	server_pid = atoi(argv[3]);
+	set_up(resume);
+	if ((resume || !strcmp(shape, "full")) && argc == 6) handshakes(atoi(argv[4]), 0, resume, atof(argv[5]));
+	else if (!strcmp(shape, "login") && argc == 5) handshakes(1, 1, 0, atof(argv[4]));
+	else if (!strcmp(shape, "ping-pong") && argc == 6) ping_pong(atoi(argv[4]), atof(argv[5]));
+	else if (!strcmp(shape, "idle-crowd") && argc == 5) idle_crowd(atoi(argv[4]));
+	else die("unknown shape or wrong number of arguments: %s", shape);
+	return 0;
+}
