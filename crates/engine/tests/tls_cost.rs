@@ -19,7 +19,6 @@ use pki::*;
 use support::*;
 use trochee::tls::{Context, Mode, Settings, Start};
 use trochee::{Key, ReadSize, Reason, SocketKind};
-use wire::*;
 
 const SECONDS: &str = "4";
 

@@ -53,7 +53,8 @@ fn an_idle_end_holds_less_than_its_budget() {
             })
             .collect();
         driver.drive_for(SILENCE, |_, _| {});
-        let ends: [(&str, usize, fn(&Ends) -> Key); 2] = [
+        type Choice = fn(&Ends) -> Key;
+        let ends: [(&str, usize, Choice); 2] = [
             ("server", MOST_SERVER, |ends| ends.server),
             ("client", MOST_CLIENT, |ends| ends.client),
         ];

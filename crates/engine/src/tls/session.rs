@@ -50,6 +50,10 @@ pub(crate) struct Session {
     pub(crate) tell_connected: bool,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all sessions are in the large one, and there is a box around them already"
+)]
 enum Phase {
     Idle,
     Hello(Box<Acceptor>),

@@ -65,10 +65,14 @@ impl Policy {
             Ok(()) => Vec::new(),
             Err(refused) => {
                 let errors = diagnose::diagnose(self, chain, now, &refused);
-                if errors.is_empty() && !matches!(refused, webpki::Error::UnknownIssuer) {
+                let is_no_chain = matches!(
+                    refused,
+                    webpki::Error::UnknownIssuer | webpki::Error::CaUsedAsEndEntity
+                );
+                if errors.is_empty() && !is_no_chain {
                     return vec![vec![diagnose::words(&refused).into()]];
                 }
-                // Nothing but a certificate that is trusted as it is, which webpki knows no chain for.
+                // No errors: a certificate that is trusted as it is, which webpki knows no chain for.
                 errors
             }
         }

@@ -95,21 +95,33 @@ fn a_leaf_certifies_nobody() {
     let chain = leaf.pem() + &std::fs::read_to_string(&middle_pair.certificate).unwrap();
     let errors = found(&mut driver, &pair(&chain, &leaf_key));
     assert_eq!(errors[1], ["invalid CA certificate"]);
-    let _ = BasicConstraints::Unconstrained;
 }
 
 #[test]
 fn a_certificate_that_is_trusted_itself_is_good() {
     let mut driver = driver!();
-    let pair = self_signed("pinned.test");
-    let ends = driver.pair(
-        context(&server_settings(&pair)),
-        context(&Settings {
-            cafile: Some(pair.certificate.clone()),
-            ..client_settings()
-        }),
-    );
-    assert_eq!(driver.reactor.peer_verification(ends.client), [[""; 0]; 0]);
+    // What `openssl req -x509` makes claims to be an authority.
+    let key = KeyPair::generate().unwrap();
+    let mut params = params("pinned authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = pair(&params.self_signed(&key).unwrap().pem(), &key);
+    for pair in [self_signed("pinned.test"), authority] {
+        let pinning = |verifyext: &[&str], trusted: &Pair| {
+            context(&Settings {
+                cafile: Some(trusted.certificate.clone()),
+                verifyext: words(verifyext),
+                ..client_settings()
+            })
+        };
+        let server = context(&server_settings(&pair));
+        driver.pair(server.clone(), pinning(&[], &pair));
+        let ends = driver.pair(server.clone(), pinning(&["lsec_continue"], &pair));
+        assert_eq!(driver.reactor.peer_verification(ends.client), [[""; 0]; 0]);
+        // Of the same name is not the same.
+        let other = self_signed("pinned.test");
+        let ends = driver.pair(server, pinning(&["lsec_continue"], &other));
+        assert_ne!(driver.reactor.peer_verification(ends.client), [[""; 0]; 0]);
+    }
 }
 
 #[test]

@@ -46,9 +46,10 @@ pub(super) fn diagnose(
     let mut is_trusted = policy.store.contains(leaf.der) && leaf.is_self_signed();
     while !is_trusted && path.len() <= policy.depth + 1 {
         let top = path[path.len() - 1];
-        if let Some(issuer) = trusted.iter().find(|other| {
-            (top.is_issued_by(other) && is_signed_by(policy, top, other)) || other.der == top.der
-        }) {
+        if let Some(issuer) = trusted
+            .iter()
+            .find(|other| top.is_issued_by(other) && is_signed_by(policy, top, other))
+        {
             is_trusted = true;
             if issuer.der != top.der {
                 path.push(issuer);
@@ -121,7 +122,7 @@ pub(super) fn diagnose(
     }
     if errors.iter().all(Vec::is_empty) {
         // Whatever else it is that webpki found.
-        if !path.is_empty() && !(is_trusted && top == 0) {
+        if !is_trusted || top > 0 {
             return vec![vec![words(refused).into()]];
         }
         errors.clear();
