@@ -26,6 +26,11 @@
 //! [`Event::Closed`] and [`Event::Notice`] come between any two of these. A [`Key`] is never used twice, so nothing stale
 //! reaches a newcomer.
 //!
+//! # TLS
+//!
+//! [`Reactor::start_tls`] turns a connection into an encrypted one, at once or in the middle (STARTTLS). From then on the
+//! same events and commands speak of plaintext; [`tls`] has the rest.
+//!
 //! # Example
 //!
 //! An echo server:
