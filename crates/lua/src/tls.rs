@@ -27,7 +27,8 @@ pub(crate) fn register(functions: &Functions<'_>) -> Result<()> {
 fn contexts(functions: &Functions<'_>) -> Result<()> {
     // tls_context(settings) → context, array of remarks | nil, why not
     functions.add("tls_context", |lua, _, given: Table| {
-        let built = settings(&given).and_then(|settings| Context::build(&settings).map_err(|error| error.to_string()));
+        let built = settings(&given)
+            .and_then(|settings| Context::build(&settings).map_err(|error| error.to_string()));
         match built {
             Ok((context, remarks)) => Ok(MultiValue::from_iter([
                 Value::UserData(lua.create_userdata(TlsContext(context))?),
@@ -40,23 +41,40 @@ fn contexts(functions: &Functions<'_>) -> Result<()> {
 
 fn commands(functions: &Functions<'_>) -> Result<()> {
     // start_tls(key, context, server name or nil, choose, TLSA records or nil) → true | nil, why not
-    type StartTls = (Option<i64>, UserDataRef<TlsContext>, Option<String>, bool, Option<Table>);
-    functions.add_fallible("start_tls", |core, (number, context, server_name, choose, records): StartTls| {
-        let start = Start {
-            server_name,
-            choose,
-            tlsa: records.map_or(Ok(Vec::new()), |records| tlsa(&records))?,
-            ..Start::new(context.0.clone())
-        };
-        core.command(|reactor| done(reactor.start_tls(key(number), start)))
-    })?;
+    type StartTls = (
+        Option<i64>,
+        UserDataRef<TlsContext>,
+        Option<String>,
+        bool,
+        Option<Table>,
+    );
+    functions.add_fallible(
+        "start_tls",
+        |core, (number, context, server_name, choose, records): StartTls| {
+            let start = Start {
+                server_name,
+                choose,
+                tlsa: records.map_or(Ok(Vec::new()), |records| tlsa(&records))?,
+                ..Start::new(context.0.clone())
+            };
+            core.command(|reactor| done(reactor.start_tls(key(number), start)))
+        },
+    )?;
     // accept_tls(key, context, protocols or nil): the answer to CLIENT_HELLO → true | nil, why not
     type AcceptTls = (Option<i64>, UserDataRef<TlsContext>, Option<Table>);
-    functions.add_fallible("accept_tls", |core, (number, context, protocols): AcceptTls| {
-        let protocols = protocols.map(|list| strings("alpn", &Value::Table(list))).transpose()?;
-        let protocols = protocols.map(|list| list.into_iter().map(String::into_bytes).collect());
-        core.command(|reactor| done(reactor.accept_tls(key(number), context.0.clone(), protocols)))
-    })?;
+    functions.add_fallible(
+        "accept_tls",
+        |core, (number, context, protocols): AcceptTls| {
+            let protocols = protocols
+                .map(|list| strings("alpn", &Value::Table(list)))
+                .transpose()?;
+            let protocols =
+                protocols.map(|list| list.into_iter().map(String::into_bytes).collect());
+            core.command(|reactor| {
+                done(reactor.accept_tls(key(number), context.0.clone(), protocols))
+            })
+        },
+    )?;
     // refuse_tls(key): the other answer
     functions.add_command("refuse_tls", |reactor, key| reactor.refuse_tls(key).is_ok())
 }
@@ -74,7 +92,10 @@ fn questions(functions: &Functions<'_>) -> Result<()> {
         table.set("bits", info.bits)?;
         table.set("group", info.group)?;
         table.set("server_name", info.server_name)?;
-        table.set("alpn", info.alpn.map(|name| lua.create_string(name)).transpose()?)?;
+        table.set(
+            "alpn",
+            info.alpn.map(|name| lua.create_string(name)).transpose()?,
+        )?;
         table.set("resumed", info.resumed)?;
         Ok(Value::Table(table))
     })?;
@@ -82,9 +103,17 @@ fn questions(functions: &Functions<'_>) -> Result<()> {
     functions.add("peer_certificates", |lua, core, number: Option<i64>| {
         let pems = core.with(|reactor| {
             reactor.tls_info(key(number))?;
-            Some(reactor.peer_certificates(key(number)).iter().map(|der| pem(der.as_ref())).collect::<Vec<_>>())
+            Some(
+                reactor
+                    .peer_certificates(key(number))
+                    .iter()
+                    .map(|der| pem(der.as_ref()))
+                    .collect::<Vec<_>>(),
+            )
         });
-        pems.flatten().map(|pems| lua.create_sequence_from(pems)).transpose()
+        pems.flatten()
+            .map(|pems| lua.create_sequence_from(pems))
+            .transpose()
     })?;
     // local_certificate(key) → PEM of our own certificate, without what certifies it
     functions.add("local_certificate", |_, core, number: Option<i64>| {
@@ -92,7 +121,9 @@ fn questions(functions: &Functions<'_>) -> Result<()> {
             reactor.tls_info(key(number))?;
             reactor.tls_context(key(number))
         });
-        Ok(context.flatten().and_then(|context| context.certificates().next().map(pem)))
+        Ok(context
+            .flatten()
+            .and_then(|context| context.certificates().next().map(pem)))
     })?;
     // peer_verification(key) → array by depth (from 1) of arrays of OpenSSL's texts; empty ones where nothing is wrong
     functions.add("peer_verification", |lua, core, number: Option<i64>| {
@@ -100,7 +131,9 @@ fn questions(functions: &Functions<'_>) -> Result<()> {
             reactor.tls_info(key(number))?;
             Some(reactor.peer_verification(key(number)).to_vec())
         });
-        let Some(errors) = errors.flatten() else { return Ok(None) };
+        let Some(errors) = errors.flatten() else {
+            return Ok(None);
+        };
         let by_depth = lua.create_table()?;
         for texts in errors {
             by_depth.raw_push(lua.create_sequence_from(texts)?)?;
@@ -109,27 +142,45 @@ fn questions(functions: &Functions<'_>) -> Result<()> {
     })?;
     // export_keying_material(key, label, length, context or nil) → string (RFC 5705, RFC 8446)
     type Export = (Option<i64>, mlua::LuaString, usize, Option<mlua::LuaString>);
-    functions.add("export_keying_material", |lua, core, (number, label, length, context): Export| {
-        let context = context.as_ref().map(|context| context.as_bytes());
-        let exported = core.with(|reactor| {
-            reactor.export_keying_material(key(number), &label.as_bytes(), context.as_deref(), length)
-        });
-        exported.flatten().map(|material| lua.create_string(material)).transpose()
-    })
+    functions.add(
+        "export_keying_material",
+        |lua, core, (number, label, length, context): Export| {
+            let context = context.as_ref().map(|context| context.as_bytes());
+            let exported = core.with(|reactor| {
+                reactor.export_keying_material(
+                    key(number),
+                    &label.as_bytes(),
+                    context.as_deref(),
+                    length,
+                )
+            });
+            exported
+                .flatten()
+                .map(|material| lua.create_string(material))
+                .transpose()
+        },
+    )
 }
 
 /// A table with LuaSec's names, in which lists are lists and functions have been called.
 fn settings(given: &Table) -> std::result::Result<Settings, String> {
-    let value = |name: &str| given.raw_get::<Value>(name).map_err(|error| error.to_string());
+    let value = |name: &str| {
+        given
+            .raw_get::<Value>(name)
+            .map_err(|error| error.to_string())
+    };
     let text = |name: &str| -> Text { string(name, &value(name)?) };
     let path = |name: &str| -> std::result::Result<Option<PathBuf>, String> {
         match value(name)? {
             // Paths are bytes
-            Value::String(path) => Ok(Some(PathBuf::from(OsString::from_vec(path.as_bytes().to_vec())))),
+            Value::String(path) => Ok(Some(PathBuf::from(OsString::from_vec(
+                path.as_bytes().to_vec(),
+            )))),
             other => string(name, &other).map(|_| None),
         }
     };
-    let list = |name: &str| -> std::result::Result<Vec<String>, String> { strings(name, &value(name)?) };
+    let list =
+        |name: &str| -> std::result::Result<Vec<String>, String> { strings(name, &value(name)?) };
     let mode = match text("mode")?.as_deref() {
         Some("server") => Mode::Server,
         Some("client") => Mode::Client,
@@ -141,7 +192,9 @@ fn settings(given: &Table) -> std::result::Result<Settings, String> {
         depth => Some(
             convert::integer(&depth)
                 .and_then(|depth| u32::try_from(depth).ok())
-                .ok_or_else(|| format!("depth must be a whole number, not {}", described(&depth)))?,
+                .ok_or_else(|| {
+                    format!("depth must be a whole number, not {}", described(&depth))
+                })?,
         ),
     };
     Ok(Settings {
@@ -167,7 +220,10 @@ fn settings(given: &Table) -> std::result::Result<Settings, String> {
 
 /// With LuaSec's words for what does not fit into a ClientHello.
 fn protocols(names: Vec<String>) -> std::result::Result<Vec<String>, String> {
-    match names.iter().find(|name| name.is_empty() || name.len() > 255) {
+    match names
+        .iter()
+        .find(|name| name.is_empty() || name.len() > 255)
+    {
         None => Ok(names),
         Some(name) if name.is_empty() => Err("invalid ALPN name (empty string)".into()),
         Some(_) => Err("invalid ALPN name (length > 255)".into()),
@@ -189,7 +245,10 @@ fn strings(name: &str, value: &Value) -> std::result::Result<Vec<String>, String
     list.sequence_values::<Value>()
         .map(|item| match item {
             Ok(Value::String(text)) => Ok(text.to_string_lossy()),
-            Ok(other) => Err(format!("{name} must be a list of strings, and contains {}", described(&other))),
+            Ok(other) => Err(format!(
+                "{name} must be a list of strings, and contains {}",
+                described(&other)
+            )),
             Err(error) => Err(error.to_string()),
         })
         .collect()
@@ -201,7 +260,12 @@ fn tlsa(records: &Table) -> std::result::Result<Vec<Tlsa>, String> {
         let value = record.raw_get::<Value>(name).unwrap_or(Value::Nil);
         convert::integer(&value)
             .and_then(|number| u8::try_from(number).ok())
-            .ok_or_else(|| format!("{name} of a TLSA record must be a number from 0 to 255, not {}", described(&value)))
+            .ok_or_else(|| {
+                format!(
+                    "{name} of a TLSA record must be a number from 0 to 255, not {}",
+                    described(&value)
+                )
+            })
     };
     records
         .sequence_values::<Table>()
@@ -227,10 +291,17 @@ fn pem(der: &[u8]) -> String {
     let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
     for line in der.chunks(BYTES_PER_LINE) {
         for group in line.chunks(3) {
-            let bits = group.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+            let bits = group
+                .iter()
+                .fold(0, |bits, byte| bits << 8 | u32::from(*byte))
+                << (8 * (3 - group.len()));
             for place in 0..4 {
                 let digit = (bits >> (18 - 6 * place)) as usize & 63;
-                text.push(if place > group.len() { '=' } else { ALPHABET[digit].into() });
+                text.push(if place > group.len() {
+                    '='
+                } else {
+                    ALPHABET[digit].into()
+                });
             }
         }
         text.push('\n');
