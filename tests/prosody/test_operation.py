@@ -75,6 +75,7 @@ def test_reload(make_server):
 
             server.options["network_settings"]["read_timeout"] = 1
             server.write_config()
+            let_stock_settle(server.backend)
             server.signal(signal.SIGHUP)
             await asyncio.sleep(1)
             assert "Received SIGHUP" in server.log.read_text()
@@ -126,12 +127,13 @@ def test_end(make_server, number):
 
 
 def test_restart_on_the_same_ports(make_server):
-    """The ports are free again at once, although connections of before are not forgotten by the kernel."""
+    """The ports are free again at once, although the server closed first and the kernel still remembers."""
     server = make_server()
-    for _ in range(2):
-        with server, contextlib.ExitStack() as stack:
-            for _ in range(5):
-                stack.enter_context(RawStream(server)).open()
+    with contextlib.ExitStack() as clients:
+        for _ in range(2):
+            with server:
+                for _ in range(5):
+                    clients.enter_context(RawStream(server)).open()
 
 
 def test_daemon(make_server):

@@ -65,7 +65,12 @@ impl Listener {
     pub(crate) fn accept(&self, reserve: &mut Option<OwnedFd>) -> Accept {
         loop {
             return match socket::accept(&self.fd) {
-                Ok((fd, peer)) => Accept::Connection(fd, peer),
+                Ok((fd, peer)) => {
+                    if reserve.is_none() {
+                        *reserve = reserved_descriptor();
+                    }
+                    Accept::Connection(fd, peer)
+                }
                 Err(Errno::AGAIN) => Accept::Nothing,
                 // The peer gave up, or its network failed it, while it waited: accept(2) says to go on.
                 Err(
@@ -82,10 +87,10 @@ impl Listener {
                 ) => continue,
                 Err(errno @ (Errno::MFILE | Errno::NFILE)) if reserve.is_some() => {
                     drop(reserve.take());
-                    let turned_away = socket::accept(&self.fd);
                     // Closes the peer's descriptor, if there is one, before the reserve is taken again.
+                    let turned_away = socket::accept(&self.fd).map(|(_fd, peer)| peer);
                     let outcome = match turned_away {
-                        Ok((_, peer)) => Accept::TurnedAway(peer),
+                        Ok(peer) => Accept::TurnedAway(peer),
                         Err(Errno::AGAIN) => Accept::Nothing,
                         Err(_) => Accept::Refused(errno),
                     };

@@ -41,7 +41,11 @@ pub(crate) fn timer(number: i64) -> TimerId {
 
 /// Seconds as Lua counts them. Negative ones and those that are not a number have passed already.
 pub(crate) fn seconds(seconds: f64) -> Duration {
-    if seconds > 0.0 { Duration::from_secs_f64(seconds.min(LONGEST)) } else { Duration::ZERO }
+    if seconds > 0.0 {
+        Duration::from_secs_f64(seconds.min(LONGEST))
+    } else {
+        Duration::ZERO
+    }
 }
 
 /// The value as an integer if that loses nothing: LuaSocket hands out descriptors and ports as floats, configuration
@@ -49,7 +53,9 @@ pub(crate) fn seconds(seconds: f64) -> Duration {
 pub(crate) fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::Integer(number) => Some(*number),
-        Value::Number(number) if number.fract() == 0.0 && number.abs() < 2f64.powi(53) => Some(*number as i64),
+        Value::Number(number) if number.fract() == 0.0 && number.abs() < 2f64.powi(53) => {
+            Some(*number as i64)
+        }
         Value::String(text) => text.to_str().ok()?.trim().parse().ok(),
         _ => None,
     }
@@ -59,25 +65,40 @@ pub(crate) fn descriptor(value: &Value) -> std::result::Result<RawFd, String> {
     match integer(value).map(RawFd::try_from) {
         Some(Ok(fd)) if fd >= 0 => Ok(fd),
         Some(_) => Err("invalid fd".into()),
-        None => Err(format!("a descriptor must be a number, not {}", described(value))),
+        None => Err(format!(
+            "a descriptor must be a number, not {}",
+            described(value)
+        )),
     }
 }
 
 pub(crate) fn port(value: &Value) -> std::result::Result<u16, String> {
     integer(value)
         .and_then(|port| u16::try_from(port).ok())
-        .ok_or_else(|| format!("a port must be a number from 0 to 65535, not {}", described(value)))
+        .ok_or_else(|| {
+            format!(
+                "a port must be a number from 0 to 65535, not {}",
+                described(value)
+            )
+        })
 }
 
 pub(crate) fn host(value: &Value) -> std::result::Result<String, String> {
     match value {
         Value::String(text) => Ok(text.to_string_lossy()),
-        other => Err(format!("an address must be a string, not {}", described(other))),
+        other => Err(format!(
+            "an address must be a string, not {}",
+            described(other)
+        )),
     }
 }
 
 /// The address to connect to. A name is looked up and waited for, as LuaSocket does it; Prosody passes literals.
-pub(crate) fn peer(host: &str, port: u16, family: Option<u8>) -> std::result::Result<SocketAddr, String> {
+pub(crate) fn peer(
+    host: &str,
+    port: u16,
+    family: Option<u8>,
+) -> std::result::Result<SocketAddr, String> {
     let fits = |address: &SocketAddr| match family {
         Some(4) => address.is_ipv4(),
         Some(6) => address.is_ipv6(),
@@ -85,7 +106,11 @@ pub(crate) fn peer(host: &str, port: u16, family: Option<u8>) -> std::result::Re
     };
     if let Ok(ip) = host.parse::<IpAddr>() {
         let address = SocketAddr::new(ip, port);
-        return if fits(&address) { Ok(address) } else { Err("address family for hostname not supported".into()) };
+        return if fits(&address) {
+            Ok(address)
+        } else {
+            Err("address family for hostname not supported".into())
+        };
     }
     (host, port)
         .to_socket_addrs()
@@ -104,15 +129,22 @@ pub(crate) fn read_size(value: &Value, default: usize) -> std::result::Result<Re
     }
     match integer(value).map(usize::try_from) {
         Some(Ok(size)) if size > 0 => Ok(ReadSize::UpTo(size)),
-        _ if value.is_string() => {
-            Err(format!("read_size must be a number of bytes or \"*a\", not \"{}\"", value.to_string().unwrap_or_default()))
-        }
-        _ => Err(format!("read_size must be a number of bytes or \"*a\", not {}", described(value))),
+        _ if value.is_string() => Err(format!(
+            "read_size must be a number of bytes or \"*a\", not \"{}\"",
+            value.to_string().unwrap_or_default()
+        )),
+        _ => Err(format!(
+            "read_size must be a number of bytes or \"*a\", not {}",
+            described(value)
+        )),
     }
 }
 
 /// LuaSocket's socket options.
-pub(crate) fn socket_option(name: &str, value: &Value) -> std::result::Result<SocketOption, String> {
+pub(crate) fn socket_option(
+    name: &str,
+    value: &Value,
+) -> std::result::Result<SocketOption, String> {
     let on = match value {
         Value::Boolean(on) => Some(*on),
         _ => None,
@@ -128,8 +160,15 @@ pub(crate) fn socket_option(name: &str, value: &Value) -> std::result::Result<So
         _ => return Err(format!("unsupported option '{name}'")),
     };
     option.ok_or_else(|| {
-        let expected = if matches!(name, "tcp-nodelay" | "keepalive") { "true or false" } else { "a whole number" };
-        format!("option '{name}' must be {expected}, not {}", described(value))
+        let expected = if matches!(name, "tcp-nodelay" | "keepalive") {
+            "true or false"
+        } else {
+            "a whole number"
+        };
+        format!(
+            "option '{name}' must be {expected}, not {}",
+            described(value)
+        )
     })
 }
 
@@ -140,7 +179,10 @@ pub(crate) fn name(lua: &Lua, name: Option<Name>) -> Result<(Value, Value)> {
         Some(Name::Unix(path)) => (path, 0),
         None => return Ok((Value::Nil, Value::Nil)),
     };
-    Ok((Value::String(lua.create_string(address)?), Value::Integer(port.into())))
+    Ok((
+        Value::String(lua.create_string(address)?),
+        Value::Integer(port.into()),
+    ))
 }
 
 /// A value in a sentence: "must be a number, not …".

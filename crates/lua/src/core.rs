@@ -53,7 +53,11 @@ impl UserData for Owner {}
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        let reactor = self.0.reactor.try_borrow_mut().map(|mut reactor| reactor.take());
+        let reactor = self
+            .0
+            .reactor
+            .try_borrow_mut()
+            .map(|mut reactor| reactor.take());
         drop(reactor);
     }
 }
@@ -67,7 +71,11 @@ pub(crate) fn new(lua: &Lua) -> Result<Table> {
         settings: RefCell::new(Settings::default()),
         text: RefCell::new(String::new()),
     }));
-    let functions = Functions { lua, table: lua.create_table()?, owner: Owner(Rc::new(Ending(core))) };
+    let functions = Functions {
+        lua,
+        table: lua.create_table()?,
+        owner: Owner(Rc::new(Ending(core))),
+    };
     functions.backend()?;
     functions.openers()?;
     functions.commands()?;
@@ -92,7 +100,11 @@ impl Functions<'_> {
         F: Fn(&Lua, &Core, A) -> Result<R> + 'static,
     {
         let owner = self.owner.clone();
-        self.table.set(name, self.lua.create_function(move |lua, arguments: A| f(lua, owner.core(), arguments))?)
+        self.table.set(
+            name,
+            self.lua
+                .create_function(move |lua, arguments: A| f(lua, owner.core(), arguments))?,
+        )
     }
 
     /// Like [`add`](Self::add), for what the system or the arguments may refuse.
@@ -101,19 +113,29 @@ impl Functions<'_> {
         A: mlua::FromLuaMulti + 'static,
         F: Fn(&Core, A) -> Answer + 'static,
     {
-        self.add(name, move |lua, core, arguments: A| answer(lua, f(core, arguments)))
+        self.add(name, move |lua, core, arguments: A| {
+            answer(lua, f(core, arguments))
+        })
     }
 
     /// Like [`add`](Self::add), for a command to a key that may be over: the answer is whether it was not.
-    fn add_command(&self, name: &str, f: impl Fn(&mut Reactor, Key) -> bool + 'static) -> Result<()> {
+    fn add_command(
+        &self,
+        name: &str,
+        f: impl Fn(&mut Reactor, Key) -> bool + 'static,
+    ) -> Result<()> {
         self.add(name, move |_, core, number: Option<i64>| {
-            Ok(core.with(|reactor| f(reactor, key(number))).unwrap_or(false))
+            Ok(core
+                .with(|reactor| f(reactor, key(number)))
+                .unwrap_or(false))
         })
     }
 
     fn backend(&self) -> Result<()> {
         // backend() → name of the poller
-        self.add("backend", |_, core, ()| Ok(core.with(|reactor| reactor.backend())))?;
+        self.add("backend", |_, core, ()| {
+            Ok(core.with(|reactor| reactor.backend()))
+        })?;
         // set_backend(name) → true | nil, why not
         self.add_fallible("set_backend", |core, name: String| {
             core.command(|reactor| done(reactor.set_backend(&name)))
@@ -137,11 +159,14 @@ impl Functions<'_> {
     /// What makes keys: key | nil, why not.
     fn openers(&self) -> Result<()> {
         // listen(address, port, read_size)
-        self.add_fallible("listen", |core, (host, port, read_size): (Value, Value, Value)| {
-            let (host, port) = (convert::host(&host)?, convert::port(&port)?);
-            let read_size = convert::read_size(&read_size, core.read_size.get())?;
-            core.command(|reactor| opened(reactor.listen(&host, port, read_size)))
-        })?;
+        self.add_fallible(
+            "listen",
+            |core, (host, port, read_size): (Value, Value, Value)| {
+                let (host, port) = (convert::host(&host)?, convert::port(&port)?);
+                let read_size = convert::read_size(&read_size, core.read_size.get())?;
+                core.command(|reactor| opened(reactor.listen(&host, port, read_size)))
+            },
+        )?;
         // listen_on(fd, read_size): a copy of a descriptor that listens already
         self.add_fallible("listen_on", |core, (fd, read_size): (Value, Value)| {
             let fd = descriptor::duplicate(convert::descriptor(&fd)?)?;
@@ -150,12 +175,19 @@ impl Functions<'_> {
         })?;
         // connect(address, port, 4 | 6 | nil, datagram, read_size)
         type Connect = (Value, Value, Option<u8>, bool, Value);
-        self.add_fallible("connect", |core, (host, port, family, datagram, read_size): Connect| {
-            let peer = convert::peer(&convert::host(&host)?, convert::port(&port)?, family)?;
-            let read_size = convert::read_size(&read_size, core.read_size.get())?;
-            let kind = if datagram { SocketKind::Datagram } else { SocketKind::Stream };
-            core.command(|reactor| opened(reactor.connect(peer, kind, read_size)))
-        })?;
+        self.add_fallible(
+            "connect",
+            |core, (host, port, family, datagram, read_size): Connect| {
+                let peer = convert::peer(&convert::host(&host)?, convert::port(&port)?, family)?;
+                let read_size = convert::read_size(&read_size, core.read_size.get())?;
+                let kind = if datagram {
+                    SocketKind::Datagram
+                } else {
+                    SocketKind::Stream
+                };
+                core.command(|reactor| opened(reactor.connect(peer, kind, read_size)))
+            },
+        )?;
         // adopt(fd, read_size): a copy of a descriptor that is connected or connecting, or of a UDP socket
         self.add_fallible("adopt", |core, (fd, read_size): (Value, Value)| {
             let fd = descriptor::duplicate(convert::descriptor(&fd)?)?;
@@ -171,10 +203,13 @@ impl Functions<'_> {
             Ok(convert::descriptor(&fd).is_ok_and(descriptor::is_datagram))
         })?;
         // watch(fd, readable, writable): the descriptor stays the caller's
-        self.add_fallible("watch", |core, (fd, readable, writable): (Value, bool, bool)| {
-            let fd = convert::descriptor(&fd)?;
-            core.command(|reactor| opened(reactor.watch(fd, Interest { readable, writable })))
-        })?;
+        self.add_fallible(
+            "watch",
+            |core, (fd, readable, writable): (Value, bool, bool)| {
+                let fd = convert::descriptor(&fd)?;
+                core.command(|reactor| opened(reactor.watch(fd, Interest { readable, writable })))
+            },
+        )?;
         // watch_signal(number)
         self.add_fallible("watch_signal", |core, signal: i32| {
             core.command(|reactor| opened(reactor.watch_signal(signal)))
@@ -196,52 +231,86 @@ impl Functions<'_> {
         self.add_command("pause_writes", Reactor::pause_writes)?;
         self.add_command("resume_writes", Reactor::resume_writes)?;
         // notify_flush(key, on)
-        self.add("notify_flush", |_, core, (number, on): (Option<i64>, bool)| {
-            core.with(|reactor| reactor.notify_flush(key(number), on));
-            Ok(())
-        })?;
+        self.add(
+            "notify_flush",
+            |_, core, (number, on): (Option<i64>, bool)| {
+                core.with(|reactor| reactor.notify_flush(key(number), on));
+                Ok(())
+            },
+        )?;
         // pending(key) → bytes not yet handed to the system
         self.add("pending", |_, core, number: Option<i64>| {
-            Ok(core.with(|reactor| reactor.pending(key(number))).unwrap_or(0))
+            Ok(core
+                .with(|reactor| reactor.pending(key(number)))
+                .unwrap_or(0))
         })?;
         // set_watch(key, readable, writable) → true | nil, why not
-        self.add_fallible("set_watch", |core, (number, readable, writable): (Option<i64>, bool, bool)| {
-            core.command(|reactor| done(reactor.set_watch(key(number), Interest { readable, writable })))
-        })
+        self.add_fallible(
+            "set_watch",
+            |core, (number, readable, writable): (Option<i64>, bool, bool)| {
+                core.command(|reactor| {
+                    done(reactor.set_watch(key(number), Interest { readable, writable }))
+                })
+            },
+        )
     }
 
     fn options(&self) -> Result<()> {
         // set_read_size(key, size) → true | nil, why not
-        self.add_fallible("set_read_size", |core, (number, size): (Option<i64>, Value)| {
-            let size = convert::read_size(&size, core.read_size.get())?;
-            core.command(|reactor| Ok(Value::Boolean(reactor.set_read_size(key(number), size))))
-        })?;
+        self.add_fallible(
+            "set_read_size",
+            |core, (number, size): (Option<i64>, Value)| {
+                let size = convert::read_size(&size, core.read_size.get())?;
+                core.command(|reactor| Ok(Value::Boolean(reactor.set_read_size(key(number), size))))
+            },
+        )?;
         // set_rate_limit(key, bytes per second; 0 for none)
-        self.add("set_rate_limit", |_, core, (number, rate): (Option<i64>, f64)| {
-            Ok(core.with(|reactor| reactor.set_rate_limit(key(number), rate)))
-        })?;
+        self.add(
+            "set_rate_limit",
+            |_, core, (number, rate): (Option<i64>, f64)| {
+                Ok(core.with(|reactor| reactor.set_rate_limit(key(number), rate)))
+            },
+        )?;
         // set_read_timeout(key, seconds | false), set_write_timeout(key, seconds | false)
         self.add_timeout("set_read_timeout", Reactor::set_read_timeout)?;
         self.add_timeout("set_write_timeout", Reactor::set_write_timeout)?;
         // set_option(key, name, value) → true | nil, why not
-        self.add_fallible("set_option", |core, (number, name, value): (Option<i64>, Value, Value)| {
-            let option = match &name {
-                Value::String(name) => convert::socket_option(&name.to_string_lossy(), &value)?,
-                other => return Err(format!("an option's name must be a string, not {}", convert::described(other))),
-            };
-            core.command(|reactor| done(reactor.set_option(key(number), option)))
-        })?;
+        self.add_fallible(
+            "set_option",
+            |core, (number, name, value): (Option<i64>, Value, Value)| {
+                let option = match &name {
+                    Value::String(name) => convert::socket_option(&name.to_string_lossy(), &value)?,
+                    other => {
+                        return Err(format!(
+                            "an option's name must be a string, not {}",
+                            convert::described(other)
+                        ));
+                    }
+                };
+                core.command(|reactor| done(reactor.set_option(key(number), option)))
+            },
+        )?;
         // fd(key) → number | nil
-        self.add("fd", |_, core, number: Option<i64>| Ok(core.with(|reactor| reactor.fd(key(number))).flatten()))?;
+        self.add("fd", |_, core, number: Option<i64>| {
+            Ok(core.with(|reactor| reactor.fd(key(number))).flatten())
+        })?;
         // names(key) → peer's address, port, own address, port; nil where there is none
         self.add("names", |lua, core, number: Option<i64>| {
             let (peer, local) = core
-                .with(|reactor| (reactor.peer_name(key(number)), reactor.local_name(key(number))))
+                .with(|reactor| {
+                    (
+                        reactor.peer_name(key(number)),
+                        reactor.local_name(key(number)),
+                    )
+                })
                 .unwrap_or((None, None));
             // LuaSocket's UNIX sockets have no getpeername, and `ip()` is then the path of the listening one.
             let peer = peer.filter(|peer| matches!(peer, Name::Inet(_)));
-            let ((peername, peerport), (sockname, sockport)) = (convert::name(lua, peer)?, convert::name(lua, local)?);
-            Ok(MultiValue::from_iter([peername, peerport, sockname, sockport]))
+            let ((peername, peerport), (sockname, sockport)) =
+                (convert::name(lua, peer)?, convert::name(lua, local)?);
+            Ok(MultiValue::from_iter([
+                peername, peerport, sockname, sockport,
+            ]))
         })
     }
 
@@ -253,16 +322,24 @@ impl Functions<'_> {
         })?;
         // set_timer(seconds) → id
         self.add("set_timer", |_, core, after: f64| {
-            Ok(core.with(|reactor| convert::timer_number(reactor.set_timer(convert::seconds(after)))))
+            Ok(core
+                .with(|reactor| convert::timer_number(reactor.set_timer(convert::seconds(after)))))
         })?;
         // cancel_timer(id), reset_timer(id, seconds) → whether it was still to come
-        self.add("cancel_timer", |_, core, id: i64| Ok(core.with(|reactor| reactor.cancel_timer(convert::timer(id)))))?;
+        self.add("cancel_timer", |_, core, id: i64| {
+            Ok(core.with(|reactor| reactor.cancel_timer(convert::timer(id))))
+        })?;
         self.add("reset_timer", |_, core, (id, after): (i64, f64)| {
-            Ok(core.with(|reactor| reactor.reset_timer(convert::timer(id), convert::seconds(after))))
+            Ok(core
+                .with(|reactor| reactor.reset_timer(convert::timer(id), convert::seconds(after))))
         })?;
         // now() → seconds since 1970; monotonic() → seconds of the clock that timers follow
-        self.add("now", |_, _, _: Variadic<Value>| Ok(clock(ClockId::Realtime)))?;
-        self.add("monotonic", |_, _, _: Variadic<Value>| Ok(clock(ClockId::Monotonic)))
+        self.add("now", |_, _, _: Variadic<Value>| {
+            Ok(clock(ClockId::Realtime))
+        })?;
+        self.add("monotonic", |_, _, _: Variadic<Value>| {
+            Ok(clock(ClockId::Monotonic))
+        })
     }
 
     fn add_timeout(
@@ -270,23 +347,31 @@ impl Functions<'_> {
         name: &str,
         f: impl Fn(&mut Reactor, Key, Option<std::time::Duration>) -> bool + 'static,
     ) -> Result<()> {
-        self.add(name, move |_, core, (number, after): (Option<i64>, Value)| {
-            let after = match after {
-                Value::Integer(after) => Some(convert::seconds(after as f64)),
-                Value::Number(after) => Some(convert::seconds(after)),
-                _ => None,
-            };
-            Ok(core.with(|reactor| f(reactor, key(number), after)).unwrap_or(false))
-        })
+        self.add(
+            name,
+            move |_, core, (number, after): (Option<i64>, Value)| {
+                let after = match after {
+                    Value::Integer(after) => Some(convert::seconds(after as f64)),
+                    Value::Number(after) => Some(convert::seconds(after)),
+                    _ => None,
+                };
+                Ok(core
+                    .with(|reactor| f(reactor, key(number), after))
+                    .unwrap_or(false))
+            },
+        )
     }
 }
 
 fn opened(key: std::result::Result<Key, trochee::Error>) -> Answer {
-    key.map(|key| Value::Integer(key_number(key))).map_err(|error| error.to_string())
+    key.map(|key| Value::Integer(key_number(key)))
+        .map_err(|error| error.to_string())
 }
 
 fn done(result: std::result::Result<(), trochee::Error>) -> Answer {
-    result.map(|()| Value::Boolean(true)).map_err(|error| error.to_string())
+    result
+        .map(|()| Value::Boolean(true))
+        .map_err(|error| error.to_string())
 }
 
 fn clock(id: ClockId) -> f64 {

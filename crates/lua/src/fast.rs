@@ -48,7 +48,10 @@ pub(crate) fn kinds(lua: &Lua) -> Result<Table> {
 
 /// Adds `next_event` and `write` to the table of a core.
 pub(crate) fn register(lua: &Lua, table: &Table, owner: Owner) -> Result<()> {
-    for (name, function) in [("next_event", next_event as ffi::lua_CFunction), ("write", write)] {
+    for (name, function) in [
+        ("next_event", next_event as ffi::lua_CFunction),
+        ("write", write),
+    ] {
         let core: *const Core = owner.core();
         let owner = lua.create_userdata(owner.clone())?;
         // SAFETY: takes the owner from the stack and leaves a closure, whose upvalues are what UPVALUE_… say.
@@ -138,25 +141,54 @@ fn pull(core: &Core) -> [Pushed; 4] {
                     Chunk::Short => Upvalue(UPVALUE_TIMEOUT),
                     Chunk::Last => Upvalue(UPVALUE_CLOSED),
                 };
-                [Integer(DATA), handle(key), Bytes(data.as_ptr(), data.len()), err]
+                [
+                    Integer(DATA),
+                    handle(key),
+                    Bytes(data.as_ptr(), data.len()),
+                    err,
+                ]
             }
             Event::Drain { key } => [Integer(DRAIN), handle(key), Nothing, Nothing],
             Event::Predrain { key } => [Integer(PREDRAIN), handle(key), Nothing, Nothing],
-            Event::Accepted { listener, key } => [Integer(ACCEPTED), handle(key), handle(listener), Nothing],
+            Event::Accepted { listener, key } => {
+                [Integer(ACCEPTED), handle(key), handle(listener), Nothing]
+            }
             Event::Connected { key } => [Integer(CONNECTED), handle(key), Nothing, Nothing],
             Event::Closed { key, reason } => {
-                let reason = reason.text().map_or(Nothing, |reason: Cow<str>| text(&reason));
+                let reason = reason
+                    .text()
+                    .map_or(Nothing, |reason: Cow<str>| text(&reason));
                 [Integer(CLOSED), handle(key), reason, Nothing]
             }
             Event::ReadTimeout { key } => [Integer(READ_TIMEOUT), handle(key), Nothing, Nothing],
-            Event::Ready { key, readable, writable } => {
-                [Integer(READY), handle(key), Boolean(readable), Boolean(writable)]
-            }
+            Event::Ready {
+                key,
+                readable,
+                writable,
+            } => [
+                Integer(READY),
+                handle(key),
+                Boolean(readable),
+                Boolean(writable),
+            ],
             Event::Timer { id } => [Integer(TIMER), Integer(timer_number(id)), Nothing, Nothing],
-            Event::Signal { key, signal } => [Integer(SIGNAL), handle(key), Integer(signal.into()), Nothing],
-            Event::Notice { level, text: notice } => {
+            Event::Signal { key, signal } => [
+                Integer(SIGNAL),
+                handle(key),
+                Integer(signal.into()),
+                Nothing,
+            ],
+            Event::Notice {
+                level,
+                text: notice,
+            } => {
                 let level = level.as_str();
-                [Integer(NOTICE), Integer(0), Bytes(level.as_ptr(), level.len()), text(&notice)]
+                [
+                    Integer(NOTICE),
+                    Integer(0),
+                    Bytes(level.as_ptr(), level.len()),
+                    text(&notice),
+                ]
             }
             // A kind of a later engine that this front does not know.
             _ => [Integer(0), Integer(0), Nothing, Nothing],
@@ -179,12 +211,18 @@ unsafe extern "C-unwind" fn write(state: *mut lua_State) -> c_int {
         if data.is_null() {
             return bad_data(state);
         }
-        (key, std::slice::from_raw_parts(data.cast::<u8>(), length), ffi::lua_toboolean(state, 3) != 0)
+        (
+            key,
+            std::slice::from_raw_parts(data.cast::<u8>(), length),
+            ffi::lua_toboolean(state, 3) != 0,
+        )
     };
     if is_key == 0 {
         return 0;
     }
-    match catch_unwind(AssertUnwindSafe(|| queue(core, Key::from_bits(key as u64), data, notify))) {
+    match catch_unwind(AssertUnwindSafe(|| {
+        queue(core, Key::from_bits(key as u64), data, notify)
+    })) {
         Ok([result, reason]) => {
             // SAFETY: as in `next_event`.
             unsafe {
@@ -263,7 +301,10 @@ unsafe fn fail(state: *mut lua_State, panic: Box<dyn std::any::Any + Send>) -> !
     drop(panic);
     // SAFETY: as the function's own.
     unsafe {
-        ffi::lua_pushliteral(state, c"trochee: internal error, please report it with the text on standard error");
+        ffi::lua_pushliteral(
+            state,
+            c"trochee: internal error, please report it with the text on standard error",
+        );
         ffi::lua_error(state)
     }
 }

@@ -76,16 +76,28 @@ use Rule::*;
 
 /// Every key of Prosody's three backends and ours.
 const SETTINGS: &[(&str, Rule)] = &[
-    ("accept_retry_interval", Seconds(|s| &mut s.config.accept_retry_interval)),
-    ("connect_timeout", Seconds(|s| &mut s.config.connect_timeout)),
+    (
+        "accept_retry_interval",
+        Seconds(|s| &mut s.config.accept_retry_interval),
+    ),
+    (
+        "connect_timeout",
+        Seconds(|s| &mut s.config.connect_timeout),
+    ),
     ("debug", Unused),
     ("event_clear_interval", Unused),
     ("fatal_errors", Flag(|s| &mut s.front.fatal_errors)),
     ("highest_allowed_fd", Unused),
     ("keep_buffers", Unused),
     ("max_connections", Size(|s| &mut s.config.max_connections)),
-    ("max_receive_buffer_size", Size(|s| &mut s.config.max_receive_buffer_size)),
-    ("max_send_buffer_size", Size(|s| &mut s.config.max_send_buffer_size)),
+    (
+        "max_receive_buffer_size",
+        Size(|s| &mut s.config.max_receive_buffer_size),
+    ),
+    (
+        "max_send_buffer_size",
+        Size(|s| &mut s.config.max_send_buffer_size),
+    ),
     ("max_send_chunk", Unused),
     ("max_ssl_handshake_roundtrips", Unused),
     ("max_wait", Seconds(|s| &mut s.front.max_wait)),
@@ -93,7 +105,10 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("nagle", Nagle),
     ("opportunistic_writes", Unused),
     ("poller", Poller),
-    ("protect_listeners", Flag(|s| &mut s.front.protect_listeners)),
+    (
+        "protect_listeners",
+        Flag(|s| &mut s.front.protect_listeners),
+    ),
     ("read_retry_delay", Unused),
     ("read_size", Size(|s| &mut s.config.read_size)),
     ("read_timeout", Seconds(|s| &mut s.config.read_timeout)),
@@ -101,11 +116,20 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("select_timeout", Unused),
     ("send_buffer_chunks", Unused),
     ("send_timeout", Seconds(|s| &mut s.config.send_timeout)),
-    ("shutdown_deadline", SecondsOrFalse(|s| &mut s.front.shutdown_deadline)),
+    (
+        "shutdown_deadline",
+        SecondsOrFalse(|s| &mut s.front.shutdown_deadline),
+    ),
     ("ssl_handshake_timeout", Unused),
     ("tcp_backlog", Length(|s| &mut s.config.backlog)),
-    ("tcp_defer_accept", SecondsOrFalse(|s| &mut s.config.tcp_defer_accept)),
-    ("tcp_fastopen", LengthOrFalse(|s| &mut s.config.tcp_fastopen)),
+    (
+        "tcp_defer_accept",
+        SecondsOrFalse(|s| &mut s.config.tcp_defer_accept),
+    ),
+    (
+        "tcp_fastopen",
+        LengthOrFalse(|s| &mut s.config.tcp_fastopen),
+    ),
     ("tcp_keepalive", TcpKeepalive),
     ("verbose", Flag(|s| &mut s.front.verbose)),
 ];
@@ -121,7 +145,10 @@ impl Settings {
             Value::Table(table) => Some(table),
             Value::Nil => None,
             other => {
-                let text = format!("network_settings must be a table, not {}; keeping what it was", described(other));
+                let text = format!(
+                    "network_settings must be a table, not {}; keeping what it was",
+                    described(other)
+                );
                 return Ok(vec![("error", text)]);
             }
         };
@@ -134,14 +161,22 @@ impl Settings {
             } else if let Err(expected) = rule.read(&value, self) {
                 let kept = rule.show(self);
                 let found = described(&value);
-                messages.push(("error", format!("network_settings.{name} must be {expected}, not {found}; keeping {kept}")));
+                messages.push((
+                    "error",
+                    format!(
+                        "network_settings.{name} must be {expected}, not {found}; keeping {kept}"
+                    ),
+                ));
             }
         }
         if let Some(table) = table {
             self.warn_of_unknown(table, &mut messages)?;
         }
         // 0 seconds is how the system itself says "off".
-        self.config.tcp_defer_accept = self.config.tcp_defer_accept.filter(|after| !after.is_zero());
+        self.config.tcp_defer_accept = self
+            .config
+            .tcp_defer_accept
+            .filter(|after| !after.is_zero());
         reactor.configure(self.config.clone());
         self.choose_poller(reactor, &mut messages);
         Ok(messages)
@@ -150,15 +185,21 @@ impl Settings {
     fn warn_of_unknown(&mut self, table: &Table, messages: &mut Vec<Message>) -> Result<()> {
         for pair in table.pairs::<Value, Value>() {
             let name = pair?.0.to_string()?;
-            if SETTINGS.iter().all(|(known, _)| *known != name) && self.warned.insert(name.clone()) {
-                messages.push(("warn", format!("network_settings.{name} is not a setting that trochee knows; it has no effect")));
+            if SETTINGS.iter().all(|(known, _)| *known != name) && self.warned.insert(name.clone())
+            {
+                messages.push((
+                    "warn",
+                    format!("network_settings.{name} is not a setting that trochee knows; it has no effect"),
+                ));
             }
         }
         Ok(())
     }
 
     fn choose_poller(&mut self, reactor: &mut Reactor, messages: &mut Vec<Message>) {
-        let variable = std::env::var(POLLER_VARIABLE).ok().filter(|name| !name.is_empty());
+        let variable = std::env::var(POLLER_VARIABLE)
+            .ok()
+            .filter(|name| !name.is_empty());
         let (source, name) = match (&self.poller, &variable) {
             (Some(name), _) => ("network_settings.poller", name.as_str()),
             (None, Some(name)) => (POLLER_VARIABLE, name.as_str()),
@@ -173,10 +214,15 @@ impl Settings {
             // "auto" would choose again what it has chosen, or leave alone what an operator has taken back.
             Err(trochee::Error::BackendInUse) if name == "auto" => {}
             Err(trochee::Error::BackendInUse) => {
-                let text = format!("{source} = \"{name}\" takes effect after a restart; until then the poller is {in_use}");
+                let text = format!(
+                    "{source} = \"{name}\" takes effect after a restart; until then the poller is {in_use}"
+                );
                 messages.push(("warn", text));
             }
-            Err(error) => messages.push(("error", format!("{source} = \"{name}\": {error}; keeping {in_use}"))),
+            Err(error) => messages.push((
+                "error",
+                format!("{source} = \"{name}\": {error}; keeping {in_use}"),
+            )),
         }
     }
 
@@ -201,16 +247,28 @@ impl Settings {
 impl Rule {
     /// Stores the value, or says what it would have to be.
     fn read(&self, value: &Value, to: &mut Settings) -> std::result::Result<(), &'static str> {
-        let seconds = if value.is_number() || value.is_integer() { "more than 0 seconds" } else { "a number of seconds" };
+        let seconds = if value.is_number() || value.is_integer() {
+            "more than 0 seconds"
+        } else {
+            "a number of seconds"
+        };
         const SECONDS_OR_FALSE: &str = "a number of seconds or false";
         const SIZE: &str = "a whole number above 0";
         const LENGTH_OR_FALSE: &str = "a queue length above 0 or false";
         match self {
-            Seconds(field) => *field(to) = duration(value).filter(|after| !after.is_zero()).ok_or(seconds)?,
-            SecondsOrFalse(field) => *field(to) = unless_false(value, duration).ok_or(SECONDS_OR_FALSE)?,
+            Seconds(field) => {
+                *field(to) = duration(value)
+                    .filter(|after| !after.is_zero())
+                    .ok_or(seconds)?
+            }
+            SecondsOrFalse(field) => {
+                *field(to) = unless_false(value, duration).ok_or(SECONDS_OR_FALSE)?
+            }
             Size(field) => *field(to) = size(value).ok_or(SIZE)?,
             Length(field) => *field(to) = length(value).ok_or(SIZE)?,
-            LengthOrFalse(field) => *field(to) = unless_false(value, length).ok_or(LENGTH_OR_FALSE)?,
+            LengthOrFalse(field) => {
+                *field(to) = unless_false(value, length).ok_or(LENGTH_OR_FALSE)?
+            }
             Flag(field) => *field(to) = value.as_boolean().ok_or("true or false")?,
             Nagle => to.config.nodelay = !value.as_boolean().ok_or("true or false")?,
             TcpKeepalive => {
@@ -251,13 +309,17 @@ impl Rule {
     fn show(&self, settings: &mut Settings) -> String {
         match self {
             Seconds(field) => field(settings).as_secs_f64().to_string(),
-            SecondsOrFalse(field) => field(settings).map_or("false".into(), |after| after.as_secs_f64().to_string()),
+            SecondsOrFalse(field) => {
+                field(settings).map_or("false".into(), |after| after.as_secs_f64().to_string())
+            }
             Size(field) => match *field(settings) {
                 usize::MAX => "no limit".into(),
                 size => size.to_string(),
             },
             Length(field) => field(settings).to_string(),
-            LengthOrFalse(field) => field(settings).map_or("false".into(), |length| length.to_string()),
+            LengthOrFalse(field) => {
+                field(settings).map_or("false".into(), |length| length.to_string())
+            }
             Flag(field) => field(settings).to_string(),
             Nagle => (!settings.config.nodelay).to_string(),
             TcpKeepalive => match settings.config.tcp_keepalive {
@@ -285,7 +347,9 @@ fn size(value: &Value) -> Option<usize> {
         // math.huge is how Lua says "no limit"
         Value::Number(number) if *number >= usize::MAX as f64 => Some(usize::MAX),
         Value::String(_) => None,
-        other => integer(other).and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0),
+        other => integer(other)
+            .and_then(|size| usize::try_from(size).ok())
+            .filter(|size| *size > 0),
     }
 }
 
@@ -294,5 +358,9 @@ fn length(value: &Value) -> Option<u32> {
 }
 
 fn unless_false<T>(value: &Value, read: fn(&Value) -> Option<T>) -> Option<Option<T>> {
-    if matches!(value, Value::Boolean(false)) { Some(None) } else { read(value).map(Some) }
+    if matches!(value, Value::Boolean(false)) {
+        Some(None)
+    } else {
+        read(value).map(Some)
+    }
 }

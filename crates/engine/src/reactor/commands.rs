@@ -226,7 +226,7 @@ impl Reactor {
     /// by [`Config::max_send_buffer_size`]; in that case nothing of `data` is queued, and the connection ends unless its
     /// writes are paused. [`Error::Unsupported`] for a key of something else.
     pub fn write(&mut self, key: Key, data: &[u8]) -> Result<usize, Error> {
-        let (now, limit) = (self.now, self.config.max_send_buffer_size);
+        let limit = self.config.max_send_buffer_size;
         let connection = match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => connection,
             Some(_) => return Err(Error::Unsupported),
@@ -237,8 +237,7 @@ impl Reactor {
         }
         if connection.overflows(data.len(), limit) {
             // The peer may have caught up since it was last looked at.
-            let failed =
-                connection.may_flush() && matches!(connection.flush(now), Flush::Failed(_));
+            let failed = connection.may_flush() && matches!(connection.flush(), Flush::Failed(_));
             if failed || connection.overflows(data.len(), limit) {
                 if !connection.writes_paused {
                     self.end(key, Reason::SendBufferFull);

@@ -28,13 +28,12 @@ impl Reactor {
 
     /// Sends what one connection has queued. The event, if any, is that the queue is empty.
     pub(super) fn flush(&mut self, key: Key) -> Option<Event<'static>> {
-        let now = self.now;
         let connection = self.connection(key)?;
         connection.in_flush = false;
         if connection.blocked || !connection.may_flush() {
             return None;
         }
-        match connection.flush(now) {
+        match connection.flush() {
             Flush::Done => {
                 let state = connection.state;
                 if state == State::Closing {

@@ -21,7 +21,6 @@ impl Reactor {
             raise_descriptor_limit();
         }
         self.process = std::process::id();
-        self.reserve = reserved_descriptor();
         self.poller = match poller::open(self.backend) {
             Ok(poller) => Some(poller),
             Err(error) => {
@@ -30,6 +29,7 @@ impl Reactor {
                 poller::open("poll").ok()
             }
         };
+        self.reserve = reserved_descriptor();
         self.registered.clear();
         for key in self.sources.keys() {
             self.reopen_signal(key);

@@ -147,10 +147,7 @@ fn adopted_while_connecting() {
 fn adopted_while_connecting_in_vain() {
     let mut driver = driver!(connect_timeout: Duration::from_millis(100));
     let (_listener, _waiting, address) = full_listener();
-    let key = driver
-        .reactor
-        .adopt(begin(address), ReadSize::All)
-        .unwrap();
+    let key = driver.reactor.adopt(begin(address), ReadSize::All).unwrap();
     assert_eq!(driver.expect_closed(key).0, Reason::ConnectTimeout);
 }
 

@@ -76,11 +76,7 @@ fn pair(driver: &mut Driver, read_size: ReadSize) -> (Key, UdpSocket) {
     far.set_read_timeout(Some(PATIENCE)).unwrap();
     let key = driver
         .reactor
-        .connect(
-            far.local_addr().unwrap(),
-            SocketKind::Datagram,
-            read_size,
-        )
+        .connect(far.local_addr().unwrap(), SocketKind::Datagram, read_size)
         .unwrap();
     let Some(Name::Inet(near)) = driver.reactor.local_name(key) else {
         panic!("a socket without a name")

@@ -15,7 +15,10 @@ fn a_backlog_on_one_connection_does_not_delay_another() {
     while let Ok(len) = (&stream).write(&[0; 64 * 1024]) {
         waiting += len;
     }
-    assert!(waiting > 1 << 20, "only {waiting} bytes fit into the system");
+    assert!(
+        waiting > 1 << 20,
+        "only {waiting} bytes fit into the system"
+    );
     quiet_stream.write_all(b"x").unwrap();
     driver.reactor.resume(flooded);
 
@@ -80,7 +83,10 @@ fn an_echo_beside_floods_is_prompt() {
     times.sort();
     let median = times[ROUNDS / 2];
     stop(driver, floods);
-    assert!(median < Duration::from_millis(20), "an echo took {median:?}");
+    assert!(
+        median < Duration::from_millis(20),
+        "an echo took {median:?}"
+    );
 }
 
 /// A peer that sends as fast as it can until its connection ends.
@@ -88,9 +94,10 @@ fn flood(driver: &mut Driver) -> std::thread::JoinHandle<()> {
     let (listener, address) = driver.listen(ReadSize::UpTo(8192));
     let stream = peer(address);
     // The floods that run already have their say meanwhile.
-    driver.drive("the flood", |_, event| {
-        matches!(event, Seen::Accepted { listener: by, .. } if by == listener)
-    });
+    driver.drive(
+        "the flood",
+        |_, event| matches!(event, Seen::Accepted { listener: by, .. } if by == listener),
+    );
     driver.reactor.close(listener);
     std::thread::spawn(move || {
         let block = [0; 64 * 1024];

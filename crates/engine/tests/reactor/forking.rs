@@ -83,11 +83,7 @@ fn a_child_forked_in_the_middle_of_a_turn() {
         let far = TcpListener::bind("127.0.0.1:0").unwrap();
         let own = driver
             .reactor
-            .connect(
-                far.local_addr().unwrap(),
-                SocketKind::Stream,
-                ReadSize::All,
-            )
+            .connect(far.local_addr().unwrap(), SocketKind::Stream, ReadSize::All)
             .unwrap();
         driver.connected(own);
         assert!(driver.reactor.destroy(key));

@@ -1,11 +1,11 @@
 //! A driver that runs turns until something happened, and the peers that make things happen.
 
-#![allow(unsafe_code)] // the clock of one thread
+#![allow(unsafe_code)] // descriptors given as numbers
 
 use std::collections::HashSet;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use trochee::poller::{self, OpenError};
-use trochee::{Chunk, Event, Interest, Key, Level, Name, ReadSize, Reactor, Reason, TimerId};
+use trochee::{Chunk, Event, Interest, Key, Level, Name, Reactor, ReadSize, Reason, TimerId};
 
 /// How long a test waits for what must come, and for what must not.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -250,6 +250,13 @@ impl Driver {
             Some(Name::Inet(address)) => (key, address),
             other => panic!("a listener named {other:?}"),
         }
+    }
+
+    /// The descriptor of a source that lives on while the caller looks at it.
+    pub fn fd(&self, key: Key) -> BorrowedFd<'static> {
+        let fd = self.reactor.fd(key).unwrap();
+        // SAFETY: the source owns it, and is there; the tests only look.
+        unsafe { BorrowedFd::borrow_raw(fd) }
     }
 
     /// A connection that the reactor accepted, and its peer.

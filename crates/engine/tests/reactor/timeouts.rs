@@ -165,7 +165,10 @@ fn a_slow_reader_is_not_given_up() {
         |_, event| ends.push(event),
     );
     assert!(got.0 == pattern(TOTAL));
-    assert!(start.elapsed() > TIMEOUT * 4, "not slow enough to mean anything");
+    assert!(
+        start.elapsed() > TIMEOUT * 4,
+        "not slow enough to mean anything"
+    );
     if ends.is_empty() {
         ends.push(Seen::Closed(key, driver.expect_closed(key).0));
     }

@@ -19,8 +19,7 @@ fn in_the_order_of_their_deadlines() {
             order.push((Seen::from(event), start.elapsed()));
         }
     }
-    for ((event, passed), (id, millis)) in
-        order.iter().zip([(early, 20), (middle, 40), (late, 60)])
+    for ((event, passed), (id, millis)) in order.iter().zip([(early, 20), (middle, 40), (late, 60)])
     {
         assert_eq!(*event, Seen::Timer(id));
         assert!(*passed >= Duration::from_millis(millis), "{passed:?}");
