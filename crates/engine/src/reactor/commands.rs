@@ -1,7 +1,7 @@
 //! What goes in: commands record intent, and the next turn carries it out.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
 use super::{Alarm, Reactor, Source, Watch};
@@ -12,7 +12,7 @@ use crate::error::{Error, Reason};
 use crate::listener::Listener;
 use crate::poller::Interest;
 use crate::registry::Key;
-use crate::signals;
+use crate::signals::Handler;
 use crate::socket::{self, Name};
 use crate::timers::TimerId;
 
@@ -129,7 +129,15 @@ impl Reactor {
     /// [`Error::Poller`]: the poller can not watch it, such as a regular file on epoll. Before the first turn such a
     /// refusal arrives as a [`Event::Notice`](crate::Event).
     pub fn watch(&mut self, fd: RawFd, interest: Interest) -> Result<Key, Error> {
-        self.add_watch(fd, None, interest)
+        let key = self.sources.insert(Source::Watch(Watch {
+            fd,
+            interest,
+            armed: None,
+            ready: Interest::NONE,
+            in_ready: false,
+            in_interest: false,
+        }));
+        self.armed_or_removed(key)
     }
 
     /// Changes what a watch reports; [`Interest::NONE`] silences it.
@@ -154,44 +162,20 @@ impl Reactor {
 
     /// Reports a signal as [`Event::Signal`](crate::Event) instead of its usual action, signal(7).
     ///
-    /// It is blocked in the calling thread, so the thread that runs the turns must be the one that calls, and threads
-    /// made earlier must have it blocked too.
+    /// The handler is the process's: of two reactors that watch one signal the later one hears of it. Closing restores the
+    /// action that the signal had before.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`]: there is no such signal.
+    /// [`Error::Os`]: there is no such signal, or it can not be caught.
     pub fn watch_signal(&mut self, signal: i32) -> Result<Key, Error> {
-        let os = |error: std::io::Error| {
+        let handler = Handler::install(signal).map_err(|error| {
             Error::Os(rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::INVAL))
-        };
-        signals::block(signal, true).map_err(os)?;
-        let opened = if self.poller.is_some() {
-            Some(signals::open(signal).map_err(os)?)
-        } else {
-            None
-        };
-        let fd = opened.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-        let key = self.add_watch(fd, Some((signal, opened)), Interest::READ)?;
-        self.signals.push((signal, key));
+        })?;
+        let key = self.sources.insert(Source::Signal(handler));
+        self.signals.push(key);
+        self.ensure_wake();
         Ok(key)
-    }
-
-    fn add_watch(
-        &mut self,
-        fd: RawFd,
-        signal: Option<(i32, Option<OwnedFd>)>,
-        interest: Interest,
-    ) -> Result<Key, Error> {
-        let key = self.sources.insert(Source::Watch(Watch {
-            fd,
-            signal,
-            interest,
-            armed: None,
-            ready: Interest::NONE,
-            in_ready: false,
-            in_interest: false,
-        }));
-        self.armed_or_removed(key)
     }
 
     fn armed_or_removed(&mut self, key: Key) -> Result<Key, Error> {
@@ -326,7 +310,7 @@ impl Reactor {
                 }
             }
             Some(Source::Listener(listener)) => listener.paused = paused,
-            Some(Source::Watch(_)) | None => return false,
+            Some(Source::Watch(_) | Source::Signal(_)) | None => return false,
         }
         self.want(key);
         self.set_alarm(key);
@@ -375,7 +359,7 @@ impl Reactor {
         match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => connection.read_size = size,
             Some(Source::Listener(listener)) => listener.read_size = size,
-            Some(Source::Watch(_)) | None => return false,
+            Some(Source::Watch(_) | Source::Signal(_)) | None => return false,
         }
         true
     }
@@ -413,12 +397,12 @@ impl Reactor {
         match self.sources.get(key) {
             Some(Source::Connection(connection)) => Ok(socket::set_option(&connection.fd, option)?),
             Some(Source::Listener(listener)) => Ok(socket::set_option(&listener.fd, option)?),
-            Some(Source::Watch(_)) => Err(Error::Unsupported),
+            Some(Source::Watch(_) | Source::Signal(_)) => Err(Error::Unsupported),
             None => Err(Error::Closed),
         }
     }
 
-    /// The descriptor's number, for the log and for `getfd`.
+    /// The descriptor's number, for the log and for `getfd`; -1 for a signal.
     pub fn fd(&self, key: Key) -> Option<RawFd> {
         self.sources.get(key).map(Source::raw_fd)
     }
@@ -439,7 +423,7 @@ impl Reactor {
         match self.sources.get(key)? {
             Source::Connection(connection) => socket::local_name(&connection.fd),
             Source::Listener(listener) => socket::local_name(&listener.fd),
-            Source::Watch(_) => None,
+            Source::Watch(_) | Source::Signal(_) => None,
         }
     }
 }

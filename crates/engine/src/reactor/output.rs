@@ -92,13 +92,9 @@ impl Reactor {
                     self.timers.cancel(timer);
                 }
             }
-            Source::Watch(watch) => {
-                if let Some((signal, _)) = watch.signal {
-                    self.signals.retain(|(_, owner)| *owner != key);
-                    // Unblocking lets the default action happen, which is what "not watched" means.
-                    let _ = crate::signals::block(signal, false);
-                }
-            }
+            Source::Watch(_) => {}
+            // Dropping the handler has restored the signal's action.
+            Source::Signal(_) => self.signals.retain(|signal| *signal != key),
         }
         true
     }
