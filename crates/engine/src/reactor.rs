@@ -1,7 +1,7 @@
 //! The turn: one owner of every source of events, and the order in which things happen.
 //!
 //! The files below this one each hold one part: [`commands`] what goes in, [`registration`] what the poller is told,
-//! [`output`] flushing and closing, [`input`] what readiness becomes.
+//! [`output`] flushing and closing, [`lingering`] what a close leaves for a moment, [`input`] what readiness becomes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,9 +21,11 @@ use crate::signals::{Handler, Wake};
 use crate::timers::{self, TimerId, Timers};
 
 pub use commands::Close;
+use lingering::Lingering;
 
 mod commands;
 mod input;
+mod lingering;
 mod output;
 mod registration;
 
@@ -85,6 +87,8 @@ pub struct Reactor {
     over: VecDeque<(Key, Reason)>,
     /// Signals that arrived and were not told yet.
     arrived: VecDeque<(Key, i32)>,
+    /// Descriptors that outlive their connection for a moment, oldest first.
+    lingering: VecDeque<Key>,
     notices: VecDeque<(Level, String)>,
     /// When the log was last told that descriptors ran out.
     exhausted_at: Option<u64>,
@@ -113,6 +117,7 @@ enum Source {
     Listener(Box<Listener>),
     Watch(Watch),
     Signal(Handler),
+    Lingering(Lingering),
 }
 
 /// A descriptor of somebody else.
@@ -130,6 +135,7 @@ enum Alarm {
     Consumer,
     Connection(Key),
     Listener(Key),
+    Lingering(Key),
 }
 
 /// An event without the borrow of the read buffer.
@@ -172,6 +178,7 @@ impl Reactor {
             ready: VecDeque::new(),
             over: VecDeque::new(),
             arrived: VecDeque::new(),
+            lingering: VecDeque::new(),
             notices: VecDeque::new(),
             exhausted_at: None,
             warned_of_fd_limit: false,
@@ -349,6 +356,10 @@ impl Reactor {
                 self.end_rest(key);
                 None
             }
+            Alarm::Lingering(key) => {
+                self.remove(key, false);
+                None
+            }
         }
     }
 
@@ -379,6 +390,7 @@ impl Source {
             Source::Listener(listener) => listener.fd.as_raw_fd(),
             Source::Watch(watch) => watch.fd,
             Source::Signal(_) => -1,
+            Source::Lingering(lingering) => lingering.fd.as_raw_fd(),
         }
     }
 }

@@ -89,6 +89,7 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("fatal_errors", Flag(|s| &mut s.front.fatal_errors)),
     ("highest_allowed_fd", Unused),
     ("keep_buffers", Unused),
+    ("linger_timeout", Seconds(|s| &mut s.config.linger_timeout)),
     ("max_connections", Size(|s| &mut s.config.max_connections)),
     (
         "max_receive_buffer_size",

@@ -191,7 +191,7 @@ impl Reactor {
 
     /// How many sources there are: connections, listeners, watches and signals.
     pub fn len(&self) -> usize {
-        self.sources.len()
+        self.sources.len() - self.lingering.len()
     }
 
     /// Whether there is no source.
@@ -207,7 +207,7 @@ impl Reactor {
     /// # Errors
     ///
     /// [`Error::Closed`] for a stale key or a connection that was closed, [`Error::SendBufferFull`] when the peer lags
-    /// by [`Config::max_send_buffer_size`]; in that case nothing of `data` is queued, and the connection ends unless its
+    /// by [`Config::max_send_buffer_size`] and something is queued already; in that case nothing of `data` is queued, and the connection ends unless its
     /// writes are paused. [`Error::Unsupported`] for a key of something else.
     pub fn write(&mut self, key: Key, data: &[u8]) -> Result<usize, Error> {
         let limit = self.config.max_send_buffer_size;
@@ -310,7 +310,9 @@ impl Reactor {
                 }
             }
             Some(Source::Listener(listener)) => listener.paused = paused,
-            Some(Source::Watch(_) | Source::Signal(_)) | None => return false,
+            Some(Source::Watch(_) | Source::Signal(_) | Source::Lingering(_)) | None => {
+                return false;
+            }
         }
         self.want(key);
         self.set_alarm(key);
@@ -359,7 +361,9 @@ impl Reactor {
         match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => connection.read_size = size,
             Some(Source::Listener(listener)) => listener.read_size = size,
-            Some(Source::Watch(_) | Source::Signal(_)) | None => return false,
+            Some(Source::Watch(_) | Source::Signal(_) | Source::Lingering(_)) | None => {
+                return false;
+            }
         }
         true
     }
@@ -397,7 +401,9 @@ impl Reactor {
         match self.sources.get(key) {
             Some(Source::Connection(connection)) => Ok(socket::set_option(&connection.fd, option)?),
             Some(Source::Listener(listener)) => Ok(socket::set_option(&listener.fd, option)?),
-            Some(Source::Watch(_) | Source::Signal(_)) => Err(Error::Unsupported),
+            Some(Source::Watch(_) | Source::Signal(_) | Source::Lingering(_)) => {
+                Err(Error::Unsupported)
+            }
             None => Err(Error::Closed),
         }
     }
@@ -423,7 +429,7 @@ impl Reactor {
         match self.sources.get(key)? {
             Source::Connection(connection) => socket::local_name(&connection.fd),
             Source::Listener(listener) => socket::local_name(&listener.fd),
-            Source::Watch(_) | Source::Signal(_) => None,
+            Source::Watch(_) | Source::Signal(_) | Source::Lingering(_) => None,
         }
     }
 }

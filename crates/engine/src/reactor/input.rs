@@ -7,7 +7,7 @@ use crate::config::SocketKind;
 use crate::connection::{Connection, Read, State};
 use crate::error::Reason;
 use crate::event::{Chunk, Event, Level};
-use crate::listener::{self, Accept};
+use crate::listener::{self, Accept, reserved_descriptor};
 use crate::poller::{Interest, Readiness};
 use crate::registry::Key;
 use crate::socket;
@@ -47,6 +47,7 @@ impl Reactor {
                 };
                 &mut watch.in_ready
             }
+            Some(Source::Lingering(lingering)) => &mut lingering.in_ready,
             Some(Source::Signal(_)) | None => return,
         };
         if !std::mem::replace(in_ready, true) {
@@ -82,6 +83,11 @@ impl Reactor {
                         readable: watch.ready.readable,
                         writable: watch.ready.writable,
                     }))
+                }
+                Some(Source::Lingering(lingering)) => {
+                    lingering.in_ready = false;
+                    self.read_in_vain(key);
+                    None
                 }
                 Some(Source::Signal(_)) | None => None,
             };
@@ -223,8 +229,21 @@ impl Reactor {
         if !listener.wants_accept(max_connections) {
             return None;
         }
-        match listener.accept(&mut self.reserve) {
+        let accepted = match listener.accept() {
+            Accept::NoDescriptor(_) if !self.lingering.is_empty() => {
+                listener.in_ready = true;
+                self.ready.push_back(key);
+                self.stop_lingering();
+                return None;
+            }
+            Accept::NoDescriptor(errno) => listener.turn_away(&mut self.reserve, errno),
+            accepted => accepted,
+        };
+        match accepted {
             Accept::Connection(fd, peer) => {
+                if self.reserve.is_none() {
+                    self.reserve = reserved_descriptor();
+                }
                 listener.budget -= 1;
                 if listener.budget > 0 {
                     listener.in_ready = true;
@@ -257,7 +276,7 @@ impl Reactor {
                 self.exhausted(&format!("a connection{peer} was turned away"));
                 None
             }
-            Accept::Refused(errno) => {
+            Accept::Refused(errno) | Accept::NoDescriptor(errno) => {
                 let deadline = self.now + clock::nanoseconds(self.config.accept_retry_interval);
                 let timer = self.timers.insert(deadline, Alarm::Listener(key));
                 listener.resting = Some(timer);

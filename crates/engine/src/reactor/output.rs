@@ -1,11 +1,11 @@
 //! What goes to the peers: flushing the out-queues, and the ends of connections.
 
 use super::{Alarm, Reactor, Source};
-use crate::connection::{Flush, State};
+use crate::config::SocketKind;
+use crate::connection::{Connection, Flush, State};
 use crate::error::Reason;
 use crate::event::Event;
 use crate::registry::Key;
-use crate::socket;
 
 impl Reactor {
     /// Has `key` flushed at the start of the next turn.
@@ -76,15 +76,19 @@ impl Reactor {
                 if let Some(timer) = connection.timer {
                     self.timers.cancel(timer);
                 }
-                if graceful
-                    && connection.kind == crate::config::SocketKind::Stream
-                    && connection.state != State::Connecting
-                {
-                    socket::finish(&connection.fd, &mut self.read_buffer);
+                let Connection {
+                    fd,
+                    kind,
+                    state,
+                    listener,
+                    ..
+                } = *connection;
+                if graceful && kind == SocketKind::Stream && state != State::Connecting {
+                    self.part(fd);
+                } else {
+                    drop(fd);
                 }
-                let listener = connection.listener;
-                // The descriptor must be free before anybody tries to use it.
-                drop(connection);
+                // Only now is the descriptor free for those who wait for one.
                 self.connection_left(listener);
             }
             Source::Listener(listener) => {
@@ -95,6 +99,12 @@ impl Reactor {
             Source::Watch(_) => {}
             // Dropping the handler has restored the signal's action.
             Source::Signal(_) => self.signals.retain(|signal| *signal != key),
+            Source::Lingering(lingering) => {
+                if let Some(timer) = lingering.timer {
+                    self.timers.cancel(timer);
+                }
+                self.lingering.retain(|other| *other != key);
+            }
         }
         true
     }

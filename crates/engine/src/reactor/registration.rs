@@ -41,6 +41,7 @@ impl Reactor {
                 Some(Source::Connection(connection)) => connection.armed = None,
                 Some(Source::Listener(listener)) => listener.armed = None,
                 Some(Source::Watch(watch)) => watch.armed = None,
+                Some(Source::Lingering(lingering)) => lingering.armed = None,
                 Some(Source::Signal(_)) | None => {}
             }
             self.want(key);
@@ -97,7 +98,8 @@ impl Reactor {
             Some(Source::Connection(connection)) => &mut connection.in_interest,
             Some(Source::Listener(listener)) => &mut listener.in_interest,
             Some(Source::Watch(watch)) => &mut watch.in_interest,
-            Some(Source::Signal(_)) | None => return,
+            // What these wait for never changes.
+            Some(Source::Signal(_) | Source::Lingering(_)) | None => return,
         };
         if !std::mem::replace(queued, true) {
             self.to_arm.push(key);
@@ -143,6 +145,7 @@ impl Reactor {
                     &mut watch.armed,
                 )
             }
+            Source::Lingering(lingering) => (Some(Interest::READ), &mut lingering.armed),
             Source::Signal(_) => return Ok(()),
         };
         if wanted == *armed {

@@ -105,7 +105,6 @@ fn close_with_unread_data_does_not_destroy_our_last_bytes() {
 
 /// The same for what arrives after the close.
 #[test]
-#[ignore = "the descriptor would have to linger: what the peer sends after the close is answered with a reset"]
 fn close_before_a_peer_has_sent_all_does_not_destroy_our_last_bytes() {
     let mut driver = driver!();
     let (got, wanted) = close_with_unread(&mut driver, 2 << 20, false);
