@@ -236,7 +236,8 @@ impl Connection {
             && self.hung_up
             && self.kind == SocketKind::Stream
             && matches!(socket::peek(&self.fd), Ok(0));
-        self.readable = !drained || (self.hung_up && !last);
+        // Datagrams come one a read, however short they are.
+        self.readable = !drained || self.kind == SocketKind::Datagram || (self.hung_up && !last);
         Read::Data {
             len,
             full: len == wanted,

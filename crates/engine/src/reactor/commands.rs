@@ -283,7 +283,9 @@ impl Reactor {
 
     /// Frees what `key` names, and what it had queued with it. No event follows. False for a stale key.
     pub fn destroy(&mut self, key: Key) -> bool {
-        self.remove(key, false)
+        let untold = self.over.len();
+        self.over.retain(|(over, _)| *over != key);
+        self.remove(key, false) || self.over.len() < untold
     }
 
     /// Stops reading, or accepting. Nothing is lost: what the peer sends stays in the system, which makes the peer wait.

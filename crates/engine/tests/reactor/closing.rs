@@ -183,6 +183,23 @@ fn destroy_is_silent() {
 }
 
 /// It was ready in the same turn as the one whose consumer destroyed it.
+/// An end that is on its way is taken back as well.
+#[test]
+fn destroy_after_the_end_is_silent() {
+    let mut driver = driver!();
+    let (key, stream) = driver.serve();
+    driver.reactor.configure(trochee::Config {
+        max_send_buffer_size: 1000,
+        ..driver.reactor.config().clone()
+    });
+    driver.reactor.write(key, &[0; 1 << 24]).unwrap();
+    assert!(driver.reactor.write(key, b"too much").is_err());
+    assert!(driver.reactor.destroy(key));
+    assert!(!driver.reactor.destroy(key));
+    drop(stream);
+    driver.expect_silence();
+}
+
 #[test]
 fn destroying_another_in_the_same_turn() {
     let mut driver = driver!();
