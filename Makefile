@@ -26,5 +26,5 @@ bench:          ## the benchmarks, against the stock backends
 	@benches/run
 
 clean:          ## remove build products and the demo's data; packages and .venv stay
-	rm -rf dist dist.new
+	rm -rf dist
 	cargo clean

@@ -76,6 +76,8 @@ def run(subjects, shapes, rounds, seconds):
 
     started = time.monotonic()
     for turn in range(rounds):
+        if not sys.stderr.isatty():
+            print(f"round {turn + 1} of {rounds}", file=sys.stderr)
         for shape in shapes:
             # All subjects of a shape run right after one another, so that noise hits them alike; who is first rotates.
             row = [subject for planned, subject in plan if planned is shape]

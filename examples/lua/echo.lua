@@ -18,6 +18,7 @@ function listeners.onincoming(conn, data)
 end
 
 function listeners.ondisconnect(conn, err)
+	if conn:server() == conn then return; end -- the listening one, as in server_epoll
 	print(("%s:%d left (%s)"):format(conn:ip(), conn:clientport(), err or "closed here"));
 end
 

@@ -79,6 +79,9 @@ def test_demo(backend, tmp_path, end):
             assert port in said
         run.wait_for("Activated service 'c2s'")  # the log follows
         asyncio.run(talk(run.server))
+        if "::1" in said:  # this machine has IPv6, and so has the demo
+            with RawStream(types.SimpleNamespace(**{**vars(run.server), "address": "::1"})) as stream:
+                stream.open()
 
         with RawStream(run.server) as stream:
             stream.open()

@@ -60,6 +60,15 @@ impl OutQueue {
         filled
     }
 
+    /// All there is, if it is one slice.
+    pub(crate) fn only(&self) -> Option<&[u8]> {
+        if self.chunks.len() == 1 {
+            self.front()
+        } else {
+            None
+        }
+    }
+
     /// The unsent part of the first chunk.
     pub(crate) fn front(&self) -> Option<&[u8]> {
         self.chunks.front().map(|chunk| &chunk[self.sent..])

@@ -26,13 +26,16 @@ pub struct Config {
     pub backlog: u32,
     /// The largest read where the listener gives none, in bytes. 8192, as Prosody.
     pub read_size: usize,
-    /// Most bytes that one connection may have queued. 32 MiB, as Prosody 13.0: a peer that stops reading must not fill
+    /// Most bytes that one connection may have queued, a single write into an empty queue excepted. 32 MiB, as Prosody 13.0: a peer that stops reading must not fill
     /// the memory.
     pub max_send_buffer_size: usize,
     /// Most bytes that one read may deliver, whatever its read size; never more than 64 KiB.
     pub max_receive_buffer_size: usize,
     /// Most connections that one listener serves at a time. No limit but that of the descriptors.
     pub max_connections: usize,
+    /// How long a descriptor may outlive its connection while the peer still sends, so that the last bytes we wrote reach
+    /// it; zero closes at once. 5 seconds.
+    pub linger_timeout: Duration,
     /// Whether TCP probes idle peers, tcp(7). Off, as Prosody.
     pub tcp_keepalive: KeepAlive,
     /// TCP_NODELAY. On: a turn sends all that was written in it at once, so waiting for more
@@ -60,6 +63,7 @@ impl Default for Config {
             max_send_buffer_size: 32 * 1024 * 1024,
             max_receive_buffer_size: usize::MAX,
             max_connections: usize::MAX,
+            linger_timeout: Duration::from_secs(5),
             tcp_keepalive: KeepAlive::Off,
             nodelay: true,
             tcp_fastopen: None,

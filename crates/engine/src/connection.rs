@@ -22,7 +22,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::buffer::OutQueue;
-use crate::clock::nanoseconds;
+use crate::clock::{self, nanoseconds};
 use crate::config::{Config, ReadSize, SocketKind};
 use crate::poller::Interest;
 use crate::registry::Key;
@@ -109,7 +109,7 @@ pub(crate) struct Connection {
     pub(crate) write_timeout: Timeout,
     /// When the peer last sent something, or reading began.
     pub(crate) read_since: u64,
-    /// When the system last took bytes, or connecting began.
+    /// When the system last began to take no more, or connecting began.
     pub(crate) write_since: u64,
     /// One timer serves all deadlines of the connection. It may fire too early, and is then set anew: traffic that
     /// pushes a deadline back touches no queue.
@@ -262,7 +262,8 @@ impl Connection {
             && self.hung_up
             && self.kind == SocketKind::Stream
             && matches!(socket::peek(&self.fd), Ok(0));
-        self.readable = !drained || (self.hung_up && !last);
+        // Datagrams come one a read, however short they are.
+        self.readable = !drained || self.kind == SocketKind::Datagram || (self.hung_up && !last);
         Read::Data {
             len,
             full: len == wanted,
@@ -271,25 +272,22 @@ impl Connection {
     }
 
     /// Sends the front of the queue.
-    pub(crate) fn flush(&mut self, now: u64) -> Flush {
+    pub(crate) fn flush(&mut self) -> Flush {
         match self.kind {
-            SocketKind::Stream if self.tls.is_some() => self.flush_secure(now),
-            SocketKind::Stream => self.flush_stream(now),
+            SocketKind::Stream if self.tls.is_some() => self.flush_secure(),
+            SocketKind::Stream => self.flush_stream(),
             SocketKind::Datagram => self.flush_datagrams(),
         }
     }
 
-    fn flush_stream(&mut self, now: u64) -> Flush {
+    fn flush_stream(&mut self) -> Flush {
         for _ in 0..WRITES {
             if self.out.is_empty() {
                 return Flush::Done;
             }
             match socket::send_queue(&self.fd, &self.out) {
-                Ok(count) => {
-                    self.out.consume(count);
-                    self.write_since = now;
-                }
-                Err(Errno::AGAIN) => return self.block(now),
+                Ok(count) => self.out.consume(count),
+                Err(Errno::AGAIN) => return self.block(),
                 Err(errno) => return Flush::Failed(errno),
             }
         }
@@ -304,10 +302,7 @@ impl Connection {
         while let Some(datagram) = self.out.front() {
             match socket::send(&self.fd, datagram) {
                 Ok(_) => self.out.pop_datagram(),
-                Err(Errno::AGAIN) => {
-                    self.blocked = true;
-                    return Flush::Blocked;
-                }
+                Err(Errno::AGAIN) => return self.block(),
                 Err(errno) => {
                     self.out.pop_datagram();
                     return Flush::Failed(errno);
@@ -317,9 +312,10 @@ impl Connection {
         Flush::Done
     }
 
-    pub(crate) fn block(&mut self, now: u64) -> Flush {
+    /// The peer has its whole timeout from this moment on; the turn's clock was read before its consumer worked.
+    pub(crate) fn block(&mut self) -> Flush {
         self.blocked = true;
-        self.write_since = now;
+        self.write_since = clock::now();
         Flush::Blocked
     }
 

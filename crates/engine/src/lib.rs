@@ -65,6 +65,7 @@ mod config;
 mod connection;
 mod error;
 mod event;
+mod fork;
 mod listener;
 pub mod poller;
 mod reactor;

@@ -33,6 +33,8 @@ pub(crate) enum Accept {
     Connection(OwnedFd, Option<SocketAddr>),
     /// Nobody waits.
     Nothing,
+    /// No descriptor is left, here or in the whole system.
+    NoDescriptor(Errno),
     /// No descriptor was left: the peer was turned away.
     TurnedAway(Option<SocketAddr>),
     /// The system refuses, and trying again at once would not help.
@@ -59,10 +61,7 @@ impl Listener {
     }
 
     /// Accepts one connection.
-    ///
-    /// Without a free descriptor the kernel would report the waiting peer for ever and nobody could take it: `reserve`
-    /// is given up for as long as it takes to accept the peer and hang up.
-    pub(crate) fn accept(&self, reserve: &mut Option<OwnedFd>) -> Accept {
+    pub(crate) fn accept(&self) -> Accept {
         loop {
             return match socket::accept(&self.fd) {
                 Ok((fd, peer)) => Accept::Connection(fd, peer),
@@ -80,20 +79,25 @@ impl Listener {
                     | Errno::OPNOTSUPP
                     | Errno::NONET,
                 ) => continue,
-                Err(errno @ (Errno::MFILE | Errno::NFILE)) if reserve.is_some() => {
-                    drop(reserve.take());
-                    let turned_away = socket::accept(&self.fd);
-                    // Closes the peer's descriptor, if there is one, before the reserve is taken again.
-                    let outcome = match turned_away {
-                        Ok((_, peer)) => Accept::TurnedAway(peer),
-                        Err(Errno::AGAIN) => Accept::Nothing,
-                        Err(_) => Accept::Refused(errno),
-                    };
-                    *reserve = reserved_descriptor();
-                    outcome
-                }
+                Err(errno @ (Errno::MFILE | Errno::NFILE)) => Accept::NoDescriptor(errno),
                 Err(errno) => Accept::Refused(errno),
             };
+        }
+    }
+
+    /// Without a free descriptor the kernel would report the waiting peer for ever and nobody could take it: `reserve` is
+    /// given up for as long as it takes to accept the peer and hang up.
+    pub(crate) fn turn_away(&self, reserve: &mut Option<OwnedFd>, errno: Errno) -> Accept {
+        if reserve.take().is_none() {
+            return Accept::Refused(errno);
+        }
+        // Closes the peer's descriptor, if there is one, before the reserve is taken again.
+        let turned_away = socket::accept(&self.fd).map(|(_fd, peer)| peer);
+        *reserve = reserved_descriptor();
+        match turned_away {
+            Ok(peer) => Accept::TurnedAway(peer),
+            Err(Errno::AGAIN) => Accept::Nothing,
+            Err(_) => Accept::Refused(errno),
         }
     }
 }

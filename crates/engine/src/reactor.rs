@@ -1,7 +1,8 @@
 //! The turn: one owner of every source of events, and the order in which things happen.
 //!
 //! The files below this one each hold one part: [`commands`] what goes in, [`registration`] what the poller is told,
-//! [`output`] flushing and closing, [`input`] what readiness becomes, [`secure`] TLS.
+//! [`output`] flushing and closing, [`lingering`] what a close leaves for a moment, [`input`] what readiness becomes,
+//! [`secure`] TLS.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,15 +14,19 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::{Error, Reason};
 use crate::event::{Chunk, Event, Level};
+use crate::fork;
 use crate::listener::Listener;
 use crate::poller::{self, Interest, Poller, Readiness};
 use crate::registry::{Key, Registry};
+use crate::signals::{Handler, Wake};
 use crate::timers::{self, TimerId, Timers};
 
 pub use commands::Close;
+use lingering::Lingering;
 
 mod commands;
 mod input;
+mod lingering;
 mod output;
 mod registration;
 mod secure;
@@ -51,13 +56,16 @@ pub struct Reactor {
     /// What was asked for by name; the poller itself is opened by the first turn.
     backend: &'static str,
     poller: Option<Box<dyn Poller>>,
+    /// Of which process the poller is: see [`fork::generation`].
     process: u32,
     sources: Registry<Source>,
     /// Whose registration each descriptor number is, so that a watch on a number that was closed and given to
     /// another source can not unregister its new owner.
     registered: Vec<Option<Key>>,
     timers: Timers<Alarm>,
-    signals: Vec<(i32, Key)>,
+    signals: Vec<Key>,
+    /// Ends the wait when a signal arrives.
+    wake: Option<Wake>,
     reserve: Option<OwnedFd>,
     /// Listeners that wait for a descriptor to become free.
     resting: Vec<Key>,
@@ -81,6 +89,10 @@ pub struct Reactor {
     backlog: Vec<Key>,
     /// Connections that are over, and whose consumer was not told yet.
     over: VecDeque<(Key, Reason)>,
+    /// Signals that arrived and were not told yet.
+    arrived: VecDeque<(Key, i32)>,
+    /// Descriptors that outlive their connection for a moment, oldest first.
+    lingering: VecDeque<Key>,
     notices: VecDeque<(Level, String)>,
     /// When the log was last told that descriptors ran out.
     exhausted_at: Option<u64>,
@@ -108,13 +120,13 @@ enum Source {
     Connection(Box<Connection>),
     Listener(Box<Listener>),
     Watch(Watch),
+    Signal(Handler),
+    Lingering(Lingering),
 }
 
-/// A descriptor of somebody else, or a signal's.
+/// A descriptor of somebody else.
 struct Watch {
     fd: RawFd,
-    /// The signal, and the descriptor that reports it once it is open.
-    signal: Option<(i32, Option<OwnedFd>)>,
     interest: Interest,
     armed: Option<Interest>,
     ready: Interest,
@@ -127,6 +139,7 @@ enum Alarm {
     Consumer,
     Connection(Key),
     Listener(Key),
+    Lingering(Key),
 }
 
 /// An event without the borrow of the read buffer.
@@ -148,11 +161,12 @@ impl Reactor {
             config: Config::default(),
             backend: poller::AUTO,
             poller: None,
-            process: std::process::id(),
+            process: fork::generation(),
             sources: Registry::new(),
             registered: Vec::new(),
             timers: Timers::new(),
             signals: Vec::new(),
+            wake: None,
             reserve: None,
             resting: Vec::new(),
             stage: Stage::Over,
@@ -168,6 +182,8 @@ impl Reactor {
             ready: VecDeque::new(),
             backlog: Vec::new(),
             over: VecDeque::new(),
+            arrived: VecDeque::new(),
+            lingering: VecDeque::new(),
             notices: VecDeque::new(),
             exhausted_at: None,
             warned_of_fd_limit: false,
@@ -243,6 +259,9 @@ impl Reactor {
             if let Some((key, reason)) = self.over.pop_front() {
                 return Some(Step::Event(Event::Closed { key, reason }));
             }
+            if let Some((key, signal)) = self.arrived.pop_front() {
+                return Some(Step::Event(Event::Signal { key, signal }));
+            }
             match self.stage {
                 Stage::Predrain(index) => match self.to_flush.get(index).copied() {
                     Some(key) => {
@@ -289,6 +308,8 @@ impl Reactor {
 
     /// Waits for as long as nothing is due, and notes who is ready.
     fn wait(&mut self) {
+        // One that came before there was anything to wake the wait with.
+        self.collect_signals();
         let timeout = self.time_to_wait();
         let Some(poller) = &mut self.poller else {
             return;
@@ -311,6 +332,7 @@ impl Reactor {
         }
         self.readiness = readiness;
         self.note_backlog();
+        self.collect_signals();
     }
 
     fn time_to_wait(&self) -> Option<Duration> {
@@ -318,6 +340,7 @@ impl Reactor {
             && self.backlog.is_empty()
             && self.to_flush.is_empty()
             && self.over.is_empty()
+            && self.arrived.is_empty()
             && self.notices.is_empty());
         if work_left {
             return Some(Duration::ZERO);
@@ -338,6 +361,10 @@ impl Reactor {
             Alarm::Connection(key) => self.connection_alarm(key),
             Alarm::Listener(key) => {
                 self.end_rest(key);
+                None
+            }
+            Alarm::Lingering(key) => {
+                self.remove(key, false);
                 None
             }
         }
@@ -363,11 +390,14 @@ impl Reactor {
 }
 
 impl Source {
+    /// -1 for a signal, which has none.
     fn raw_fd(&self) -> RawFd {
         match self {
             Source::Connection(connection) => connection.fd.as_raw_fd(),
             Source::Listener(listener) => listener.fd.as_raw_fd(),
             Source::Watch(watch) => watch.fd,
+            Source::Signal(_) => -1,
+            Source::Lingering(lingering) => lingering.fd.as_raw_fd(),
         }
     }
 }

@@ -1,55 +1,103 @@
-//! Signals as events: signalfd(2).
-#![allow(unsafe_code)] // sigprocmask and signalfd, which rustix does not offer
+//! Signals as events: a handler that notes the signal and wakes the loop.
+//!
+//! signalfd(2) would need the signals blocked, and a program that the server starts, be it by `io.popen`, would inherit
+//! that: nobody could end it with SIGTERM. A handler is not inherited across execve(2).
+#![allow(unsafe_code)] // sigaction, and what may be called from a handler
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-/// Keeps `signal` from its default action in this thread, for a descriptor to report it instead.
-pub(crate) fn block(signal: i32, blocked: bool) -> io::Result<()> {
-    let set = set_of(signal)?;
-    let how = if blocked {
-        libc::SIG_BLOCK
-    } else {
-        libc::SIG_UNBLOCK
-    };
-    // SAFETY: `set` is a signal set made by sigemptyset; the old mask is not asked for.
-    match unsafe { libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut()) } {
-        0 => Ok(()),
-        errno => Err(io::Error::from_raw_os_error(errno)),
+use rustix::event::EventfdFlags;
+
+/// Linux has 64 signals, numbered from 1.
+const SIGNALS: usize = 65;
+
+/// Signals that arrived and were not taken yet.
+static ARRIVED: [AtomicBool; SIGNALS] = [const { AtomicBool::new(false) }; SIGNALS];
+
+/// The eventfd that ends the wait of the loop; -1 while there is none.
+static WAKE: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn note(signal: libc::c_int) {
+    if let Some(arrived) = usize::try_from(signal)
+        .ok()
+        .and_then(|signal| ARRIVED.get(signal))
+    {
+        arrived.store(true, Ordering::Release);
+    }
+    let fd = WAKE.load(Ordering::Acquire);
+    if fd >= 0 {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: write(2) may be called in a handler, and `one` is as long as it says. A full eventfd wakes as well. errno
+        // belongs to whoever was interrupted, so it is put back.
+        unsafe {
+            let errno = *libc::__errno_location();
+            libc::write(fd, one.as_ptr().cast(), one.len());
+            *libc::__errno_location() = errno;
+        }
     }
 }
 
-/// A descriptor that is readable while `signal` is pending. The signal must be blocked.
-pub(crate) fn open(signal: i32) -> io::Result<OwnedFd> {
-    let set = set_of(signal)?;
-    // SAFETY: `set` is a signal set made by sigemptyset; -1 asks for a new descriptor.
-    let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor is new and nobody else's.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+/// A signal that is noted for as long as this lives. Dropping it restores what was to happen before.
+pub(crate) struct Handler {
+    pub(crate) signal: i32,
+    previous: libc::sigaction,
 }
 
-/// Takes one pending signal; whether there was one.
-pub(crate) fn take(fd: &OwnedFd) -> bool {
-    let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
-    matches!(rustix::io::read(fd, &mut info), Ok(count) if count == info.len())
+impl Handler {
+    pub(crate) fn install(signal: i32) -> io::Result<Handler> {
+        let mut previous = MaybeUninit::<libc::sigaction>::uninit();
+        // SAFETY: all zeroes is a valid sigaction: no flags, an empty mask.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = note as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        // SAFETY: `action` is initialised, and its handler does only what handlers may do.
+        if unsafe { libc::sigaction(signal, &raw const action, previous.as_mut_ptr()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: sigaction has succeeded, and so has written it.
+        let previous = unsafe { previous.assume_init() };
+        Ok(Handler { signal, previous })
+    }
+
+    /// Whether the signal has arrived since this was last asked.
+    pub(crate) fn take(&self) -> bool {
+        usize::try_from(self.signal)
+            .ok()
+            .and_then(|signal| ARRIVED.get(signal))
+            .is_some_and(|arrived| arrived.swap(false, Ordering::AcqRel))
+    }
 }
 
-fn set_of(signal: i32) -> io::Result<libc::sigset_t> {
-    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigemptyset initialises the set that it is given.
-    let result = unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
+impl Drop for Handler {
+    fn drop(&mut self) {
+        // SAFETY: `previous` is what sigaction reported for this signal.
+        unsafe { libc::sigaction(self.signal, &raw const self.previous, std::ptr::null_mut()) };
     }
-    // SAFETY: sigemptyset has initialised it.
-    let mut set = unsafe { set.assume_init() };
-    // SAFETY: `set` is an initialised signal set.
-    if unsafe { libc::sigaddset(&raw mut set, signal) } != 0 {
-        return Err(io::Error::last_os_error());
+}
+
+/// What ends the wait of the loop when a signal arrives; of two in one process, the later.
+pub(crate) struct Wake {
+    pub(crate) fd: OwnedFd,
+}
+
+impl Wake {
+    pub(crate) fn open() -> rustix::io::Result<Wake> {
+        let fd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        WAKE.store(fd.as_raw_fd(), Ordering::Release);
+        Ok(Wake { fd })
     }
-    Ok(set)
+
+    /// Makes the next wait wait again.
+    pub(crate) fn clear(&self) {
+        let _ = rustix::io::read(&self.fd, &mut [0; 8]);
+    }
+}
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        let ours = self.fd.as_raw_fd();
+        let _ = WAKE.compare_exchange(ours, -1, Ordering::AcqRel, Ordering::Relaxed);
+    }
 }

@@ -230,6 +230,9 @@ pub(crate) fn send_queue(
     fd: &OwnedFd,
     queue: &crate::buffer::OutQueue,
 ) -> rustix::io::Result<usize> {
+    if let Some(only) = queue.only() {
+        return send(fd, only);
+    }
     let mut slices = [IoSlice::new(&[]); VECTORED];
     let filled = queue.fill(&mut slices);
     send_slices(fd, &slices[..filled])
@@ -253,19 +256,44 @@ pub(crate) fn send_slices(fd: &OwnedFd, slices: &[IoSlice<'_>]) -> rustix::io::R
     }
 }
 
-/// Ends our side of a stream, and takes what the peer sent in vain: a close with unread bytes would be a reset
-/// (RFC 2525, section 2.17), which destroys our own last bytes on their way.
-pub(crate) fn finish(fd: &OwnedFd, scratch: &mut [u8]) {
-    /// A peer that keeps sending is not worth more than this.
+/// What [`finish`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goodbye {
+    /// The peer has ended its side as well, or has received all that was sent: closing destroys nothing.
+    Said,
+    /// The peer may still be sending while it has not received all: closing would be a reset (RFC 2525, section 2.17).
+    Pending,
+}
+
+/// Ends our side of a stream, and takes what the peer sent in vain so far.
+pub(crate) fn finish(fd: &OwnedFd, scratch: &mut [u8]) -> Goodbye {
+    /// The rest is for later turns.
     const READS: usize = 4;
-    if rustix::net::shutdown(fd, Shutdown::Write).is_ok() {
-        for _ in 0..READS {
-            match receive(fd, scratch) {
-                Ok(count) if count == scratch.len() => continue,
-                _ => break,
-            }
+    let received = unacknowledged(fd) == 0;
+    if rustix::net::shutdown(fd, Shutdown::Write).is_err() {
+        return Goodbye::Said;
+    }
+    let mut silent = true;
+    for _ in 0..READS {
+        match receive(fd, scratch) {
+            Ok(count) if count > 0 => silent = false,
+            Err(Errno::AGAIN) => break,
+            Ok(_) | Err(_) => return Goodbye::Said,
         }
     }
+    if received && silent {
+        Goodbye::Said
+    } else {
+        Goodbye::Pending
+    }
+}
+
+/// Bytes that were sent and that the peer's system has not acknowledged: SIOCOUTQ, tcp(7).
+fn unacknowledged(fd: &OwnedFd) -> libc::c_int {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the request writes one int, to a place that is one.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    if result == 0 { count } else { 0 }
 }
 
 /// The error that the system keeps for the socket; reading it clears it.

@@ -1,6 +1,6 @@
 //! The engine as a Lua module: `require "trochee"`.
 //!
-//! The module knows numbers and strings only: [`new`](core::new) gives a table of functions round one reactor, in which
+//! The module knows numbers and strings only: `new` gives a table of functions round one reactor, in which
 //! connections, listeners, watches and signals are integer keys. What Prosody calls a backend (handles, listeners, the
 //! loop) is written in Lua on top of it, in `net/server_trochee.lua`: a callback that yields, raises or calls `os.exit`
 //! then has no Rust frame under it.

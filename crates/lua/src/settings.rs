@@ -89,6 +89,7 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("fatal_errors", Flag(|s| &mut s.front.fatal_errors)),
     ("highest_allowed_fd", Unused),
     ("keep_buffers", Unused),
+    ("linger_timeout", Seconds(|s| &mut s.config.linger_timeout)),
     ("max_connections", Size(|s| &mut s.config.max_connections)),
     (
         "max_receive_buffer_size",
@@ -190,7 +191,10 @@ impl Settings {
             let name = pair?.0.to_string()?;
             if SETTINGS.iter().all(|(known, _)| *known != name) && self.warned.insert(name.clone())
             {
-                messages.push(("warn", format!("network_settings.{name} is not a setting that trochee knows; it has no effect")));
+                messages.push((
+                    "warn",
+                    format!("network_settings.{name} is not a setting that trochee knows; it has no effect"),
+                ));
             }
         }
         Ok(())

@@ -103,7 +103,7 @@ impl Connection {
     }
 
     /// As [`flush`](Connection::flush): plaintext from before TLS, then records.
-    pub(super) fn flush_secure(&mut self, now: u64) -> Flush {
+    pub(super) fn flush_secure(&mut self) -> Flush {
         let may_seal = self.state != State::Open || !self.writes_paused;
         for _ in 0..WRITES {
             let Some(session) = &mut self.tls else {
@@ -130,8 +130,8 @@ impl Connection {
                     .map_err(io::Error::from)
             };
             match sent {
-                Ok(()) => self.write_since = now,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.block(now),
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.block(),
                 Err(error) => {
                     return Flush::Failed(Errno::from_io_error(&error).unwrap_or(Errno::IO));
                 }
@@ -178,7 +178,7 @@ impl Connection {
     }
 
     /// Before a close: whether something is still to be sent, after what the system takes at once.
-    pub(crate) fn prepare_close(&mut self, now: u64) -> bool {
+    pub(crate) fn prepare_close(&mut self) -> bool {
         let Some(session) = &mut self.tls else {
             return !self.out.is_empty();
         };
@@ -192,7 +192,7 @@ impl Connection {
         }
         // Nothing but the goodbye, which the system nearly always takes.
         session.say_goodbye();
-        matches!(self.flush_secure(now), Flush::Blocked | Flush::More)
+        matches!(self.flush_secure(), Flush::Blocked | Flush::More)
     }
 
     /// Sends close_notify if the system takes it now, at an end that nothing can delay.

@@ -1,7 +1,7 @@
 //! What goes in: commands record intent, and the next turn carries it out.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
 use super::{Alarm, Reactor, Source, Watch};
@@ -12,7 +12,7 @@ use crate::error::{Error, Reason};
 use crate::listener::Listener;
 use crate::poller::Interest;
 use crate::registry::Key;
-use crate::signals;
+use crate::signals::Handler;
 use crate::socket::{self, Name};
 use crate::timers::TimerId;
 
@@ -129,7 +129,15 @@ impl Reactor {
     /// [`Error::Poller`]: the poller can not watch it, such as a regular file on epoll. Before the first turn such a
     /// refusal arrives as a [`Event::Notice`](crate::Event).
     pub fn watch(&mut self, fd: RawFd, interest: Interest) -> Result<Key, Error> {
-        self.add_watch(fd, None, interest)
+        let key = self.sources.insert(Source::Watch(Watch {
+            fd,
+            interest,
+            armed: None,
+            ready: Interest::NONE,
+            in_ready: false,
+            in_interest: false,
+        }));
+        self.armed_or_removed(key)
     }
 
     /// Changes what a watch reports; [`Interest::NONE`] silences it.
@@ -154,44 +162,20 @@ impl Reactor {
 
     /// Reports a signal as [`Event::Signal`](crate::Event) instead of its usual action, signal(7).
     ///
-    /// It is blocked in the calling thread, so the thread that runs the turns must be the one that calls, and threads
-    /// made earlier must have it blocked too.
+    /// The handler is the process's: of two reactors that watch one signal the later one hears of it. Closing restores the
+    /// action that the signal had before.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`]: there is no such signal.
+    /// [`Error::Os`]: there is no such signal, or it can not be caught.
     pub fn watch_signal(&mut self, signal: i32) -> Result<Key, Error> {
-        let os = |error: std::io::Error| {
+        let handler = Handler::install(signal).map_err(|error| {
             Error::Os(rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::INVAL))
-        };
-        signals::block(signal, true).map_err(os)?;
-        let opened = if self.poller.is_some() {
-            Some(signals::open(signal).map_err(os)?)
-        } else {
-            None
-        };
-        let fd = opened.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-        let key = self.add_watch(fd, Some((signal, opened)), Interest::READ)?;
-        self.signals.push((signal, key));
+        })?;
+        let key = self.sources.insert(Source::Signal(handler));
+        self.signals.push(key);
+        self.ensure_wake();
         Ok(key)
-    }
-
-    fn add_watch(
-        &mut self,
-        fd: RawFd,
-        signal: Option<(i32, Option<OwnedFd>)>,
-        interest: Interest,
-    ) -> Result<Key, Error> {
-        let key = self.sources.insert(Source::Watch(Watch {
-            fd,
-            signal,
-            interest,
-            armed: None,
-            ready: Interest::NONE,
-            in_ready: false,
-            in_interest: false,
-        }));
-        self.armed_or_removed(key)
     }
 
     fn armed_or_removed(&mut self, key: Key) -> Result<Key, Error> {
@@ -207,7 +191,7 @@ impl Reactor {
 
     /// How many sources there are: connections, listeners, watches and signals.
     pub fn len(&self) -> usize {
-        self.sources.len()
+        self.sources.len() - self.lingering.len()
     }
 
     /// Whether there is no source.
@@ -223,10 +207,10 @@ impl Reactor {
     /// # Errors
     ///
     /// [`Error::Closed`] for a stale key or a connection that was closed, [`Error::SendBufferFull`] when the peer lags
-    /// by [`Config::max_send_buffer_size`]; in that case nothing of `data` is queued, and the connection ends unless its
+    /// by [`Config::max_send_buffer_size`] and something is queued already; in that case nothing of `data` is queued, and the connection ends unless its
     /// writes are paused. [`Error::Unsupported`] for a key of something else.
     pub fn write(&mut self, key: Key, data: &[u8]) -> Result<usize, Error> {
-        let (now, limit) = (self.now, self.config.max_send_buffer_size);
+        let limit = self.config.max_send_buffer_size;
         let connection = match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => connection,
             Some(_) => return Err(Error::Unsupported),
@@ -237,8 +221,7 @@ impl Reactor {
         }
         if connection.overflows(data.len(), limit) {
             // The peer may have caught up since it was last looked at.
-            let failed =
-                connection.may_flush() && matches!(connection.flush(now), Flush::Failed(_));
+            let failed = connection.may_flush() && matches!(connection.flush(), Flush::Failed(_));
             if failed || connection.overflows(data.len(), limit) {
                 if !connection.writes_paused {
                     self.end(key, Reason::SendBufferFull);
@@ -282,13 +265,12 @@ impl Reactor {
     /// its handshake is complete, what was written since it began is dropped. Anything else is freed at once: a listener
     /// leaves the connections it accepted alone, a watch leaves its descriptor open, a signal regains its usual action.
     pub fn close(&mut self, key: Key) -> Close {
-        let now = self.now;
         let Some(source) = self.sources.get_mut(key) else {
             return Close::Gone;
         };
         if let Source::Connection(connection) = source
             && connection.state != State::Connecting
-            && connection.prepare_close(now)
+            && connection.prepare_close()
         {
             connection.state = State::Closing;
             self.queue_flush(key);
@@ -302,7 +284,9 @@ impl Reactor {
 
     /// Frees what `key` names, and what it had queued with it. No event follows. False for a stale key.
     pub fn destroy(&mut self, key: Key) -> bool {
-        self.remove(key, false)
+        let untold = self.over.len();
+        self.over.retain(|(over, _)| *over != key);
+        self.remove(key, false) || self.over.len() < untold
     }
 
     /// Stops reading, or accepting. Nothing is lost: what the peer sends stays in the system, which makes the peer wait.
@@ -329,7 +313,9 @@ impl Reactor {
                 }
             }
             Some(Source::Listener(listener)) => listener.paused = paused,
-            Some(Source::Watch(_)) | None => return false,
+            Some(Source::Watch(_) | Source::Signal(_) | Source::Lingering(_)) | None => {
+                return false;
+            }
         }
         self.want(key);
         self.set_alarm(key);
@@ -382,7 +368,9 @@ impl Reactor {
         match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => connection.read_size = size,
             Some(Source::Listener(listener)) => listener.read_size = size,
-            Some(Source::Watch(_)) | None => return false,
+            Some(Source::Watch(_) | Source::Signal(_) | Source::Lingering(_)) | None => {
+                return false;
+            }
         }
         true
     }
@@ -420,12 +408,14 @@ impl Reactor {
         match self.sources.get(key) {
             Some(Source::Connection(connection)) => Ok(socket::set_option(&connection.fd, option)?),
             Some(Source::Listener(listener)) => Ok(socket::set_option(&listener.fd, option)?),
-            Some(Source::Watch(_)) => Err(Error::Unsupported),
+            Some(Source::Watch(_) | Source::Signal(_) | Source::Lingering(_)) => {
+                Err(Error::Unsupported)
+            }
             None => Err(Error::Closed),
         }
     }
 
-    /// The descriptor's number, for the log and for `getfd`.
+    /// The descriptor's number, for the log and for `getfd`; -1 for a signal.
     pub fn fd(&self, key: Key) -> Option<RawFd> {
         self.sources.get(key).map(Source::raw_fd)
     }
@@ -446,7 +436,7 @@ impl Reactor {
         match self.sources.get(key)? {
             Source::Connection(connection) => socket::local_name(&connection.fd),
             Source::Listener(listener) => socket::local_name(&listener.fd),
-            Source::Watch(_) => None,
+            Source::Watch(_) | Source::Signal(_) | Source::Lingering(_) => None,
         }
     }
 }

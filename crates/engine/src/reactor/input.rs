@@ -1,15 +1,16 @@
 //! What readiness becomes: connections accepted and established, data, the ends that the peers bring about.
 
+use super::registration::WAKE_TOKEN;
 use super::{Alarm, EVENTS_PER_CLOCK, READ_BUFFER, Reactor, Source, Step};
 use crate::clock;
 use crate::config::SocketKind;
 use crate::connection::{Connection, Read, State};
 use crate::error::Reason;
 use crate::event::{Chunk, Event, Level};
-use crate::listener::{self, Accept};
+use crate::listener::{self, Accept, reserved_descriptor};
 use crate::poller::{Interest, Readiness};
 use crate::registry::Key;
-use crate::{signals, socket};
+use crate::socket;
 
 /// Bytes that one connection may deliver per turn. A flooding peer gets that much, then everybody else has their turn.
 const READ_BUDGET: usize = READ_BUFFER;
@@ -20,6 +21,12 @@ const EXHAUSTED_NOTICE: u64 = 10_000_000_000;
 impl Reactor {
     /// Takes down what the poller said about one source; acting on it comes later, when the turn gets there.
     pub(super) fn note_ready(&mut self, ready: Readiness) {
+        if ready.token == WAKE_TOKEN
+            && let Some(wake) = &self.wake
+        {
+            wake.clear();
+            return;
+        }
         let key = Key::from_bits(ready.token);
         let in_ready = match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => {
@@ -40,7 +47,8 @@ impl Reactor {
                 };
                 &mut watch.in_ready
             }
-            None => return,
+            Some(Source::Lingering(lingering)) => &mut lingering.in_ready,
+            Some(Source::Signal(_)) | None => return,
         };
         if !std::mem::replace(in_ready, true) {
             self.ready.push_back(key);
@@ -70,20 +78,18 @@ impl Reactor {
                 }
                 Some(Source::Watch(watch)) => {
                     watch.in_ready = false;
-                    let event = match &watch.signal {
-                        Some((signal, Some(fd))) => signals::take(fd).then_some(Event::Signal {
-                            key,
-                            signal: *signal,
-                        }),
-                        _ => (watch.ready != Interest::NONE).then_some(Event::Ready {
-                            key,
-                            readable: watch.ready.readable,
-                            writable: watch.ready.writable,
-                        }),
-                    };
-                    event.map(Step::Event)
+                    (watch.ready != Interest::NONE).then_some(Step::Event(Event::Ready {
+                        key,
+                        readable: watch.ready.readable,
+                        writable: watch.ready.writable,
+                    }))
                 }
-                None => None,
+                Some(Source::Lingering(lingering)) => {
+                    lingering.in_ready = false;
+                    self.read_in_vain(key);
+                    None
+                }
+                Some(Source::Signal(_)) | None => None,
             };
             if step.is_some() {
                 return step;
@@ -282,8 +288,21 @@ impl Reactor {
         if !listener.wants_accept(max_connections) {
             return None;
         }
-        match listener.accept(&mut self.reserve) {
+        let accepted = match listener.accept() {
+            Accept::NoDescriptor(_) if !self.lingering.is_empty() => {
+                listener.in_ready = true;
+                self.ready.push_back(key);
+                self.stop_lingering();
+                return None;
+            }
+            Accept::NoDescriptor(errno) => listener.turn_away(&mut self.reserve, errno),
+            accepted => accepted,
+        };
+        match accepted {
             Accept::Connection(fd, peer) => {
+                if self.reserve.is_none() {
+                    self.reserve = reserved_descriptor();
+                }
                 listener.budget -= 1;
                 if listener.budget > 0 {
                     listener.in_ready = true;
@@ -316,7 +335,7 @@ impl Reactor {
                 self.exhausted(&format!("a connection{peer} was turned away"));
                 None
             }
-            Accept::Refused(errno) => {
+            Accept::Refused(errno) | Accept::NoDescriptor(errno) => {
                 let deadline = self.now + clock::nanoseconds(self.config.accept_retry_interval);
                 let timer = self.timers.insert(deadline, Alarm::Listener(key));
                 listener.resting = Some(timer);

@@ -1,11 +1,11 @@
 //! What goes to the peers: flushing the out-queues, and the ends of connections.
 
 use super::{Alarm, Reactor, Source};
-use crate::connection::{Flush, State};
+use crate::config::SocketKind;
+use crate::connection::{Connection, Flush, State};
 use crate::error::Reason;
 use crate::event::Event;
 use crate::registry::Key;
-use crate::socket;
 
 impl Reactor {
     /// Has `key` flushed at the start of the next turn.
@@ -29,13 +29,12 @@ impl Reactor {
 
     /// Sends what one connection has queued. The event, if any, is that the queue is empty.
     pub(super) fn flush(&mut self, key: Key) -> Option<Event<'static>> {
-        let now = self.now;
         let connection = self.connection(key)?;
         connection.in_flush = false;
         if connection.blocked || !connection.may_flush() {
             return None;
         }
-        match connection.flush(now) {
+        match connection.flush() {
             Flush::Done => {
                 let state = connection.state;
                 if state == State::Closing {
@@ -83,16 +82,22 @@ impl Reactor {
                 if let Some(timer) = connection.timer {
                     self.timers.cancel(timer);
                 }
-                if graceful
-                    && connection.kind == crate::config::SocketKind::Stream
-                    && connection.state != State::Connecting
-                {
+                if graceful {
                     connection.say_goodbye();
-                    socket::finish(&connection.fd, &mut self.read_buffer);
                 }
-                let listener = connection.listener;
-                // The descriptor must be free before anybody tries to use it.
-                drop(connection);
+                let Connection {
+                    fd,
+                    kind,
+                    state,
+                    listener,
+                    ..
+                } = *connection;
+                if graceful && kind == SocketKind::Stream && state != State::Connecting {
+                    self.part(fd);
+                } else {
+                    drop(fd);
+                }
+                // Only now is the descriptor free for those who wait for one.
                 self.connection_left(listener);
             }
             Source::Listener(listener) => {
@@ -100,12 +105,14 @@ impl Reactor {
                     self.timers.cancel(timer);
                 }
             }
-            Source::Watch(watch) => {
-                if let Some((signal, _)) = watch.signal {
-                    self.signals.retain(|(_, owner)| *owner != key);
-                    // Unblocking lets the default action happen, which is what "not watched" means.
-                    let _ = crate::signals::block(signal, false);
+            Source::Watch(_) => {}
+            // Dropping the handler has restored the signal's action.
+            Source::Signal(_) => self.signals.retain(|signal| *signal != key),
+            Source::Lingering(lingering) => {
+                if let Some(timer) = lingering.timer {
+                    self.timers.cancel(timer);
                 }
+                self.lingering.retain(|other| *other != key);
             }
         }
         true

@@ -1,6 +1,7 @@
 //! What the poller is told: wanted interest beside armed interest, compared once per turn.
 
 use std::io;
+use std::os::fd::AsFd;
 
 use super::{Reactor, Source};
 use crate::error::Reason;
@@ -8,7 +9,11 @@ use crate::event::Level;
 use crate::listener::reserved_descriptor;
 use crate::poller::{self, FdLimit, Interest};
 use crate::registry::Key;
-use crate::{signals, socket};
+use crate::signals::Wake;
+use crate::{fork, socket};
+
+/// What the poller reports for [`Reactor::wake`]; no key has this number.
+pub(super) const WAKE_TOKEN: u64 = u64::MAX;
 
 impl Reactor {
     /// Opens the poller before the first wait, and again in a child that was forked since.
@@ -20,8 +25,7 @@ impl Reactor {
         if self.config.raise_descriptor_limit {
             raise_descriptor_limit();
         }
-        self.process = std::process::id();
-        self.reserve = reserved_descriptor();
+        self.process = fork::generation();
         self.poller = match poller::open(self.backend) {
             Ok(poller) => Some(poller),
             Err(error) => {
@@ -30,44 +34,60 @@ impl Reactor {
                 poller::open("poll").ok()
             }
         };
+        self.reserve = reserved_descriptor();
         self.registered.clear();
         for key in self.sources.keys() {
-            self.reopen_signal(key);
             match self.sources.get_mut(key) {
                 Some(Source::Connection(connection)) => connection.armed = None,
                 Some(Source::Listener(listener)) => listener.armed = None,
                 Some(Source::Watch(watch)) => watch.armed = None,
-                None => {}
+                Some(Source::Lingering(lingering)) => lingering.armed = None,
+                Some(Source::Signal(_)) | None => {}
             }
             self.want(key);
         }
+        self.ensure_wake();
     }
 
     /// In a child that was forked since the poller was opened, lets go of the parent's: what is changed there is changed
     /// for the parent. The next wait opens a new one.
     fn disown_poller(&mut self) {
-        if self.poller.is_some() && self.process != std::process::id() {
+        if self.poller.is_some() && self.process != fork::generation() {
             self.poller = None;
+            self.wake = None;
             self.registered.clear();
         }
     }
 
-    /// A signal's descriptor reports the signals of the process that opened it.
-    fn reopen_signal(&mut self, key: Key) {
-        let Some(Source::Watch(watch)) = self.sources.get_mut(key) else {
+    /// Opens what ends the wait when a signal arrives, once one is watched and the poller is there.
+    pub(super) fn ensure_wake(&mut self) {
+        let Some(poller) = &mut self.poller else {
             return;
         };
-        let Some((signal, fd)) = &mut watch.signal else {
+        if self.wake.is_some() || self.signals.is_empty() {
             return;
-        };
-        match signals::open(*signal) {
-            Ok(opened) => {
-                watch.fd = std::os::fd::AsRawFd::as_raw_fd(&opened);
-                *fd = Some(opened);
-            }
+        }
+        let opened = Wake::open().map_err(io::Error::from).and_then(|wake| {
+            poller.add(wake.fd.as_fd(), WAKE_TOKEN, Interest::READ)?;
+            Ok(wake)
+        });
+        match opened {
+            Ok(wake) => self.wake = Some(wake),
+            // A signal still interrupts a wait that has begun; only one that arrives just before has to wait.
             Err(error) => {
-                let text = format!("signal {signal} can not be watched: {error}");
-                self.notice(Level::Error, text);
+                let text = format!("signals may be noticed late: {error}");
+                self.notice(Level::Warn, text);
+            }
+        }
+    }
+
+    /// Queues the signals that have arrived.
+    pub(super) fn collect_signals(&mut self) {
+        for &key in &self.signals {
+            if let Some(Source::Signal(handler)) = self.sources.get(key)
+                && handler.take()
+            {
+                self.arrived.push_back((key, handler.signal));
             }
         }
     }
@@ -78,7 +98,8 @@ impl Reactor {
             Some(Source::Connection(connection)) => &mut connection.in_interest,
             Some(Source::Listener(listener)) => &mut listener.in_interest,
             Some(Source::Watch(watch)) => &mut watch.in_interest,
-            None => return,
+            // What these wait for never changes.
+            Some(Source::Signal(_) | Source::Lingering(_)) | None => return,
         };
         if !std::mem::replace(queued, true) {
             self.to_arm.push(key);
@@ -124,6 +145,8 @@ impl Reactor {
                     &mut watch.armed,
                 )
             }
+            Source::Lingering(lingering) => (Some(Interest::READ), &mut lingering.armed),
+            Source::Signal(_) => return Ok(()),
         };
         if wanted == *armed {
             return Ok(());

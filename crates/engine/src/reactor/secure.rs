@@ -214,9 +214,8 @@ impl Reactor {
 
     /// Ends a connection whose session broke; an alert for the peer goes out if the system takes it at once.
     pub(super) fn fail_tls(&mut self, key: Key, text: String) {
-        let now = self.now;
         if let Some(connection) = self.connection(key) {
-            let _ = connection.flush(now);
+            let _ = connection.flush();
         }
         self.end(key, Reason::Tls(text));
     }

@@ -61,6 +61,7 @@ fn every_address_of_both_families_on_one_port() {
         })
         .expect("a port that is free for both");
 
+    let mut streams = Vec::new();
     for (host, wanted) in [("127.0.0.1", four), ("[::1]", six), ("127.0.0.1", four)] {
         let stream = TcpStream::connect(format!("{host}:{port}")).unwrap();
         let mut event = None;
@@ -74,6 +75,7 @@ fn every_address_of_both_families_on_one_port() {
         assert_eq!(listener, wanted, "from {host}");
         let name = Name::Inet(stream.local_addr().unwrap());
         assert_eq!(driver.reactor.peer_name(key), Some(name));
+        streams.push(stream);
     }
 }
 

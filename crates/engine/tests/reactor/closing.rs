@@ -97,24 +97,54 @@ fn close_with_nothing_queued_is_done_at_once() {
 #[test]
 fn close_with_unread_data_does_not_destroy_our_last_bytes() {
     let mut driver = driver!();
-    for unread_bytes in [1, 200_000] {
-        let (key, mut stream) = driver.serve_narrow();
-        driver.reactor.pause(key);
-        driver.turn();
-        stream.write_all(&pattern(unread_bytes)).unwrap();
-        let all = pattern(1 << 20);
-        driver.reactor.write(key, &all).unwrap();
-        assert_eq!(driver.reactor.close(key), Close::Flushing);
-        let got = driver.drive_peer(
-            move || {
-                // Time for a reset to do its worst.
-                std::thread::sleep(SILENCE);
-                read_to_end(&stream)
-            },
-            |_, _| {},
-        );
-        assert!(got == all, "{} of {} bytes", got.len(), all.len());
+    for len in [1, 20_000] {
+        let (got, wanted) = close_with_unread(&mut driver, len, true);
+        assert!(got == wanted, "{} of {} bytes", got.len(), wanted.len());
     }
+}
+
+/// The same for what arrives after the close.
+#[test]
+fn close_before_a_peer_has_sent_all_does_not_destroy_our_last_bytes() {
+    let mut driver = driver!();
+    let (got, wanted) = close_with_unread(&mut driver, 2 << 20, false);
+    assert!(got == wanted, "{} of {} bytes", got.len(), wanted.len());
+}
+
+/// What a slow peer gets of a megabyte that was written before a close, when it has sent `len` bytes that were never
+/// read; and the megabyte.
+fn close_with_unread(driver: &mut Driver, len: usize, arrived: bool) -> (Vec<u8>, Vec<u8>) {
+    let (key, stream) = driver.serve_narrow();
+    driver.reactor.pause(key);
+    driver.turn();
+    let mut sending = stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        let _ = sending.write_all(&pattern(len));
+    });
+    let fd = driver.fd(key);
+    let give_up = Instant::now() + PATIENCE;
+    while unread(fd) < len.min(20_000) as u64 {
+        assert!(Instant::now() < give_up, "nothing arrives");
+        std::thread::yield_now();
+    }
+    if arrived {
+        assert_eq!(unread(fd), len as u64);
+    }
+    let wanted = pattern(1 << 20);
+    driver.reactor.write(key, &wanted).unwrap();
+    assert_eq!(driver.reactor.close(key), Close::Flushing);
+    let got = driver.drive_peer(
+        move || {
+            // Time for a reset to do its worst.
+            std::thread::sleep(SILENCE);
+            let mut got = Vec::new();
+            let _ = (&stream).read_to_end(&mut got);
+            got
+        },
+        |_, _| {},
+    );
+    sender.join().unwrap();
+    (got, wanted)
 }
 
 #[test]
@@ -153,6 +183,23 @@ fn destroy_is_silent() {
 }
 
 /// It was ready in the same turn as the one whose consumer destroyed it.
+/// An end that is on its way is taken back as well.
+#[test]
+fn destroy_after_the_end_is_silent() {
+    let mut driver = driver!();
+    let (key, stream) = driver.serve();
+    driver.reactor.configure(trochee::Config {
+        max_send_buffer_size: 1000,
+        ..driver.reactor.config().clone()
+    });
+    driver.reactor.write(key, &[0; 1 << 24]).unwrap();
+    assert!(driver.reactor.write(key, b"too much").is_err());
+    assert!(driver.reactor.destroy(key));
+    assert!(!driver.reactor.destroy(key));
+    drop(stream);
+    driver.expect_silence();
+}
+
 #[test]
 fn destroying_another_in_the_same_turn() {
     let mut driver = driver!();

@@ -83,6 +83,7 @@ fn without_a_reserve_the_listener_rests_until_a_connection_ends() {
         .connect(far.local_addr().unwrap(), SocketKind::Stream, ReadSize::All)
         .unwrap();
     let peers = [unconnected(), unconnected()];
+    let late = unconnected();
     // Before the first turn, which then finds nothing to reserve, and no more than the poller's own to open.
     leave_descriptors(usize::from(poller_name() == "epoll"));
     let _waiting = peers.map(|socket| connect(socket, address));
@@ -100,7 +101,17 @@ fn without_a_reserve_the_listener_rests_until_a_connection_ends() {
 
     // The one descriptor that this sets free goes to the first of those who wait, and nobody waits for ever.
     assert!(driver.reactor.destroy(own));
+    let first = driver.accepted();
+    driver.expect_silence();
+
+    // Two more: for the other one who waits, and to be reserved again for the next.
+    drop(far);
+    assert!(driver.reactor.destroy(first));
     driver.accepted();
+    let mut late = connect(late, address);
+    driver.expect_silence();
+    let away = late.read(&mut [0]);
+    assert!(!matches!(away, Ok(1..)), "{away:?}");
 }
 
 #[test]

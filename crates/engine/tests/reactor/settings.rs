@@ -48,7 +48,7 @@ fn sockets_get_the_options_of_the_configuration() {
     let options = |driver: &mut Driver| {
         let stream = peer(address);
         let key = driver.accepted();
-        let fd = borrow(driver, key);
+        let fd = driver.fd(key);
         let found = (
             sockopt::tcp_nodelay(fd).unwrap(),
             sockopt::socket_keepalive(fd).unwrap(),
@@ -73,7 +73,7 @@ fn sockets_get_the_options_of_the_configuration() {
         .reactor
         .connect(address, SocketKind::Stream, ReadSize::All)
         .unwrap();
-    assert!(sockopt::tcp_nodelay(borrow(&driver, key)).unwrap());
+    assert!(sockopt::tcp_nodelay(driver.fd(key)).unwrap());
     driver.reactor.close(listener);
 }
 
@@ -91,7 +91,7 @@ fn options_of_one_connection() {
     ] {
         driver.reactor.set_option(key, option).unwrap();
     }
-    let fd = borrow(&driver, key);
+    let fd = driver.fd(key);
     assert!(!sockopt::tcp_nodelay(fd).unwrap());
     assert!(sockopt::socket_keepalive(fd).unwrap());
     assert_eq!(sockopt::tcp_keepidle(fd).unwrap(), seconds(61));
@@ -134,11 +134,4 @@ fn a_raised_limit_of_connections_lets_those_in_who_wait() {
     config.max_connections = 2;
     driver.reactor.configure(config);
     driver.accepted();
-}
-
-#[allow(unsafe_code)]
-fn borrow(driver: &Driver, key: Key) -> std::os::fd::BorrowedFd<'static> {
-    let fd = driver.reactor.fd(key).unwrap();
-    // SAFETY: the connection lives for as long as the tests above look at its options.
-    unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }
 }

@@ -51,34 +51,56 @@ fn a_signal_ends_a_wait() {
 }
 
 #[test]
-fn closing_restores_the_usual_action() {
-    alone!(closing_restores_the_usual_action);
-    let mut driver = driver!();
-    let blocked = || {
-        // SAFETY: the sets are initialised by the calls that are given them.
+fn closing_restores_the_earlier_action() {
+    alone!(closing_restores_the_earlier_action);
+    let action = || {
+        // SAFETY: sigaction writes the one it is given; no new action is set.
         unsafe {
-            let mut set: libc::sigset_t = std::mem::zeroed();
-            libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), &raw mut set);
-            libc::sigismember(&raw const set, libc::SIGUSR1) == 1
+            let mut now: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(libc::SIGUSR1, std::ptr::null(), &raw mut now);
+            now.sa_sigaction
         }
     };
-    assert!(!blocked());
+    let before = action();
+    let mut driver = driver!();
     let key = driver.reactor.watch_signal(libc::SIGUSR1).unwrap();
-    assert!(blocked());
+    assert_ne!(action(), before);
     driver.turn();
     assert_eq!(driver.reactor.close(key), Close::Done);
-    assert!(!blocked());
+    assert_eq!(action(), before);
     assert!(driver.reactor.is_empty());
+}
+
+/// A program that the server starts must end when it is told to, so nothing of the watch may reach it.
+#[test]
+fn a_started_program_can_be_ended() {
+    alone!(a_started_program_can_be_ended);
+    let mut driver = driver!();
+    driver.reactor.watch_signal(libc::SIGTERM).unwrap();
+    driver.turn();
+    let mut program = std::process::Command::new("sleep")
+        .arg("60")
+        .spawn()
+        .unwrap();
+    let program_id = program.id() as libc::pid_t;
+    // SAFETY: the program is our child and was not waited for.
+    let killed = unsafe { libc::kill(program_id, libc::SIGTERM) };
+    assert_eq!(killed, 0);
+    let status = program.wait().unwrap();
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&status),
+        Some(libc::SIGTERM)
+    );
 }
 
 #[test]
 fn no_such_signal() {
     let mut driver = driver!();
     assert!(driver.reactor.watch_signal(4711).is_err());
+    assert!(driver.reactor.watch_signal(libc::SIGKILL).is_err());
     assert!(driver.reactor.is_empty());
 }
 
-/// To this thread, for the others of a test process have nothing blocked.
 fn raise(signal: i32) {
     // SAFETY: raise(3) has no requirements.
     assert_eq!(unsafe { libc::raise(signal) }, 0);

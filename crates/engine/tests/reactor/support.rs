@@ -1,11 +1,11 @@
 //! A driver that runs turns until something happened, and the peers that make things happen.
 
-#![allow(unsafe_code)] // the clock of one thread
+#![allow(unsafe_code)] // descriptors given as numbers
 
 use std::collections::HashSet;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -276,6 +276,13 @@ impl Driver {
             Some(Name::Inet(address)) => (key, address),
             other => panic!("a listener named {other:?}"),
         }
+    }
+
+    /// The descriptor of a source that lives on while the caller looks at it.
+    pub fn fd(&self, key: Key) -> BorrowedFd<'static> {
+        let fd = self.reactor.fd(key).unwrap();
+        // SAFETY: the source owns it, and is there; the tests only look.
+        unsafe { BorrowedFd::borrow_raw(fd) }
     }
 
     /// A connection that the reactor accepted, and its peer.

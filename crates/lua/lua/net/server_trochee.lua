@@ -175,7 +175,7 @@ dispatch[events.ACCEPTED] = function (key, listener)
 		core.destroy(key);
 		return;
 	end
-	local client = handle.new(key, server, server.listeners, server.read_size);
+	local client = handle.new(key, server, server.listeners);
 	log("debug", "New connection %s on server %s", client, server);
 	if server.tls_direct then
 		secure.accept(client);
@@ -209,7 +209,7 @@ end
 
 dispatch[events.READ_TIMEOUT] = function (key)
 	local conn = handles[key];
-	if conn and not emit(conn, "onreadtimeout") and conn._key then
+	if conn and not emit(conn, "onreadtimeout") and conn[1] then
 		core.destroy(key);
 		finish(conn, "read timeout");
 	end
@@ -243,7 +243,7 @@ local function for_all(method)
 		all[#all+1] = conn;
 	end
 	for _, conn in ipairs(all) do
-		if conn._key then
+		if conn[1] then
 			conn[method](conn);
 		end
 	end
@@ -279,8 +279,8 @@ local function turn()
 			else
 				callback(conn, a);
 			end
-		elseif dispatch[kind] then
 			receiver = nil;
+		elseif dispatch[kind] then
 			dispatch[kind](key, a, b);
 		end
 	end
@@ -288,7 +288,10 @@ end
 
 local function onerror(err)
 	local listeners = receiver and receiver.listeners;
-	return (listeners and listeners.onerror or traceback)(err);
+	if listeners and listeners.onerror then
+		return listeners.onerror(err);
+	end
+	return traceback(err, 2);
 end
 
 local function protected_turn()

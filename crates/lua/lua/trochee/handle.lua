@@ -1,7 +1,7 @@
 -- The handle of a connection or listener: what Prosody calls conn.
 --
--- A handle is a plain table: callers hang fields on it and replace methods. _key names it to the core and is nil from its
--- end on; the core takes nil for a key that is over, so nothing here raises then. TLS is in trochee.secure.
+-- A handle is a plain table: callers hang fields on it and replace methods. [1] is its key, by which the core knows it, and
+-- nil from its end on; the core takes nil for a key that is over, so nothing here raises then. TLS is in trochee.secure.
 
 local state = require "trochee.state";
 local timers = require "trochee.timers";
@@ -12,7 +12,7 @@ local new_log = require "trochee.log";
 local core, handles, settings, log = state.core, state.handles, state.settings, state.log;
 local core_write = core.write;
 local xpcall, traceback = xpcall, debug.traceback;
-local setmetatable, type, pairs, tostring = setmetatable, type, pairs, tostring;
+local ipairs, setmetatable, tostring, type = ipairs, setmetatable, tostring, type;
 
 local handle = {
 	log = log;
@@ -34,7 +34,8 @@ end
 -- A logger of its own only for those that have something to say: thousands do not
 local function own_log(self)
 	if self.log == log then
-		self.log = new_log(self.id or "conn");
+		local kind = self._listening and "serv" or self._fd and "fdwatch" or "conn";
+		self.log = new_log(kind..tostring(self.id));
 	end
 	return self.log;
 end
@@ -94,7 +95,7 @@ local function emit(self, name, ...)
 end
 
 function handle:on(what, ...)
-	if self._key then
+	if self[1] then
 		return emit(self, "on"..what, ...);
 	end
 end
@@ -114,8 +115,8 @@ function handle:setlistener(listeners, data)
 	self.listeners = listeners;
 	self:on("attach", data);
 	-- The new ones may want to know about what the old ones wrote
-	if self._key and listeners and (listeners.ondrain or listeners.onpredrain) and core.pending(self._key) > 0 then
-		core.notify_flush(self._key, true);
+	if self[1] and listeners and (listeners.ondrain or listeners.onpredrain) and core.pending(self[1]) > 0 then
+		core.notify_flush(self[1], true);
 	end
 end
 
@@ -123,10 +124,10 @@ end
 
 -- Forgets a handle whose key is over
 local function forget(self)
-	local key = self._key;
+	local key = self[1];
 	if key then
 		handles[key] = nil;
-		self._key = nil;
+		self[1] = nil;
 	end
 	if self._pausefor then
 		timers.stop(self._pausefor);
@@ -146,7 +147,7 @@ end
 
 -- Sends what is queued first
 function handle:close()
-	local key = self._key;
+	local key = self[1];
 	if key and core.close(key) then
 		self:noise("Closed");
 		finish(self);
@@ -157,7 +158,7 @@ end
 
 -- Drops what is queued, and tells nobody
 function handle:destroy()
-	core.destroy(self._key);
+	core.destroy(self[1]);
 	forget(self);
 end
 
@@ -166,7 +167,7 @@ end
 -- Length | false: the peer lags too far behind, and is disconnected | nil: over
 function handle:write(data)
 	local listeners = self.listeners;
-	return core_write(self._key, data,
+	return core_write(self[1], data,
 		listeners and (listeners.ondrain or listeners.onpredrain) or self.ondrain ~= ondrain);
 end
 
@@ -183,12 +184,12 @@ end
 
 function handle:pause()
 	self:pausefor(false);
-	return result(core.pause(self._key));
+	return result(core.pause(self[1]));
 end
 
 function handle:resume()
 	self:pausefor(false);
-	return result(core.resume(self._key));
+	return result(core.resume(self[1]));
 end
 
 -- Pauses reading for t seconds; pause() and resume() meanwhile are the last word
@@ -197,28 +198,28 @@ function handle:pausefor(t)
 		timers.stop(self._pausefor);
 		self._pausefor = nil;
 	end
-	if t and core.pause(self._key) then
+	if t and core.pause(self[1]) then
 		self._pausefor = timers.add_task(t, function ()
 			self._pausefor = nil;
-			core.resume(self._key);
+			core.resume(self[1]);
 		end);
 	end
 end
 
 function handle:pause_writes()
-	core.pause_writes(self._key);
+	core.pause_writes(self[1]);
 end
 
 function handle:resume_writes()
-	core.resume_writes(self._key);
+	core.resume_writes(self[1]);
 end
 
 function handle:setlimit(bytes_per_second)
-	core.set_rate_limit(self._key, bytes_per_second or 0);
+	core.set_rate_limit(self[1], bytes_per_second or 0);
 end
 
 function handle:set_mode(mode)
-	local ok, err = core.set_read_size(self._key, mode);
+	local ok, err = core.set_read_size(self[1], mode);
 	if err then
 		self:error("Keeping the read size: %s", err);
 	elseif ok then
@@ -228,7 +229,7 @@ end
 
 -- What stock handles say to the poller: true and false switch, nil leaves as it is
 function handle:set(r, w)
-	if not self._key then return nil, "invalid fd"; end
+	if not self[1] then return nil, "invalid fd"; end
 	if r then
 		self:resume();
 	elseif r == false then
@@ -236,7 +237,7 @@ function handle:set(r, w)
 	end
 	if w ~= nil then
 		-- Writing is only ever asked for to hear of onpredrain and ondrain: what is queued is sent anyway
-		core.notify_flush(self._key, w and true);
+		core.notify_flush(self[1], w and true);
 	end
 	return true;
 end
@@ -253,23 +254,23 @@ end
 
 -- The seconds until onreadtimeout, false for never
 function handle:setreadtimeout(t)
-	core.set_read_timeout(self._key, t == nil and settings.read_timeout or t);
+	core.set_read_timeout(self[1], t == nil and settings.read_timeout or t);
 end
 
 -- The seconds until a peer that takes nothing is given up, false for never
 function handle:setwritetimeout(t)
-	core.set_write_timeout(self._key, t == nil and settings.send_timeout or t);
+	core.set_write_timeout(self[1], t == nil and settings.send_timeout or t);
 end
 
 --- Who and where
 
 function handle:getfd()
-	return core.fd(self._key) or -1;
+	return core.fd(self[1]) or -1;
 end
 
 -- The same object each time, and another one once TLS is on. Few ask, so it is made then
 function handle:socket()
-	if not self._key then return nil; end
+	if not self[1] then return nil; end
 	if self._wrapped then return self._wrapped; end
 	if not self._socket then
 		self._socket = (self._tls and tls_socket or plain_socket).new(self);
@@ -307,7 +308,7 @@ end
 -- Addresses become known when a connection is established. A UNIX socket has no peer's name, and keeps the one it was
 -- given
 function handle:updatenames()
-	local peername, peerport, sockname, sockport = core.names(self._key);
+	local peername, peerport, sockname, sockport = core.names(self[1]);
 	if peername then
 		self.peername, self.peerport = peername, peerport;
 	end
@@ -318,7 +319,7 @@ end
 
 -- true | false, err, as pcall round LuaSocket's
 function handle:setoption(name, value)
-	local ok, err = core.set_option(self._key, name, value);
+	local ok, err = core.set_option(self[1], name, value);
 	if ok then return 1; end
 	self:noise("Setting option %q = %q failed: %s", tostring(name), tostring(value), err);
 	return false, err;
@@ -328,29 +329,33 @@ end
 
 local last_id = 0;
 
--- The handle of a key that the core has just made
+-- The handle of a key that the core has just made.
+--
+-- There are thousands of them, and Lua's collector looks at each again and again while it pays for the messages of a few:
+-- so a handle is one object, without a string or closure of its own, and an accepted one has eight fields, the most that
+-- this size of table holds
 local function new(key, server, listeners, read_size, extra)
 	last_id = last_id + 1;
 	local peername, peerport, sockname, sockport = core.names(key);
 	local self = setmetatable({
-		_key = key;
-		_server = server;
+		key;
+		id = last_id;
 		created = core.now();
-		id = "conn"..last_id;
 		listeners = listeners;
-		read_size = read_size;
-		extra = extra;
-		servername = type(extra) == "table" and extra.servername or nil;
+		_server = server;
 		peername = peername, peerport = peerport;
 		sockname = sockname, sockport = sockport;
 	}, handle_mt);
+	self.read_size, self.extra = read_size, extra;
+	if type(extra) == "table" then
+		self.servername = extra.servername;
+	end
 	handles[key] = self;
 	return self;
 end
 
 local function new_server(key, addr, port, listeners, config)
 	local self = new(key, nil, listeners, config and config.read_size);
-	self.id = self.id:gsub("^conn", "serv");
 	self._listening = true;
 	self.hosts = config and config.sni_hosts;
 	self.tls_ctx = config and config.tls_ctx;

@@ -48,7 +48,7 @@ local function begin(self, ctx, name)
 	else
 		choose = hosts_of(self) ~= nil or type(context.config.alpn) == "function";
 	end
-	local ok, err = core.start_tls(self._key, context.native, server_name, choose or false, -- luacheck: ignore 411/err
+	local ok, err = core.start_tls(self[1], context.native, server_name, choose or false, -- luacheck: ignore 411/err
 		dane(self, context));
 	if not ok then
 		return nil, err;
@@ -61,10 +61,10 @@ end
 -- The listener hears of it from the loop, never from within starttls(): the caller may still need its session
 local function fail(self, err)
 	self:error("Cannot start TLS: %s", err);
-	core.pause(self._key);
+	core.pause(self[1]);
 	timers.add_task(0, function ()
-		if self._key then
-			core.destroy(self._key);
+		if self[1] then
+			core.destroy(self[1]);
 			handle.finish(self, err);
 		end
 	end);
@@ -73,7 +73,7 @@ end
 -- What was written before is sent in plaintext, what is read from now on is TLS. name: of the peer, where nothing else
 -- says it
 function methods:starttls(ctx, name)
-	if not self._key or self._tls then
+	if not self[1] or self._tls then
 		return;
 	end
 	self.starttls = false;
@@ -106,14 +106,14 @@ local function choose(self, server_name, offered)
 		ctx = hosts[server_name];
 		if not ctx then
 			self:debug("Refusing TLS: there is no certificate for %q", server_name);
-			core.refuse_tls(self._key);
+			core.refuse_tls(self[1]);
 			return;
 		end
 	end
 	local context, err = tls.context(ctx);
 	if not context then
 		self:error("Refusing TLS: %s", err);
-		core.refuse_tls(self._key);
+		core.refuse_tls(self[1]);
 		return;
 	end
 	local protocols;
@@ -128,25 +128,25 @@ local function choose(self, server_name, offered)
 		end
 	end
 	-- A function may do anything
-	if self._key then
-		local ok, why = core.accept_tls(self._key, context.native, protocols);
+	if self[1] then
+		local ok, why = core.accept_tls(self[1], context.native, protocols);
 		if not ok then
 			self:error("Refusing TLS: %s", why);
-			core.refuse_tls(self._key);
+			core.refuse_tls(self[1]);
 		end
 	end
 end
 
 -- The handshake is complete
 local function secured(self)
-	local info = core.tls_info(self._key);
+	local info = core.tls_info(self[1]);
 	if info then
 		log("debug", "TLS handshake complete on %s (%s with %s)", self, info.protocol, info.cipher);
 	end
 	emit(self, "onstatus", "ssl-handshake-complete");
 	if self._connecting then
 		self._connecting = nil;
-		if self._key and not self._closing then
+		if self[1] and not self._closing then
 			emit(self, "onconnect");
 		end
 	end

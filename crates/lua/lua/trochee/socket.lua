@@ -18,12 +18,12 @@ local function name(address, port)
 end
 
 function methods:getpeername()
-	local peername, peerport = core.names(self.handle._key);
+	local peername, peerport = core.names(self.handle[1]);
 	return name(peername, peerport);
 end
 
 function methods:getsockname()
-	local _, _, sockname, sockport = core.names(self.handle._key);
+	local _, _, sockname, sockport = core.names(self.handle[1]);
 	return name(sockname, sockport);
 end
 
@@ -32,7 +32,7 @@ function methods:getfd()
 end
 
 function methods:setoption(option, value)
-	local ok, err = core.set_option(self.handle._key, option, value);
+	local ok, err = core.set_option(self.handle[1], option, value);
 	if ok then return 1; end
 	return nil, err;
 end

@@ -7,7 +7,7 @@ local state = require "trochee.state";
 
 local core, settings, log = state.core, state.settings, state.log;
 local xpcall, traceback = xpcall, debug.traceback;
-local getmetatable, setmetatable, type, max = getmetatable, setmetatable, type, math.max;
+local getmetatable, setmetatable, tonumber, type, max = getmetatable, setmetatable, tonumber, type, math.max;
 
 local timer_mt = { __name = "timer" };
 
@@ -54,13 +54,14 @@ end
 
 -- callback(now, id[, param]) runs after delay seconds, never at once; a number that it returns is the next delay
 local function add_task(delay, callback, param)
-	if callback == nil then
+	local seconds = tonumber(delay);
+	if not seconds then
+		error(("bad argument #1 to 'add_task' (number expected, got %s)"):format(type(delay)), 2);
+	elseif callback == nil then
 		error("bad argument #2 to 'add_task' (function expected, got nil)", 2);
 	end
-	-- Raises for what cannot be a number, and makes one of what can
-	delay = delay + 0;
 	local timer = setmetatable({ callback = callback, param = param, key = nil, due = nil }, timer_mt);
-	set_deadline(timer, delay);
+	set_deadline(timer, seconds);
 	timers[timer.key] = timer;
 	return timer;
 end
@@ -77,10 +78,12 @@ local function stop(id)
 end
 
 local function reschedule(id, delay)
-	if is_timer(id) and id.key then
-		delay = delay + 0;
-		core.reset_timer(id.key, delay);
-		id.due = core.monotonic() + delay;
+	local seconds = tonumber(delay);
+	if not seconds then
+		error(("bad argument #2 to 'reschedule' (number expected, got %s)"):format(type(delay)), 2);
+	elseif is_timer(id) and id.key then
+		core.reset_timer(id.key, seconds);
+		id.due = core.monotonic() + seconds;
 	end
 end
 

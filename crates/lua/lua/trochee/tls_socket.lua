@@ -28,7 +28,7 @@ end
 
 -- Table, or one of its fields; nil before the handshake is complete
 function methods:info(field)
-	local info = core.tls_info(self.handle._key);
+	local info = core.tls_info(self.handle[1]);
 	if not info then
 		return nil;
 	elseif field then
@@ -60,7 +60,7 @@ local function chain(self)
 	elseif not loadcertificate then
 		return nil, "certificates need LuaSec";
 	end
-	local pems = core.peer_certificates(handle._key);
+	local pems = core.peer_certificates(handle[1]);
 	if not pems then
 		return nil, "closed";
 	end
@@ -99,7 +99,7 @@ end
 
 -- Our own, of which mod_saslauth makes tls-server-end-point
 function methods:getlocalcertificate()
-	local pem = core.local_certificate(self.handle._key);
+	local pem = core.local_certificate(self.handle[1]);
 	if not pem then
 		return nil;
 	elseif not loadcertificate then
@@ -110,7 +110,7 @@ end
 
 -- true, also where there is no certificate | false, lists of OpenSSL's words by depth + 1
 function methods:getpeerverification()
-	local by_depth = core.peer_verification(self.handle._key);
+	local by_depth = core.peer_verification(self.handle[1]);
 	if not by_depth then
 		return false, "closed";
 	end
@@ -137,7 +137,7 @@ end
 methods.getfinished = methods.getpeerfinished;
 
 function methods:exportkeyingmaterial(label, length, context)
-	return core.export_keying_material(self.handle._key, label, length, context);
+	return core.export_keying_material(self.handle[1], label, length, context);
 end
 
 --- What the loop does by itself
@@ -146,7 +146,7 @@ function methods:dohandshake()
 	if self:info() then
 		return true;
 	end
-	return false, self.handle._key and "wantread" or "closed";
+	return false, self.handle[1] and "wantread" or "closed";
 end
 
 function methods:want() -- luacheck: ignore 212/self

@@ -22,7 +22,7 @@ function watch_mt:__tostring()
 end
 
 function watch:add(r, w)
-	if self._key then
+	if self[1] then
 		return self:set(r, w);
 	end
 	if r == nil then r = self._wantread; end
@@ -36,18 +36,18 @@ function watch:add(r, w)
 		self:debug("Could not watch it: %s", err);
 		return nil, err;
 	end
-	self._key, self._wantread, self._wantwrite = key, r, w;
+	self[1], self._wantread, self._wantwrite = key, r, w;
 	handles[key], by_fd[self._fd] = self, self;
 	return true;
 end
 
 function watch:set(r, w)
-	if not self._key then
+	if not self[1] then
 		return nil, "unregistered fd";
 	end
 	if r == nil then r = self._wantread; end
 	if w == nil then w = self._wantwrite; end
-	local ok, err = core.set_watch(self._key, not not r, not not w);
+	local ok, err = core.set_watch(self[1], not not r, not not w);
 	if ok then
 		self._wantread, self._wantwrite = r, w;
 	end
@@ -55,12 +55,12 @@ function watch:set(r, w)
 end
 
 function watch:del()
-	if not self._key then
+	if not self[1] then
 		return nil, "unregistered fd";
 	end
-	core.destroy(self._key);
-	handles[self._key], by_fd[self._fd] = nil, nil;
-	self._key, self._wantread, self._wantwrite = nil, nil, nil;
+	core.destroy(self[1]);
+	handles[self[1]], by_fd[self._fd] = nil, nil;
+	self[1], self._wantread, self._wantwrite = nil, nil, nil;
 	return true;
 end
 
@@ -68,7 +68,7 @@ function watch:setflags(r, w)
 	if r or w then
 		return self:add(not not r, not not w);
 	end
-	return not self._key or self:del();
+	return not self[1] or self:del();
 end
 
 function watch:pause()
@@ -117,7 +117,7 @@ local function watchfd(fd, onreadable, onwritable)
 	local self = setmetatable({
 		conn = fd;
 		_fd = number;
-		id = "fdwatch"..last_id;
+		id = last_id;
 		created = core.now();
 		onreadable = onreadable;
 		onwritable = onwritable;
@@ -139,7 +139,7 @@ local function ready(key, readable, writable)
 	elseif readable then
 		call(self, "onreadable", onreadable, self);
 	end
-	if writable and onwritable and self._key then
+	if writable and onwritable and self[1] then
 		call(self, "onwritable", onwritable, self);
 	end
 end
@@ -177,10 +177,10 @@ local by_signal = {};
 
 -- The signal regains its usual action
 function signal_methods:close()
-	local key = self._key;
+	local key = self[1];
 	if key then
 		core.close(key);
-		signals[key], by_signal[self.signal], self._key = nil, nil, nil;
+		signals[key], by_signal[self.signal], self[1] = nil, nil, nil;
 	end
 end
 
@@ -196,7 +196,8 @@ local function hook_signal(signal, callback)
 		self.callback = callback;
 		return self;
 	end
-	if math.type(signal) ~= "integer" or signal < 1 or signal > 64 then
+	-- SIGKILL and SIGSTOP can not be hooked, and the system does not say so
+	if math.type(signal) ~= "integer" or signal < 1 or signal > 64 or signal == 9 or signal == 19 then
 		return nil, "invalid-signal";
 	end
 	local key, err = core.watch_signal(signal);
@@ -204,7 +205,7 @@ local function hook_signal(signal, callback)
 		log("error", "Could not hook signal %d: %s", signal, err);
 		return nil, "failed";
 	end
-	self = setmetatable({ _key = key, signal = signal, callback = callback }, signal_mt);
+	self = setmetatable({ key, signal = signal, callback = callback }, signal_mt);
 	signals[key], by_signal[signal] = self, self;
 	return self;
 end

@@ -445,9 +445,14 @@ local function new_environment(subject)
 		return rec
 	end
 
+	-- A LuaSocket object that is collected closes its descriptor; an item that drops a peer does not mean that.
+	local kept = {}
+
 	function s.wrap_peer(sock)
 		sock:settimeout(0)
-		return setmetatable({ sock = sock, s = s, pause = pause, buffer = {} }, peer_mt)
+		local peer = setmetatable({ sock = sock, s = s, pause = pause, buffer = {} }, peer_mt)
+		table.insert(kept, peer)
+		return peer
 	end
 
 	function s.peer(port, host)
@@ -474,6 +479,7 @@ local function new_environment(subject)
 		sock:settimeout(0)
 		local ip, port = sock:getsockname()
 		local listening = { sock = sock, ip = ip, port = math.tointeger(tonumber(port)) }
+		table.insert(kept, listening)
 		function listening:accept(timeout)
 			return s.wrap_peer(s.wait(function () return self.sock:accept() end, timeout, "an incoming connection"))
 		end

@@ -1,0 +1,81 @@
+//! Descriptors that outlive their connection for a moment.
+//!
+//! A socket that is closed while its peer still sends answers with a reset, and a reset destroys what the peer has not
+//! received yet: the last bytes that were written, such as the error that explains the close. So the descriptor stays,
+//! and what arrives is read in vain, until the peer ends its side or `linger_timeout` has passed.
+
+use std::os::fd::OwnedFd;
+
+use super::{Alarm, Reactor, Source};
+use crate::clock;
+use crate::poller::Interest;
+use crate::registry::Key;
+use crate::socket::{self, Goodbye};
+use crate::timers::TimerId;
+
+/// More would let peers hold descriptors after they were thrown out; the oldest go first.
+const MOST: usize = 1024;
+
+/// Reads in vain per turn and descriptor.
+const READS: usize = 4;
+
+pub(super) struct Lingering {
+    pub(super) fd: OwnedFd,
+    pub(super) timer: Option<TimerId>,
+    pub(super) armed: Option<Interest>,
+    pub(super) in_ready: bool,
+}
+
+impl Reactor {
+    /// Says goodbye to the peer of a stream, and closes `fd` when that is safe.
+    pub(super) fn part(&mut self, fd: OwnedFd) {
+        let linger = self.config.linger_timeout;
+        if linger.is_zero() || socket::finish(&fd, &mut self.read_buffer) == Goodbye::Said {
+            return;
+        }
+        if self.lingering.len() >= MOST
+            && let Some(oldest) = self.lingering.pop_front()
+        {
+            self.remove(oldest, false);
+        }
+        let key = self.sources.insert(Source::Lingering(Lingering {
+            fd,
+            timer: None,
+            armed: None,
+            in_ready: false,
+        }));
+        let deadline = clock::now().saturating_add(clock::nanoseconds(linger));
+        let timer = self.timers.insert(deadline, Alarm::Lingering(key));
+        if let Some(Source::Lingering(lingering)) = self.sources.get_mut(key) {
+            lingering.timer = Some(timer);
+        }
+        self.lingering.push_back(key);
+        if self.arm(key).is_err() {
+            self.remove(key, false);
+        }
+    }
+
+    /// Takes what the peer sent in vain.
+    pub(super) fn read_in_vain(&mut self, key: Key) {
+        let Some(Source::Lingering(lingering)) = self.sources.get(key) else {
+            return;
+        };
+        for _ in 0..READS {
+            match socket::receive(&lingering.fd, &mut self.read_buffer) {
+                Ok(count) if count > 0 => {}
+                Err(rustix::io::Errno::AGAIN) => return,
+                Ok(_) | Err(_) => {
+                    self.remove(key, false);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Gives up all descriptors that only linger: somebody needs them.
+    pub(super) fn stop_lingering(&mut self) {
+        for key in std::mem::take(&mut self.lingering) {
+            self.remove(key, false);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+---@meta
+-- Types of net.server for the Lua language server; nothing loads this file.
+
+---What a connection tells its user. All are optional and looked up when they are called.
+---@class trochee.Listeners
+---@field onconnect? fun(conn: trochee.Handle) it is established
+---@field onincoming? fun(conn: trochee.Handle, data: string, err?: "timeout"|"closed") err: nothing more for now, or ever
+---@field ondisconnect? fun(conn: trochee.Handle, err?: string) once, at the end; no err: closed here
+---@field onreadtimeout? fun(conn: trochee.Handle): boolean? nothing came for read_timeout; true keeps the connection
+---@field onpredrain? fun(conn: trochee.Handle) what is queued is about to be sent; what is written now goes with it
+---@field ondrain? fun(conn: trochee.Handle) all that was queued is sent
+---@field ondetach? fun(conn: trochee.Handle) other listeners take over
+---@field onattach? fun(conn: trochee.Handle, data: any) these listeners have taken over
+---@field onerror? fun(err: any): any message handler for errors in the callbacks
+
+---A connection or listener. Fields of your own may be added, and methods replaced, for each handle.
+---@class trochee.Handle
+---@field id integer
+---@field created number when, in seconds since 1970
+---@field listeners trochee.Listeners
+---@field extra? table what addclient or wrapclient was given
+---@field servername? string
+---@field read_size? integer|"*a"
+---@field peername? string
+---@field peerport? integer
+---@field sockname? string
+---@field sockport? integer
+---@field hosts? table listeners: what listen was given as sni_hosts
+---@field starttls false
+---@field log fun(level: string, format: string, ...)
+local handle = {};
+
+---@param data string
+---@return integer|false|nil taken length; false: the peer lags too far behind and is disconnected; nil: it is over
+function handle:write(data) end
+---@param data string
+---@return integer|false|nil taken
+function handle:send(data) end
+---Sends what is queued, then ends it.
+function handle:close() end
+---Ends it at once; ondisconnect is not called.
+function handle:destroy() end
+---@return true?, string? err
+function handle:pause() end
+---@return true?, string? err
+function handle:resume() end
+---@param seconds number|false
+function handle:pausefor(seconds) end
+function handle:pause_writes() end
+function handle:resume_writes() end
+---@param bytes_per_second number 0 for no limit
+function handle:setlimit(bytes_per_second) end
+---@param size integer|"*a"|nil
+function handle:set_mode(size) end
+---@param listeners trochee.Listeners
+---@param data any for onattach
+function handle:setlistener(listeners, data) end
+---@param seconds number|false|nil nil for the configured time
+function handle:setreadtimeout(seconds) end
+---@param seconds number|false|nil nil for the configured time
+function handle:setwritetimeout(seconds) end
+---@param name "keepalive"|"tcp-nodelay"|"tcp-keepidle"|"tcp-keepintvl"|"tcp-keepcnt"
+---@param value boolean|integer
+---@return 1|false ok, string? err
+function handle:setoption(name, value) end
+---@param r? boolean read
+---@param w? boolean true: call onpredrain and ondrain
+---@return true?, string? err
+function handle:set(r, w) end
+---@return integer fd -1 after the end
+function handle:getfd() end
+---@return table? socket LuaSocket's getpeername, getsockname, getfd, setoption; nil after the end
+function handle:socket() end
+---@return trochee.Handle listener that accepted it, else itself
+function handle:server() end
+---@return string
+function handle:ip() end
+---@return integer
+function handle:port() end
+---@return integer
+function handle:clientport() end
+---@return integer
+function handle:serverport() end
+---@return nil
+function handle:ssl() end
+
+---@class trochee.ListenConfig
+---@field read_size? integer|"*a"
+---@field tls_direct? boolean must not be true: there is no TLS yet
+---@field sni_hosts? table
+
+---@class trochee.Timer
+
+---@class trochee.TimerModule
+---@field add_task fun(delay: number, callback: fun(now: number, id: trochee.Timer, param: any): number?, param: any): trochee.Timer
+---@field stop fun(id: trochee.Timer)
+---@field reschedule fun(id: trochee.Timer, delay: number)
+---@field to_absolute_time fun(monotonic: number): number
+
+---@class trochee.Server
+---@field timer trochee.TimerModule
+local server = {};
+
+---@param address string "*", "::", an address or a name
+---@param port integer 0 for a free one
+---@param listeners trochee.Listeners
+---@param config? trochee.ListenConfig
+---@return trochee.Handle?, string? err
+function server.listen(address, port, listeners, config) end
+---@return trochee.Handle?, string? err
+function server.addserver(address, port, listeners, read_size, tls_ctx) end
+---@param socket table a LuaSocket object that listens; it is taken over
+---@return trochee.Handle?, string? err
+function server.wrapserver(socket, address, port, listeners, config) end
+---@param typ? "tcp"|"tcp4"|"tcp6"|"udp"|"udp4"|"udp6" nil: TCP, and address must be an IP address
+---@return trochee.Handle?, table|string socket_or_err
+function server.addclient(address, port, listeners, read_size, tls_ctx, typ, extra) end
+---@param socket table a LuaSocket object, connected or connecting; it is taken over
+---@return trochee.Handle?, string? err
+function server.wrapclient(socket, address, port, listeners, read_size, tls_ctx, extra) end
+---@param fd integer|table a number or an object with getfd; it stays yours
+---@param onreadable? fun(watch: trochee.Handle)
+---@param onwritable? fun(watch: trochee.Handle)
+---@return trochee.Handle?, string? err
+function server.watchfd(fd, onreadable, onwritable) end
+---@param callback? fun(watch: table, signal: integer) nil gives the signal back
+---@return table?, string? err
+function server.hook_signal(signal, callback) end
+---@param from trochee.Handle
+---@param to trochee.Handle
+function server.link(from, to, read_size) end
+---@return trochee.Timer
+function server.add_task(delay, callback, param) end
+---@param network_settings table
+function server.set_config(network_settings) end
+---@return string name "trochee" and the poller
+function server.get_backend() end
+---@param once? boolean a single turn
+---@return "quitting"?
+function server.loop(once) end
+function server.closeall() end
+---@param quit boolean|"once"
+function server.setquitting(quit) end
+
+return server;
