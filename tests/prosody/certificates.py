@@ -33,7 +33,7 @@ class Authority:
             "-keyout", self.key, "-out", self.file,
         )
 
-    def issue(self, folder, names, key="P-256"):
+    def issue(self, folder, names, key="P-256", days=1):
         """<first name>.crt and .key for these host names, replacing what was there."""
         base = pathlib.Path(folder) / names[0]
         base.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ class Authority:
         new_key = f"{base}.key.new"
         _openssl("req", "-new", "-nodes", *KEYS[key], "-subj", f"/CN={names[0]}", "-keyout", new_key, "-out", request)
         _openssl(
-            "x509", "-req", "-in", request, "-CA", self.file, "-CAkey", self.key, "-days", 1,
+            "x509", "-req", "-in", request, "-CA", self.file, "-CAkey", self.key, "-days", days,
             "-extfile", extensions, "-out", made,
         )
         pathlib.Path(new_key).rename(f"{base}.key")

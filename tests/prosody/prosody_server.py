@@ -102,7 +102,7 @@ def lua(value):
     if isinstance(value, (list, tuple)):
         return "{ " + " ".join(lua(v) + ";" for v in value) + " }"
     if isinstance(value, dict):
-        return "{ " + " ".join(f"{k} = {lua(v)};" for k, v in value.items()) + " }"
+        return "{ " + " ".join(f"[{lua(k)}] = {lua(v)};" for k, v in value.items()) + " }"
     raise TypeError(value)
 
 

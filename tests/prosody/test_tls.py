@@ -6,7 +6,6 @@ import hashlib
 import io
 import random
 import re
-import signal
 import ssl
 import subprocess
 import time
@@ -257,7 +256,8 @@ async def _https_server(certificate):
 @pytest.mark.parametrize("case", ["trusted", "unknown CA", "other name"])
 def test_prosody_fetches_https(server, ca, stranger, tmp_path, case):
     """net.http, the client that modules use, through a module of these tests."""
-    certificate = (stranger if case == "unknown CA" else ca).issue(tmp_path, ["padua.localhost" if case == "other name" else HOST])
+    authority = stranger if case == "unknown CA" else ca
+    certificate = authority.issue(tmp_path, ["padua.localhost" if case == "other name" else HOST])
     expected = {
         "trusted": "200 " + "thus with a kiss " * 20000,
         "unknown CA": "0 certificate-chain-invalid",
@@ -300,38 +300,33 @@ def test_shell(server, ca):
 # --- new certificates -------------------------------------------------------------------------------
 
 
-def _served(server, trust, name=HOST):
+def _served(server, trust):
     """The certificates that new connections get, in each of the ways to connect."""
     found = {}
     for what, port in (("starttls", None), ("direct", server.c2s_tls_port), ("https", server.https_port)):
-        with SecureStream(server, trust, port, name or HOST) as stream:
+        with SecureStream(server, trust, port, HOST) as stream:
             found[what] = stream.socket.getpeercert(True)
     return found
 
 
-def _without_name(ca):
-    """A client that sends no SNI, and so gets the port's own certificate."""
+def _served_without_name(server, ca):
+    """The same for clients that send no SNI, and so get the port's own certificate."""
     trust = ca.trust()
     trust.check_hostname = False
-    return trust
-
-
-def _served_without_name(server, ca):
     found = {}
     for what, port in (("direct", server.c2s_tls_port), ("https", server.https_port)):
-        trust = _without_name(ca)
         with SecureStream(server, trust, port, None) as stream:
             found[what] = stream.socket.getpeercert(True)
     return found
 
 
 def _reload(server):
-    """SIGHUP, until Prosody is done with it."""
+    """`prosodyctl reload`, until Prosody is done with it."""
     seen = len(server.log.read_text())
     let_stock_settle(server.backend)
-    server.signal(signal.SIGHUP)
+    result = server.ctl("reload")
+    assert result.returncode == 0, result.stdout
     deadline = time.monotonic() + 10
-    # The last port's context is the last thing that is made.
     while "Reloading configuration file" not in server.log.read_text()[seen:]:
         assert time.monotonic() < deadline, server.everything_said()
         time.sleep(0.05)
@@ -434,7 +429,7 @@ def _two_servers(make_server, folder, authorities, **options):
             name, host=name, address=address, s2s_port=S2S_PORT, tls=True,
             unbound={"hoststxt": table, "resolvconf": False},
             ssl={"cafile": authority.file},
-            **{"s2s_require_encryption": True, **options},
+            s2s_require_encryption=True, **options,
         )
         authority.issue(server.certs, [name, f"files.{name}", f"rooms.{name}", f"proxy.{name}", f"component.{name}"])
         made.append(server)
@@ -442,6 +437,7 @@ def _two_servers(make_server, folder, authorities, **options):
 
 
 async def _talk_over(here, there, authorities):
+    """Messages both ways over TLS; then what the shell says of the other's certificate."""
     async with (
         online(here, "romeo", tls="starttls", trust=authorities[0].trust()) as romeo,
         online(there, "juliet", tls="direct", trust=authorities[-1].trust()) as juliet,
@@ -457,7 +453,7 @@ async def _talk_over(here, there, authorities):
         for arrow in ("-->", "<--"):
             line = next((line for line in shown.splitlines() if arrow in line), "")
             assert "TLSv1.3" in line and "TLS_" in line, shown
-        return {name: await _in_thread(server.shell, "s2s", "showcert", name) for server, name in ((here, MANTUA), (there, VERONA))}
+        return await _in_thread(here.shell, "s2s", "showcert", there.host)
 
 
 @pytest.mark.parametrize("trust", ["dialback", "EXTERNAL"])
@@ -471,7 +467,7 @@ def test_s2s(make_server, ca, stranger, tmp_path, trust):
         options = {"s2s_secure_auth": False}
     verona, mantua = _two_servers(make_server, tmp_path, authorities, **options)
     with verona as here, mantua as there:
-        cards = asyncio.run(_talk_over(here, there, authorities))
+        card = asyncio.run(_talk_over(here, there, authorities))
         for server, other in ((here, there), (there, here)):
             log = server.log.read_text()
             assert f"connection {server.host}->{other.host} is now authenticated for {other.host}" in log
@@ -479,8 +475,7 @@ def test_s2s(make_server, ca, stranger, tmp_path, trust):
             assert ("verified dialback key... it is valid" in log) == (trust == "dialback")
             assert ("Accepting SASL EXTERNAL identity from" in log) == (trust == "EXTERNAL")
 
-        # verona knows the CA of verona; of mantua's certificate it does or does not, which is as OpenSSL puts it.
-        card = cards[MANTUA]
+        # What verona thinks of mantua's certificate, in OpenSSL's words.
         assert f"Valid for {MANTUA}: Yes" in card, card
         assert f'commonName: "{MANTUA}"' in card, card
         digest = hashlib.sha1(der(there.certs / f"{MANTUA}.crt")).hexdigest().upper()
@@ -493,8 +488,30 @@ def test_s2s(make_server, ca, stranger, tmp_path, trust):
             assert re.search("unable to get local issuer certificate|self-signed certificate in certificate chain", card), card
 
 
-def test_s2s_with_a_stranger(make_server, ca, stranger, tmp_path):
+def test_s2s_by_direct_tls(make_server, ca, tmp_path):
+    """XEP-0368: SRV records name the port for direct TLS, and there is no other."""
+    verona, mantua = _two_servers(
+        make_server, tmp_path, [ca, ca], s2s_secure_auth=True, modules=[m for m in MODULES if m != "dialback"],
+    )
+    for server, other in ((verona, mantua), (mantua, verona)):
+        (port,) = free_ports(1, server.address)
+        server.options["s2s_ports"] = []
+        server.options["s2s_direct_tls_ports"] = [port]
+        record = f"_xmpps-server._tcp.{server.host}. 60 IN SRV 0 0 {port} {server.host}."
+        other.options["unbound"]["options"] = {"local-data:": record}
+    with verona as here, mantua as there:
+        asyncio.run(_talk_over(here, there, [ca]))
+        for server, other in ((here, there), (there, here)):
+            log = server.log.read_text()
+            assert f"connection {server.host}->{other.host} is now authenticated for {other.host}" in log
+            assert "Proceeding with TLS on s2sout" not in log
+
+
+@pytest.mark.parametrize("fault", ["unknown CA", "expired"])
+def test_s2s_with_a_bad_certificate(make_server, ca, stranger, tmp_path, fault):
     """s2s_secure_auth: a certificate that can not be verified ends the connection, and the message comes back."""
+    # mod_s2s tells them apart by OpenSSL's words.
+    reason = {"unknown CA": "is not trusted$", "expired": "has expired$"}[fault]
 
     async def flow(here, there):
         async with online(here, "romeo", tls="starttls", trust=ca.trust()) as romeo:
@@ -502,9 +519,13 @@ def test_s2s_with_a_stranger(make_server, ca, stranger, tmp_path):
             romeo.send_message(mto=f"juliet@{MANTUA}", mbody="art thou there", mtype="chat")
             bounce = await errors.wait_for(lambda m: True, "the error")
             assert bounce["from"] == f"juliet@{MANTUA}"
-            assert "certificate" in bounce["error"]["text"], bounce
+            assert re.search(reason, bounce["error"]["text"]), bounce
 
-    verona, mantua = _two_servers(make_server, tmp_path, [ca, stranger], s2s_secure_auth=True)
+    verona, mantua = _two_servers(
+        make_server, tmp_path, [ca, stranger if fault == "unknown CA" else ca], s2s_secure_auth=True,
+    )
+    if fault == "expired":
+        ca.issue(mantua.certs, [MANTUA], days=-1)
     with verona as here, mantua as there:
         asyncio.run(flow(here, there))
         assert "is now authenticated" not in here.log.read_text()
