@@ -40,7 +40,7 @@ def ping_pong(name, title, active, idle=0):
 
 
 def handshakes(name, title, load, certificate):
-    """32 clients: enough that the server, not the way to a client and back, sets the pace."""
+    """32 clients: enough that a stalled one, or the way there and back, does not leave the server idle."""
     return Shape(name, "tls-handshake", title, (Metric("cpu_us", "CPU per handshake", "µs", 0), *LATENCY),
                  (load, 32, "{seconds}"), connections=32, certificate=certificate)
 

@@ -107,8 +107,8 @@ static void echo_blocking(SSL *ssl) {
 	struct client client = { .ssl = ssl };
 	make_message(&client);
 	send_message(ssl, client.out);
-	while (!echoed(&client)) /* a ticket came, or nothing for STALL_SECONDS */
-		if (errno == EAGAIN) die("no echo");
+	for (errno = 0; !echoed(&client); errno = 0)
+		if (errno == EAGAIN) die("no echo for %d s", STALL_SECONDS);
 }
 
 /* The accept queue is first in, first out: once a new connection is answered, all before it have been served. */

@@ -66,20 +66,28 @@ async def _end(client):
 
 
 @contextlib.asynccontextmanager
-async def online(server, user, resource="tests", plugins=(), *, password=None, mechanism=None):
-    """A slixmpp client of `user`, logged in and available; logged out at the end of the block."""
-    client = slixmpp.ClientXMPP(f"{user}@{server.host}/{resource}", password or PASSWORDS[user])
-    # The servers of these tests have TLS off, which slixmpp wants to be told three times.
-    client.enable_direct_tls = client.enable_starttls = False
-    client.enable_plaintext = True
+async def online(
+    server, user, resource="tests", plugins=(), *, password=None, mechanism=None, tls=None, trust=None, host=None
+):
+    """A slixmpp client of `user`, logged in and available; logged out at the end of the block.
+
+    `tls` is "starttls" or "direct", with `trust`, an ssl.SSLContext; left out, there is no TLS.
+    """
+    jid = f"{user}@{host or server.host}/{resource}"
+    client = slixmpp.ClientXMPP(jid, password or PASSWORDS[user])
+    client.enable_direct_tls = tls == "direct"
+    client.enable_starttls = tls == "starttls"
+    client.enable_plaintext = tls is None
+    if tls:
+        client.ssl_context = trust
     login = client.plugin["feature_mechanisms"]
-    login.unencrypted_scram = login.unencrypted_plain = True
+    login.unencrypted_scram = login.unencrypted_plain = tls is None
     login.use_mech = mechanism
     for plugin in ("xep_0030", "xep_0199", *plugins):
         client.register_plugin(plugin)
     client.messages = Inbox(client, "message")
     client.presences = Inbox(client, "presence")
-    await _begin(client, server.address, server.c2s_port)
+    await _begin(client, server.address, server.c2s_tls_port if tls == "direct" else server.c2s_port)
     try:
         client.send_presence()
         yield client

@@ -8,6 +8,7 @@ import re
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import time
 
@@ -102,7 +103,7 @@ def lua(value):
     if isinstance(value, (list, tuple)):
         return "{ " + " ".join(lua(v) + ";" for v in value) + " }"
     if isinstance(value, dict):
-        return "{ " + " ".join(f"{k} = {lua(v)};" for k, v in value.items()) + " }"
+        return "{ " + " ".join(f"[{lua(k)}] = {lua(v)};" for k, v in value.items()) + " }"
     raise TypeError(value)
 
 
@@ -113,15 +114,30 @@ MODULES = [
 
 
 class Prosody:
-    """One server process. `options` are global settings that replace the ones below."""
+    """One server process. `options` are global settings that replace the ones below.
 
-    def __init__(self, folder, backend, *, host="localhost", address="127.0.0.1", s2s_port=None, **options):
+    With `tls`, STARTTLS is offered and there are ports for direct TLS and https; the test puts certificates into `certs`.
+    """
+
+    def __init__(
+        self, folder, backend, *, host="localhost", address="127.0.0.1", s2s_port=None, tls=False, modules=MODULES,
+        **options,
+    ):
         self.folder = pathlib.Path(folder)
         self.backend = backend
         self.host = host
         self.address = address
-        self.c2s_port, self.http_port, self.component_port, self.proxy65_port, free_s2s = free_ports(5, address)
+        (
+            self.c2s_port, self.http_port, self.component_port, self.proxy65_port,
+            self.c2s_tls_port, self.https_port, free_s2s,
+        ) = free_ports(7, address)
         self.s2s_port = s2s_port or free_s2s
+        self.tls = tls
+        # By name over TLS, because certificates have names in them.
+        self.http_host = host if tls else address
+        # Lines for the end of the configuration, and patterns of error lines that a test provokes.
+        self.more_config = []
+        self.tolerated = []
         self.config = self.folder / "prosody.cfg.lua"
         self.log = self.folder / "prosody.log"
         self.console = self.folder / "console.log"
@@ -146,12 +162,10 @@ class Prosody:
             "http_ports": [self.http_port],
             "component_ports": [self.component_port],
             "proxy65_ports": [self.proxy65_port],
-            "https_ports": [],
-            "c2s_direct_tls_ports": [],
+            "https_ports": [self.https_port] if tls else [],
+            "c2s_direct_tls_ports": [self.c2s_tls_port] if tls else [],
             "s2s_direct_tls_ports": [],
-            # TLS is not part of what is tested here.
-            "modules_disabled": ["tls"],
-            "modules_enabled": MODULES,
+            "modules_enabled": [*modules, "tls"] if tls else modules,
             "c2s_require_encryption": False,
             "s2s_require_encryption": False,
             "s2s_secure_auth": False,
@@ -168,18 +182,31 @@ class Prosody:
         lines = [f"{key} = {lua(value)}" for key, value in self.options.items()]
         lines += [
             f"VirtualHost {lua(self.host)}",
-            f"\thttp_host = {lua(self.address)}",
+            f"\thttp_host = {lua(self.http_host)}",
             f'\tdisco_items = {{ {{ "rooms.{self.host}" }}; {{ "files.{self.host}" }}; {{ "proxy.{self.host}" }} }}',
             f'Component "rooms.{self.host}" "muc"',
             f'Component "files.{self.host}" "http_file_share"',
-            f"\thttp_host = {lua(self.address)}",
+            f"\thttp_host = {lua(self.http_host)}",
             f"\thttp_file_share_size_limit = {100 * 1024 * 1024}",
             f'Component "proxy.{self.host}" "proxy65"',
             f"\tproxy65_address = {lua(self.address)}",
             f'Component "component.{self.host}"',
             f"\tcomponent_secret = {lua(COMPONENT_SECRET)}",
+            *self.more_config,
         ]
         self.config.write_text("\n".join(lines) + "\n")
+
+    @property
+    def certs(self):
+        return self.folder / "certs"
+
+    @property
+    def http_url(self):
+        return f"http://{self.http_host}:{self.http_port}"
+
+    @property
+    def https_url(self):
+        return f"https://{self.http_host}:{self.https_port}"
 
     @property
     def environment(self):
@@ -344,7 +371,7 @@ class Prosody:
             line
             for line in log.splitlines()
             if (re.match(r"^\w{3} \d\d [\d:]{8} [^\t]*\terror\t", line) or re.search("traceback", line, re.I))
-            and not any(re.search(pattern, line) for pattern in TOLERATED)
+            and not any(re.search(pattern, line) for pattern in (*TOLERATED, *self.tolerated))
         ]
         console = self.console.read_text(errors="replace")
         if re.search(r"traceback|panicked|\berror\b", console, re.I):
@@ -355,9 +382,9 @@ class Prosody:
 class RawStream:
     """An XMPP client stream over a plain socket, for what a client library hides."""
 
-    def __init__(self, server):
+    def __init__(self, server, port=None):
         self.host = server.host
-        self.socket = socket.create_connection((server.address, server.c2s_port), timeout=10)
+        self.socket = socket.create_connection((server.address, port or server.c2s_port), timeout=10)
         self.received = b""
 
     def open(self):
@@ -372,7 +399,7 @@ class RawStream:
         deadline = time.monotonic() + timeout
         while what not in self.received:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self.socket], [], [], left)[0]:
+            if left <= 0 or not self._readable(left):
                 raise TimeoutError(f"{what!r} did not come; received: {self.received!r}")
             data = self.socket.recv(65536)
             if not data:
@@ -381,8 +408,32 @@ class RawStream:
         head, _, self.received = self.received.partition(what)
         return head + what
 
+    def _readable(self, timeout):
+        return select.select([self.socket], [], [], timeout)[0]
+
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.socket.close()
+
+
+class SecureStream(RawStream):
+    """The same over TLS: by STARTTLS, or direct TLS with `port`. `trust` is an ssl.SSLContext."""
+
+    def __init__(self, server, trust, port=None, name="localhost"):
+        super().__init__(server, port)
+        try:
+            if not port:
+                self.open()
+                self.socket.sendall(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+                self.expect(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+                assert not self.received, self.received
+            self.socket = trust.wrap_socket(self.socket, server_hostname=name)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _readable(self, timeout):
+        pending = isinstance(self.socket, ssl.SSLSocket) and self.socket.pending()
+        return pending or super()._readable(timeout)

@@ -5,16 +5,18 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import types
+import urllib.request
 
 import pytest
 
 from clients import online
 from prosody_server import ROOT, RawStream, free_ports, let_stock_settle
 
-PORTS = ("C2S_PORT", "HTTP_PORT", "COMPONENT_PORT", "PROXY65_PORT", "S2S_PORT")
+PORTS = ("C2S_PORT", "C2S_TLS_PORT", "HTTP_PORT", "HTTPS_PORT", "COMPONENT_PORT", "PROXY65_PORT", "S2S_PORT")
 
 
 class Run:
@@ -35,7 +37,10 @@ class Run:
 
     @property
     def server(self):
-        return types.SimpleNamespace(host="localhost", address="127.0.0.1", c2s_port=int(self.ports["C2S_PORT"]))
+        return types.SimpleNamespace(
+            host="localhost", address="127.0.0.1",
+            c2s_port=int(self.ports["C2S_PORT"]), c2s_tls_port=int(self.ports["C2S_TLS_PORT"]),
+        )
 
     def said(self):
         return self.output.read_text(errors="replace")
@@ -97,6 +102,38 @@ def test_demo(backend, tmp_path, end):
             took = time.monotonic() - start
         assert took < 2, f"{took:.2f} s\n{run.said()}"
         assert "Received SIGTERM" in run.said(), "the log did not go on to the end"
+
+
+def test_demo_with_tls(backend, tmp_path):
+    """A client that trusts the CA that the demo names; a second run has the same certificate."""
+
+    async def talk(server, trust):
+        async with (
+            online(server, "romeo", tls="starttls", trust=trust) as romeo,
+            online(server, "juliet", tls="direct", trust=trust) as juliet,
+        ):
+            romeo.send_message(mto=juliet.boundjid, mbody="hello", mtype="chat")
+            await juliet.messages.wait_for(lambda m: m["body"] == "hello", "the message")
+            return romeo.socket.getpeercert()["serialNumber"]
+
+    serials = set()
+    for _ in range(2):
+        with Run(tmp_path, _make_name(backend)) as run:
+            run.wait_for("^Ctrl-C ends it")
+            ca = run.run_dir / "ca.pem"
+            assert f"-CAfile {ca}" in run.said() and f"--cacert {ca}" in run.said()
+            trust = ssl.create_default_context(cafile=ca)
+            serials.add(asyncio.run(talk(run.server, trust)))
+            url = f"https://localhost:{run.ports['HTTPS_PORT']}/http-bind"
+            with urllib.request.urlopen(url, context=trust, timeout=10) as response:
+                assert response.status == 200
+            let_stock_settle(backend)
+            run.process.terminate()
+            assert run.process.wait(15) == 0, run.said()
+    assert len(serials) == 1
+    # What could sign for other names is gone, and the key is for its owner alone.
+    assert not list(run.run_dir.rglob("ca.key"))
+    assert (run.run_dir / "certs" / "localhost.key").stat().st_mode & 0o077 == 0
 
 
 def test_client_that_does_not_answer_can_not_hold_up_the_end(backend, tmp_path):

@@ -26,9 +26,10 @@ NS = {
 class WebSession:
     """What BOSH and WebSocket have in common: login, then stanzas. slixmpp speaks neither of the two."""
 
-    def __init__(self, server, http):
+    def __init__(self, server, http, url=None):
         self.server = server
         self.http = http
+        self.url = url or server.http_url
         self.stanzas = asyncio.Queue()
 
     async def expect(self, path):
@@ -91,7 +92,7 @@ class Bosh(WebSession):
         rid = self.rid
         sid = f" sid='{self.sid}'" if self.sid else ""
         body = f"<body xmlns='{NS['body']}' rid='{rid}'{sid} {attributes}>{payload}</body>"
-        url = f"http://{self.server.address}:{self.server.http_port}/http-bind"
+        url = f"{self.url}/http-bind"
         async with self.http.post(url, data=body, headers={"Content-Type": "text/xml; charset=utf-8"}) as response:
             assert response.status == 200, response.status
             answer = ET.fromstring(await response.read())
@@ -145,16 +146,16 @@ class Bosh(WebSession):
 
 class WebSocket(WebSession):
     async def open(self):
-        url = f"ws://{self.server.address}:{self.server.http_port}/xmpp-websocket"
+        url = f"{self.url}/xmpp-websocket".replace("http", "ws", 1)
         self.socket = await self.http.ws_connect(url, protocols=["xmpp"])
         assert self.socket.protocol == "xmpp"
         self.reader = asyncio.create_task(self._read())
         await self.restart()
 
     async def _read(self):
-        async for message in self.socket:
-            assert message.type == aiohttp.WSMsgType.TEXT, message
+        while (message := await self.socket.receive()).type == aiohttp.WSMsgType.TEXT:
             self.stanzas.put_nowait(ET.fromstring(message.data))
+        return message
 
     async def restart(self):
         await self.send(f"<open xmlns='{NS['framing']}' to='{self.server.host}' version='1.0'/>")
@@ -168,8 +169,8 @@ class WebSocket(WebSession):
         await self.expect("framing:close")
         # The server ends the WebSocket properly (1000: normal closure) and then the connection.
         async with asyncio.timeout(PATIENCE):
-            await self.reader
-        assert self.socket.close_code == 1000, self.socket.close_code
+            last = await self.reader
+        assert (last.type, last.data) == (aiohttp.WSMsgType.CLOSE, 1000), last
 
 
 def _web_flow(server, kind):
