@@ -155,14 +155,18 @@ local function signature(value)
 	end
 	local fields = {};
 	for k, v in pairs(value) do
-		fields[#fields+1] = (type(k) == "number" and "" or signature(k).." = ")..signature(v);
+		-- Whether util.sslconfig puts false or nothing, for dane, is chance as well
+		if v then
+			fields[#fields+1] = (type(k) == "number" and "" or signature(k).." = ")..signature(v);
+		end
 	end
 	table.sort(fields);
 	return "{ "..table_concat(fields, "; ").." }";
 end
 
--- Signature -> the context that it led to last
-local last = setmetatable({}, { __mode = "v" });
+-- Signature -> the context that it led to last. It is held here: of several that are alike the one that was made last may be
+-- the first to be forgotten, while another one is in use
+local last = {};
 
 -- Certificates about which it was said that they are kept: Prosody makes a dozen contexts of each
 local kept_back = {};
