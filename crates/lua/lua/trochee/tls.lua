@@ -155,8 +155,8 @@ local function signature(value)
 	end
 	local fields = {};
 	for k, v in pairs(value) do
-		-- Whether util.sslconfig puts false or nothing, for dane, is chance as well
-		if v then
+		-- Prosody has dane as nil or a list at the start and as false or true after a reload; it does not concern certificates
+		if v and k ~= "dane" then
 			fields[#fields+1] = (type(k) == "number" and "" or signature(k).." = ")..signature(v);
 		end
 	end
