@@ -1,7 +1,7 @@
 //! What readiness becomes: connections accepted and established, data, the ends that the peers bring about.
 
 use super::registration::WAKE_TOKEN;
-use super::{Alarm, EVENTS_PER_CLOCK, READ_BUFFER, Reactor, Source, Step};
+use super::{Alarm, EVENTS_PER_FLUSH, READ_BUFFER, Reactor, Source, Step};
 use crate::clock;
 use crate::config::SocketKind;
 use crate::connection::{Connection, Read, State};
@@ -55,16 +55,21 @@ impl Reactor {
         }
     }
 
+    /// Whether step 5 should let step 1 send what is queued before it goes on; also the moment to look at the clock.
+    pub(super) fn flush_is_due(&mut self) -> bool {
+        if self.events_until_flush > 0 {
+            return false;
+        }
+        self.events_until_flush = EVENTS_PER_FLUSH;
+        self.now = clock::now();
+        self.now <= self.io_until && !self.to_flush.is_empty() && !self.ready.is_empty()
+    }
+
     /// Step 5 of the turn: the next event of whoever is ready, one share each in turn.
     pub(super) fn next_io(&mut self) -> Option<Step> {
         loop {
-            self.events_until_clock -= 1;
-            if self.events_until_clock == 0 {
-                self.events_until_clock = EVENTS_PER_CLOCK;
-                self.now = clock::now();
-                if self.now > self.io_until {
-                    return None;
-                }
+            if self.now > self.io_until {
+                return None;
             }
             let key = self.ready.pop_front()?;
             let step = match self.sources.get_mut(key) {
@@ -92,6 +97,7 @@ impl Reactor {
                 Some(Source::Signal(_)) | None => None,
             };
             if step.is_some() {
+                self.events_until_flush = self.events_until_flush.saturating_sub(1);
                 return step;
             }
         }
