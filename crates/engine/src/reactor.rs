@@ -38,9 +38,9 @@ const READ_BUFFER: usize = 64 * 1024;
 /// How long one turn may hand out I/O before timers and flushes get their turn, in nanoseconds.
 const IO_TIME: u64 = 5_000_000;
 
-/// How many events are handed out between looks at the clock, and between flushes: an answer is sent while what it is
+/// How many sources are served between looks at the clock, and between flushes: an answer is sent while what it is
 /// made of is still in the processor's cache, and nobody waits for it until a crowd has been read.
-const EVENTS_PER_FLUSH: u32 = 16;
+const SHARES_PER_FLUSH: u32 = 16;
 
 /// How long to hold back when waiting itself fails, which nothing but a lack of kernel memory should cause.
 const WAIT_ERROR_PAUSE: Duration = Duration::from_millis(50);
@@ -75,7 +75,7 @@ pub struct Reactor {
     max_wait: Option<Duration>,
     now: u64,
     io_until: u64,
-    events_until_flush: u32,
+    shares_until_flush: u32,
     /// Whether a flush leads back to step 5.
     io_began: bool,
     read_buffer: Box<[u8]>,
@@ -176,7 +176,7 @@ impl Reactor {
             max_wait: None,
             now: clock::now(),
             io_until: 0,
-            events_until_flush: 0,
+            shares_until_flush: 0,
             io_began: false,
             read_buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             readiness: Vec::new(),
@@ -298,8 +298,11 @@ impl Reactor {
                 Stage::Io => {
                     if self.flush_is_due() {
                         self.stage = Stage::Predrain(0);
-                    } else if let Some(step) = self.next_io() {
-                        return Some(step);
+                    } else if self.io_goes_on() {
+                        let step = self.next_io();
+                        if step.is_some() {
+                            return step;
+                        }
                     } else {
                         self.io_began = false;
                         self.stage = Stage::Timers(self.timers.begin_due(self.now));
@@ -329,7 +332,7 @@ impl Reactor {
         let result = poller.wait(&mut self.readiness, timeout);
         self.now = clock::now();
         self.io_until = self.now + IO_TIME;
-        self.events_until_flush = EVENTS_PER_FLUSH;
+        self.shares_until_flush = SHARES_PER_FLUSH;
         match result {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -1,7 +1,7 @@
 //! What readiness becomes: connections accepted and established, data, the ends that the peers bring about.
 
 use super::registration::WAKE_TOKEN;
-use super::{Alarm, EVENTS_PER_FLUSH, READ_BUFFER, Reactor, Source, Step};
+use super::{Alarm, READ_BUFFER, Reactor, SHARES_PER_FLUSH, Source, Step};
 use crate::clock;
 use crate::config::SocketKind;
 use crate::connection::{Connection, Read, State};
@@ -57,49 +57,47 @@ impl Reactor {
 
     /// Whether step 5 should let step 1 send what is queued before it goes on; also the moment to look at the clock.
     pub(super) fn flush_is_due(&mut self) -> bool {
-        if self.events_until_flush > 0 {
+        if self.shares_until_flush > 0 {
             return false;
         }
-        self.events_until_flush = EVENTS_PER_FLUSH;
+        self.shares_until_flush = SHARES_PER_FLUSH;
         self.now = clock::now();
-        self.now <= self.io_until && !self.to_flush.is_empty() && !self.ready.is_empty()
+        self.io_goes_on() && !self.to_flush.is_empty()
     }
 
-    /// Step 5 of the turn: the next event of whoever is ready, one share each in turn.
+    /// Whether step 5 has somebody to serve, and time for it.
+    pub(super) fn io_goes_on(&self) -> bool {
+        self.now <= self.io_until && !self.ready.is_empty()
+    }
+
+    /// One share of step 5: serves whoever is first in the queue. A share without an event, a step of a handshake for one,
+    /// takes time as well and counts as much.
     pub(super) fn next_io(&mut self) -> Option<Step> {
-        loop {
-            if self.now > self.io_until {
-                return None;
+        let key = self.ready.pop_front()?;
+        self.shares_until_flush = self.shares_until_flush.saturating_sub(1);
+        match self.sources.get_mut(key)? {
+            Source::Connection(connection) => {
+                connection.in_ready = false;
+                self.serve(key)
             }
-            let key = self.ready.pop_front()?;
-            let step = match self.sources.get_mut(key) {
-                Some(Source::Connection(connection)) => {
-                    connection.in_ready = false;
-                    self.serve(key)
-                }
-                Some(Source::Listener(listener)) => {
-                    listener.in_ready = false;
-                    self.accept(key)
-                }
-                Some(Source::Watch(watch)) => {
-                    watch.in_ready = false;
-                    (watch.ready != Interest::NONE).then_some(Step::Event(Event::Ready {
-                        key,
-                        readable: watch.ready.readable,
-                        writable: watch.ready.writable,
-                    }))
-                }
-                Some(Source::Lingering(lingering)) => {
-                    lingering.in_ready = false;
-                    self.read_in_vain(key);
-                    None
-                }
-                Some(Source::Signal(_)) | None => None,
-            };
-            if step.is_some() {
-                self.events_until_flush = self.events_until_flush.saturating_sub(1);
-                return step;
+            Source::Listener(listener) => {
+                listener.in_ready = false;
+                self.accept(key)
             }
+            Source::Watch(watch) => {
+                watch.in_ready = false;
+                (watch.ready != Interest::NONE).then_some(Step::Event(Event::Ready {
+                    key,
+                    readable: watch.ready.readable,
+                    writable: watch.ready.writable,
+                }))
+            }
+            Source::Lingering(lingering) => {
+                lingering.in_ready = false;
+                self.read_in_vain(key);
+                None
+            }
+            Source::Signal(_) => None,
         }
     }
 
