@@ -74,6 +74,7 @@ mod signals;
 mod socket;
 mod timers;
 pub mod tls;
+mod waker;
 
 pub use config::{Config, KeepAlive, ReadSize, SocketKind, SocketOption};
 pub use error::{Error, Reason};
@@ -83,6 +84,7 @@ pub use reactor::{Close, Reactor};
 pub use registry::Key;
 pub use socket::Name;
 pub use timers::TimerId;
+pub use waker::Waker;
 
 /// The Rust of the README compiles.
 #[cfg(doctest)]

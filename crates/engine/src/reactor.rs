@@ -20,6 +20,7 @@ use crate::poller::{self, Interest, Poller, Readiness};
 use crate::registry::{Key, Registry};
 use crate::signals::{Handler, Wake};
 use crate::timers::{self, TimerId, Timers};
+use crate::waker::Waker;
 
 pub use commands::Close;
 use lingering::Lingering;
@@ -65,8 +66,9 @@ pub struct Reactor {
     registered: Vec<Option<Key>>,
     timers: Timers<Alarm>,
     signals: Vec<Key>,
-    /// Ends the wait when a signal arrives.
-    wake: Option<Wake>,
+    /// Has signals end the wait; above the waker, for it must go first.
+    signal_wake: Option<Wake>,
+    waker: Option<Waker>,
     reserve: Option<OwnedFd>,
     /// Listeners that wait for a descriptor to become free.
     resting: Vec<Key>,
@@ -169,7 +171,8 @@ impl Reactor {
             registered: Vec::new(),
             timers: Timers::new(),
             signals: Vec::new(),
-            wake: None,
+            signal_wake: None,
+            waker: None,
             reserve: None,
             resting: Vec::new(),
             stage: Stage::Over,
@@ -329,7 +332,14 @@ impl Reactor {
         let Some(poller) = &mut self.poller else {
             return;
         };
+        let timeout = match &self.waker {
+            Some(waker) if !waker.begin_wait() => Some(Duration::ZERO),
+            _ => timeout,
+        };
         let result = poller.wait(&mut self.readiness, timeout);
+        if let Some(waker) = &self.waker {
+            waker.end_wait();
+        }
         self.now = clock::now();
         self.io_until = self.now + IO_TIME;
         self.shares_until_flush = SHARES_PER_FLUSH;

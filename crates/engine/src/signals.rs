@@ -6,10 +6,8 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-
-use rustix::event::EventfdFlags;
 
 /// Linux has 64 signals, numbered from 1.
 const SIGNALS: usize = 65;
@@ -77,27 +75,19 @@ impl Drop for Handler {
     }
 }
 
-/// What ends the wait of the loop when a signal arrives; of two in one process, the later.
-pub(crate) struct Wake {
-    pub(crate) fd: OwnedFd,
-}
+/// Has signals end the wait of the loop, through the eventfd of its [`Waker`](crate::Waker); of two loops in one process, the
+/// later one's. To be dropped before the eventfd is closed.
+pub(crate) struct Wake(RawFd);
 
 impl Wake {
-    pub(crate) fn open() -> rustix::io::Result<Wake> {
-        let fd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        WAKE.store(fd.as_raw_fd(), Ordering::Release);
-        Ok(Wake { fd })
-    }
-
-    /// Makes the next wait wait again.
-    pub(crate) fn clear(&self) {
-        let _ = rustix::io::read(&self.fd, &mut [0; 8]);
+    pub(crate) fn through(eventfd: RawFd) -> Wake {
+        WAKE.store(eventfd, Ordering::Release);
+        Wake(eventfd)
     }
 }
 
 impl Drop for Wake {
     fn drop(&mut self) {
-        let ours = self.fd.as_raw_fd();
-        let _ = WAKE.compare_exchange(ours, -1, Ordering::AcqRel, Ordering::Relaxed);
+        let _ = WAKE.compare_exchange(self.0, -1, Ordering::AcqRel, Ordering::Relaxed);
     }
 }

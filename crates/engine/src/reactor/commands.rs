@@ -1,9 +1,10 @@
 //! What goes in: commands record intent, and the next turn carries it out.
 
 use std::net::SocketAddr;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use super::registration::WAKE_TOKEN;
 use super::{Alarm, Reactor, Source, Watch};
 use crate::clock;
 use crate::config::{Config, ReadSize, SocketKind, SocketOption};
@@ -15,6 +16,7 @@ use crate::registry::Key;
 use crate::signals::Handler;
 use crate::socket::{self, Name};
 use crate::timers::TimerId;
+use crate::waker::Waker;
 
 /// What [`Reactor::close`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,8 +176,28 @@ impl Reactor {
         })?;
         let key = self.sources.insert(Source::Signal(handler));
         self.signals.push(key);
-        self.ensure_wake();
+        self.ensure_waker();
         Ok(key)
+    }
+
+    /// What ends the wait of this reactor from other threads. To be taken after the process was forked, not before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`]: out of descriptors. [`Error::Poller`]: the poller can not hold its number.
+    pub fn waker(&mut self) -> Result<Waker, Error> {
+        self.disown_poller();
+        if let Some(waker) = &self.waker {
+            return Ok(waker.clone());
+        }
+        let waker = Waker::open().map_err(Error::Os)?;
+        if let Some(poller) = &mut self.poller {
+            poller
+                .add(waker.as_fd(), WAKE_TOKEN, Interest::READ)
+                .map_err(Error::Poller)?;
+        }
+        self.waker = Some(waker.clone());
+        Ok(waker)
     }
 
     fn armed_or_removed(&mut self, key: Key) -> Result<Key, Error> {

@@ -22,9 +22,9 @@ impl Reactor {
     /// Takes down what the poller said about one source; acting on it comes later, when the turn gets there.
     pub(super) fn note_ready(&mut self, ready: Readiness) {
         if ready.token == WAKE_TOKEN
-            && let Some(wake) = &self.wake
+            && let Some(waker) = &self.waker
         {
-            wake.clear();
+            waker.clear();
             return;
         }
         let key = Key::from_bits(ready.token);

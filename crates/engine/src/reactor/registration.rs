@@ -1,7 +1,7 @@
 //! What the poller is told: wanted interest beside armed interest, compared once per turn.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use super::{Reactor, Source};
 use crate::error::Reason;
@@ -12,7 +12,7 @@ use crate::registry::Key;
 use crate::signals::Wake;
 use crate::{fork, socket};
 
-/// What the poller reports for [`Reactor::wake`]; no key has this number.
+/// What the poller reports for [`Reactor::waker`]; no key has this number.
 pub(super) const WAKE_TOKEN: u64 = u64::MAX;
 
 impl Reactor {
@@ -46,33 +46,36 @@ impl Reactor {
             }
             self.want(key);
         }
-        self.ensure_wake();
+        if let (Some(poller), Some(waker)) = (&mut self.poller, &self.waker)
+            && let Err(error) = poller.add(waker.as_fd(), WAKE_TOKEN, Interest::READ)
+        {
+            self.notice(
+                Level::Error,
+                format!("other threads are heard late: {error}"),
+            );
+        }
+        self.ensure_waker();
     }
 
     /// In a child that was forked since the poller was opened, lets go of the parent's: what is changed there is changed
     /// for the parent. The next wait opens a new one.
-    fn disown_poller(&mut self) {
+    pub(super) fn disown_poller(&mut self) {
         if self.poller.is_some() && self.process != fork::generation() {
             self.poller = None;
-            self.wake = None;
+            self.signal_wake = None;
+            // The parent's, too: who writes to it wakes either of the two.
+            self.waker = None;
             self.registered.clear();
         }
     }
 
     /// Opens what ends the wait when a signal arrives, once one is watched and the poller is there.
-    pub(super) fn ensure_wake(&mut self) {
-        let Some(poller) = &mut self.poller else {
-            return;
-        };
-        if self.wake.is_some() || self.signals.is_empty() {
+    pub(super) fn ensure_waker(&mut self) {
+        if self.poller.is_none() || self.signal_wake.is_some() || self.signals.is_empty() {
             return;
         }
-        let opened = Wake::open().map_err(io::Error::from).and_then(|wake| {
-            poller.add(wake.fd.as_fd(), WAKE_TOKEN, Interest::READ)?;
-            Ok(wake)
-        });
-        match opened {
-            Ok(wake) => self.wake = Some(wake),
+        match self.waker() {
+            Ok(waker) => self.signal_wake = Some(Wake::through(waker.as_raw_fd())),
             // A signal still interrupts a wait that has begun; only one that arrives just before has to wait.
             Err(error) => {
                 let text = format!("signals may be noticed late: {error}");

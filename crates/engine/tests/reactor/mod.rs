@@ -43,6 +43,7 @@ mod support;
 mod timeouts;
 mod timers;
 mod turns;
+mod waking;
 mod watches;
 mod writing;
 

@@ -1,0 +1,76 @@
+//! Ends the wait of a reactor from another thread.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use rustix::event::EventfdFlags;
+
+/// Ends the wait of a [`Reactor`](crate::Reactor) from any thread: the current one, or else the next.
+///
+/// Wakes coalesce: only the first one after the reactor has begun to wait costs a system call (a write to an
+/// eventfd(2)). What the wake is about has to be where the consumer looks at the beginning of its next turn, before
+/// [`wake`](Waker::wake) is called.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: AtomicU8,
+    fd: OwnedFd,
+}
+
+/// The reactor runs, and nobody has asked it not to wait.
+const RUNNING: u8 = 0;
+/// The reactor waits, or is about to.
+const WAITING: u8 = 1;
+/// Somebody has asked.
+const WOKEN: u8 = 2;
+
+impl Waker {
+    pub(crate) fn open() -> rustix::io::Result<Waker> {
+        let fd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Waker(Arc::new(Shared {
+            state: AtomicU8::new(RUNNING),
+            fd,
+        })))
+    }
+
+    /// Ends the wait. Once the reactor is gone, or its process forked, it does nothing.
+    pub fn wake(&self) {
+        if self.0.state.swap(WOKEN, Ordering::AcqRel) == WAITING {
+            // The only error is a counter that is full, which wakes as well.
+            let _ = rustix::io::write(&self.0.fd, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Says that the reactor is going to wait. False: somebody has asked it not to.
+    pub(crate) fn begin_wait(&self) -> bool {
+        self.0
+            .state
+            .compare_exchange(RUNNING, WAITING, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Says that it waits no more.
+    pub(crate) fn end_wait(&self) {
+        self.0.state.swap(RUNNING, Ordering::AcqRel);
+    }
+
+    /// Makes the descriptor unreadable again.
+    pub(crate) fn clear(&self) {
+        let _ = rustix::io::read(&self.0.fd, &mut [0; 8]);
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Waker {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.fd.as_raw_fd()
+    }
+}
