@@ -17,6 +17,8 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -89,6 +91,15 @@ pub(crate) struct Connection {
     pub(crate) blocked: bool,
     /// The consumer wants to hear of the next flush.
     pub(crate) notify: bool,
+
+    /// The consumer, who is another thread, has not dealt with the last data: nothing more is read until it has.
+    pub(crate) awaiting: bool,
+    /// The poller reported more meanwhile, and is not asked about reading.
+    pub(crate) silenced: bool,
+    /// How often that consumer was told of an empty queue and has not answered.
+    pub(crate) drains_untold: u32,
+    /// Counts what the system has taken, for that consumer.
+    pub(crate) sent: Option<Arc<AtomicU64>>,
 
     /// What the poller was last told; `None` while it does not know the descriptor.
     pub(crate) armed: Option<Interest>,
@@ -169,6 +180,10 @@ impl Connection {
             throttled_until: None,
             blocked: false,
             notify: false,
+            awaiting: false,
+            silenced: false,
+            drains_untold: 0,
+            sent: None,
             armed: None,
             detached: false,
             readable: false,
@@ -197,10 +212,15 @@ impl Connection {
         }
     }
 
+    /// Whether the consumer has to answer before anything is read. What belongs to a handshake is not the consumer's.
+    pub(crate) fn is_held(&self) -> bool {
+        self.awaiting && !self.is_handshaking()
+    }
+
     /// What the poller should be told; `None` for nothing at all.
     pub(crate) fn wanted(&self) -> Option<Interest> {
         let interest = Interest {
-            readable: self.wants_read(),
+            readable: self.wants_read() && !(self.silenced && self.is_held()),
             writable: self.state == State::Connecting || (self.blocked && self.may_flush()),
         };
         if self.detached && interest == Interest::NONE {
@@ -273,11 +293,16 @@ impl Connection {
 
     /// Sends the front of the queue.
     pub(crate) fn flush(&mut self) -> Flush {
-        match self.kind {
+        let before = self.sent.is_some().then(|| self.pending());
+        let flush = match self.kind {
             SocketKind::Stream if self.tls.is_some() => self.flush_secure(),
             SocketKind::Stream => self.flush_stream(),
             SocketKind::Datagram => self.flush_datagrams(),
+        };
+        if let (Some(before), Some(sent)) = (before, &self.sent) {
+            sent.fetch_add(before.saturating_sub(self.pending()) as u64, Ordering::Release);
         }
+        flush
     }
 
     fn flush_stream(&mut self) -> Flush {

@@ -68,6 +68,7 @@ mod event;
 mod fork;
 mod listener;
 pub mod poller;
+mod pool;
 mod reactor;
 mod registry;
 mod signals;

@@ -19,6 +19,7 @@ pub(crate) struct Settings {
     /// Those of the loop, which is written in Lua.
     front: Front,
     poller: Option<String>,
+    io_threads: Option<usize>,
     /// Names warned about; once each, however often the configuration is read again.
     warned: HashSet<String>,
 }
@@ -52,6 +53,7 @@ impl Default for Settings {
                 min_wait: Duration::from_millis(1),
             },
             poller: None,
+            io_threads: None,
             warned: HashSet::new(),
         }
     }
@@ -68,6 +70,7 @@ enum Rule {
     Nagle,
     TcpKeepalive,
     Poller,
+    IoThreads,
     /// A setting of another backend, or of a later version: not an error, and nothing to say about it.
     Unused,
 }
@@ -88,6 +91,7 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("event_clear_interval", Unused),
     ("fatal_errors", Flag(|s| &mut s.front.fatal_errors)),
     ("highest_allowed_fd", Unused),
+    ("io_threads", IoThreads),
     ("keep_buffers", Unused),
     ("linger_timeout", Seconds(|s| &mut s.config.linger_timeout)),
     ("max_connections", Size(|s| &mut s.config.max_connections)),
@@ -141,6 +145,14 @@ const SETTINGS: &[(&str, Rule)] = &[
 /// Where the poller is chosen when `network_settings` does not.
 const POLLER_VARIABLE: &str = "TROCHEE_POLLER";
 
+/// And the number of I/O threads.
+const IO_THREADS_VARIABLE: &str = "TROCHEE_IO_THREADS";
+
+/// More than any machine has a use for under one Lua thread.
+const MOST_IO_THREADS: usize = 64;
+
+const IO_THREADS: &str = "a whole number from 0 to 64 or \"auto\"";
+
 impl Settings {
     /// Takes over `network_settings`. A key that is absent gets its default, also when it was there before; one with a bad
     /// value keeps what it had.
@@ -181,6 +193,7 @@ impl Settings {
             .config
             .tcp_defer_accept
             .filter(|after| !after.is_zero());
+        self.choose_io_threads(reactor, &mut messages);
         reactor.configure(self.config.clone());
         self.choose_poller(reactor, &mut messages);
         Ok(messages)
@@ -201,9 +214,7 @@ impl Settings {
     }
 
     fn choose_poller(&mut self, reactor: &mut Reactor, messages: &mut Vec<Message>) {
-        let variable = std::env::var(POLLER_VARIABLE)
-            .ok()
-            .filter(|name| !name.is_empty());
+        let variable = variable(POLLER_VARIABLE);
         let (source, name) = match (&self.poller, &variable) {
             (Some(name), _) => ("network_settings.poller", name.as_str()),
             (None, Some(name)) => (POLLER_VARIABLE, name.as_str()),
@@ -228,6 +239,30 @@ impl Settings {
                 format!("{source} = \"{name}\": {error}; keeping {in_use}"),
             )),
         }
+    }
+
+    fn choose_io_threads(&mut self, reactor: &Reactor, messages: &mut Vec<Message>) {
+        let variable = variable(IO_THREADS_VARIABLE);
+        let wanted = match (self.io_threads, &variable) {
+            (Some(count), _) => count,
+            (None, Some(text)) => match io_threads(text) {
+                Some(count) => count,
+                None => {
+                    let text = format!("{IO_THREADS_VARIABLE} must be {IO_THREADS}, not \"{text}\"; it has no effect");
+                    messages.push(("error", text));
+                    0
+                }
+            },
+            (None, None) => 0,
+        };
+        let in_use = reactor.config().io_threads;
+        if reactor.has_begun() && wanted != in_use {
+            messages.push((
+                "warn",
+                format!("io_threads = {wanted} takes effect after a restart; until then there are {in_use}"),
+            ));
+        }
+        self.config.io_threads = wanted;
     }
 
     /// What the loop needs to know, as a Lua table.
@@ -289,6 +324,13 @@ impl Rule {
                 Value::String(name) => to.poller = Some(name.to_string_lossy()),
                 _ => return Err("the name of a poller or \"auto\""),
             },
+            IoThreads => {
+                let count = match value {
+                    Value::String(text) => io_threads(&text.to_string_lossy()),
+                    other => integer(other).and_then(|count| io_threads(&count.to_string())),
+                };
+                to.io_threads = Some(count.ok_or(IO_THREADS)?);
+            }
             Unused => {}
         }
         Ok(())
@@ -305,6 +347,7 @@ impl Rule {
             Nagle => to.config.nodelay = from.config.nodelay,
             TcpKeepalive => to.config.tcp_keepalive = from.config.tcp_keepalive,
             Poller => to.poller = from.poller.clone(),
+            IoThreads => to.io_threads = from.io_threads,
             Unused => {}
         }
     }
@@ -332,9 +375,23 @@ impl Rule {
                 KeepAlive::Idle(after) => after.as_secs().to_string(),
             },
             Poller => format!("\"{}\"", settings.poller.as_deref().unwrap_or("auto")),
+            IoThreads => settings.config.io_threads.to_string(),
             Unused => "the default".into(),
         }
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+/// A number, or "auto": one for every core but the loop's own, four at most.
+fn io_threads(text: &str) -> Option<usize> {
+    if text == "auto" {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        return Some((cores - 1).min(4));
+    }
+    text.parse().ok().filter(|count| *count <= MOST_IO_THREADS)
 }
 
 fn duration(value: &Value) -> Option<Duration> {
