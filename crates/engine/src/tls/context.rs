@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
 use super::store::Store;
 use super::verify::{Policy, Role, Verifier};
-use super::{Error, Mode, Settings, ciphers, keys};
+use super::{Error, Mode, Settings, ciphers, exporter, keys};
 
 /// Sessions that a client context remembers for resumption; the oldest go first. Each is a few hundred bytes.
 const CLIENT_SESSIONS: usize = 256;
@@ -262,6 +262,7 @@ fn server(
     }
     // Sessions of TLS 1.2 live in tickets alone: a store would be memory that the peers decide over.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    config.key_log = Arc::new(exporter::Log);
     let without_alpn = Arc::new(config.clone());
     config.alpn_protocols = protocols(&settings.alpn);
     Ok(Side::Server {
@@ -292,6 +293,7 @@ fn client(
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = protocols(&settings.alpn);
+        config.key_log = Arc::new(exporter::Log);
         config.resumption = if settings.tickets {
             Resumption::store(Arc::new(ClientSessionMemoryCache::new(CLIENT_SESSIONS)))
         } else {
