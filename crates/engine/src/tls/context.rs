@@ -17,8 +17,11 @@ use super::{Error, Mode, Settings, ciphers, exporter, keys};
 /// Sessions that a client context remembers for resumption; the oldest go first. Each is a few hundred bytes.
 const CLIENT_SESSIONS: usize = 256;
 
-/// Tickets that a server hands out per TLS 1.3 handshake: one for the next connection and one for a second in parallel.
-const TICKETS: usize = 2;
+/// Tickets that a server hands out per TLS 1.3 handshake, a resumed one included: one for the next connection.
+const TICKETS: usize = 1;
+
+/// Tickets that a client may ask for (RFC 9149), to connect several times at once.
+const MOST_TICKETS: usize = 4;
 
 /// OpenSSL's default where no depth is given, as LuaSec leaves it.
 const DEPTH: usize = 100;
@@ -257,6 +260,7 @@ fn server(
     if settings.tickets {
         config.ticketer = Ticketer::new().map_err(|error| Error::new(error.to_string()))?;
         config.send_tls13_tickets = TICKETS;
+        config.max_tls13_tickets = MOST_TICKETS;
     } else {
         config.send_tls13_tickets = 0;
     }
