@@ -173,7 +173,7 @@ impl Reactor {
             };
             connection.budget = connection.budget.saturating_sub(len);
             connection.readable = len == HANDSHAKE_READ || connection.hung_up;
-            match session.handshake(&self.read_buffer[..len], now) {
+            match session.handshake(&mut self.read_buffer[..len], now) {
                 Ok(Progress::More) => {}
                 Ok(Progress::Asked { server_name, alpn }) => {
                     self.want(key);

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use super::*;
 
 /// What our client sends first.
-fn client_hello(driver: &mut Driver) -> Vec<u8> {
+pub(super) fn client_hello(driver: &mut Driver) -> Vec<u8> {
     let (key, stream) = driver.serve();
     driver.reactor.start_tls(key, named(client())).unwrap();
     let hello = driver.drive_peer(
