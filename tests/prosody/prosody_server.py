@@ -48,6 +48,7 @@ BACKENDS = {
         Backend("epoll", "trochee", "epoll", _EPOLL),
         Backend("poll", "trochee", "poll", _POLL),
         Backend("select", "trochee", "select", _SELECT),
+        Backend("libevent", "trochee", "libevent", _EPOLL),
         # Prosody's own: the control that shows whether a failure is ours or the test's.
         Backend("stock-epoll", "epoll", None, _EPOLL),
         Backend("stock-event", "event", None, _EPOLL),

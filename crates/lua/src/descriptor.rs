@@ -17,7 +17,7 @@ pub(crate) fn is_datagram(fd: RawFd) -> bool {
     borrow(fd).is_ok_and(|fd| sockopt::socket_type(fd) == Ok(SocketType::DGRAM))
 }
 
-fn borrow<'a>(fd: RawFd) -> Result<BorrowedFd<'a>, String> {
+pub(crate) fn borrow<'a>(fd: RawFd) -> Result<BorrowedFd<'a>, String> {
     if fd < 0 {
         return Err("invalid fd".into());
     }

@@ -69,11 +69,14 @@ local source_dir = os.getenv "PROSODY_SOURCEDIR" or "/usr/lib/prosody"
 local dist_dir = os.getenv "TROCHEE_DIST" or "dist/lua"
 
 harness.here, harness.source_dir = here, source_dir
-harness.subjects = { "trochee-epoll", "trochee-poll", "trochee-select", "epoll", "event", "select" }
+harness.subjects = {
+	"trochee-epoll", "trochee-poll", "trochee-select", "trochee-libevent", "epoll", "event", "select",
+}
 harness.items = {} -- number -> item
 harness.groups = {
 	"items_03_loading", "items_16_timers", "items_25_listen", "items_34_clients", "items_43_reading",
 	"items_53_writing", "items_63_listeners", "items_70_tls", "items_79_certificates", "items_85_handshakes", "items_92_other",
+	"items_98_util_poll",
 }
 
 local step_interval = 0.002
