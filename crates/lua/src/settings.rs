@@ -138,7 +138,7 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("verbose", Flag(|s| &mut s.front.verbose)),
 ];
 
-/// Where the poller is chosen when `network_settings` does not.
+/// Where whoever starts the server chooses the poller, whatever `network_settings` says.
 const POLLER_VARIABLE: &str = "TROCHEE_POLLER";
 
 impl Settings {
@@ -204,9 +204,9 @@ impl Settings {
         let variable = std::env::var(POLLER_VARIABLE)
             .ok()
             .filter(|name| !name.is_empty());
-        let (source, name) = match (&self.poller, &variable) {
-            (Some(name), _) => ("network_settings.poller", name.as_str()),
-            (None, Some(name)) => (POLLER_VARIABLE, name.as_str()),
+        let (source, name) = match (&variable, &self.poller) {
+            (Some(name), _) => (POLLER_VARIABLE, name.as_str()),
+            (None, Some(name)) => ("network_settings.poller", name.as_str()),
             (None, None) => ("network_settings.poller", "auto"),
         };
         let in_use = reactor.backend();
@@ -230,21 +230,13 @@ impl Settings {
         }
     }
 
-    /// What the loop needs to know, as a Lua table.
-    pub(crate) fn front(&self, lua: &Lua) -> Result<Table> {
-        let front = lua.create_table()?;
-        front.set("protect_listeners", self.front.protect_listeners)?;
-        front.set("fatal_errors", self.front.fatal_errors)?;
-        front.set("verbose", self.front.verbose)?;
-        match self.front.shutdown_deadline {
-            Some(deadline) => front.set("shutdown_deadline", deadline.as_secs_f64())?,
-            None => front.set("shutdown_deadline", false)?,
+    /// The settings in force by their names, as a Lua table.
+    pub(crate) fn in_force(&mut self, lua: &Lua) -> Result<Table> {
+        let table = lua.create_table()?;
+        for (name, rule) in SETTINGS {
+            table.set(*name, rule.value(self))?;
         }
-        front.set("read_timeout", self.config.read_timeout.as_secs_f64())?;
-        front.set("send_timeout", self.config.send_timeout.as_secs_f64())?;
-        front.set("max_wait", self.front.max_wait.as_secs_f64())?;
-        front.set("min_wait", self.front.min_wait.as_secs_f64())?;
-        Ok(front)
+        Ok(table)
     }
 }
 
@@ -309,30 +301,45 @@ impl Rule {
         }
     }
 
+    /// The value in force, as Lua has it. None for the poller, which is known by what it does, and for what has no effect.
+    fn value(&self, settings: &mut Settings) -> Value {
+        fn seconds(duration: Duration) -> Value {
+            Value::Number(duration.as_secs_f64())
+        }
+        fn or_false<T>(value: Option<T>, convert: fn(T) -> Value) -> Value {
+            value.map_or(Value::Boolean(false), convert)
+        }
+        fn number(length: u32) -> Value {
+            Value::Integer(length.into())
+        }
+        match self {
+            Seconds(field) => seconds(*field(settings)),
+            SecondsOrFalse(field) => or_false(*field(settings), seconds),
+            Size(field) => {
+                i64::try_from(*field(settings)).map_or(Value::Number(f64::INFINITY), Value::Integer)
+            }
+            Length(field) => number(*field(settings)),
+            LengthOrFalse(field) => or_false(*field(settings), number),
+            Flag(field) => Value::Boolean(*field(settings)),
+            Nagle => Value::Boolean(!settings.config.nodelay),
+            TcpKeepalive => match settings.config.tcp_keepalive {
+                KeepAlive::Off => Value::Boolean(false),
+                KeepAlive::On => Value::Boolean(true),
+                KeepAlive::Idle(after) => seconds(after),
+            },
+            Poller | Unused => Value::Nil,
+        }
+    }
+
     /// The value in force, as the operator would write it.
     fn show(&self, settings: &mut Settings) -> String {
-        match self {
-            Seconds(field) => field(settings).as_secs_f64().to_string(),
-            SecondsOrFalse(field) => {
-                field(settings).map_or("false".into(), |after| after.as_secs_f64().to_string())
-            }
-            Size(field) => match *field(settings) {
-                usize::MAX => "no limit".into(),
-                size => size.to_string(),
-            },
-            Length(field) => field(settings).to_string(),
-            LengthOrFalse(field) => {
-                field(settings).map_or("false".into(), |length| length.to_string())
-            }
-            Flag(field) => field(settings).to_string(),
-            Nagle => (!settings.config.nodelay).to_string(),
-            TcpKeepalive => match settings.config.tcp_keepalive {
-                KeepAlive::Off => "false".into(),
-                KeepAlive::On => "true".into(),
-                KeepAlive::Idle(after) => after.as_secs().to_string(),
-            },
-            Poller => format!("\"{}\"", settings.poller.as_deref().unwrap_or("auto")),
-            Unused => "the default".into(),
+        match (self, self.value(settings)) {
+            (Poller, _) => format!("\"{}\"", settings.poller.as_deref().unwrap_or("auto")),
+            (_, Value::Number(number)) if number.is_infinite() => "no limit".into(),
+            (_, Value::Number(number)) => number.to_string(),
+            (_, Value::Integer(number)) => number.to_string(),
+            (_, Value::Boolean(flag)) => flag.to_string(),
+            _ => "the default".into(),
         }
     }
 }
