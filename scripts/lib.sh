@@ -4,6 +4,8 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=$ROOT/.venv
+# Prosody 13.0, as unpacked by scripts/setup; the packaged Prosody is 0.12.
+PROSODY_13=$ROOT/.prosody/13.0
 
 # rustup puts cargo here and expects the login shell to know; make and CI often run without one.
 if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then

@@ -207,6 +207,18 @@ impl Functions<'_> {
         self.add("is_datagram", |_, _, fd: Value| {
             Ok(convert::descriptor(&fd).is_ok_and(descriptor::is_datagram))
         })?;
+        // inherited(fd) → address, port | nil (no listening TCP socket) | false (not open)
+        self.add("inherited", |lua, _, fd: Value| {
+            let listening = convert::descriptor(&fd).and_then(descriptor::inherited);
+            Ok(match listening {
+                Ok(Some(at)) => MultiValue::from_iter([
+                    Value::String(lua.create_string(at.ip().to_string())?),
+                    Value::Integer(at.port().into()),
+                ]),
+                Ok(None) => MultiValue::from_iter([Value::Nil]),
+                Err(_) => MultiValue::from_iter([Value::Boolean(false)]),
+            })
+        })?;
         // watch(fd, readable, writable): the descriptor stays the caller's
         self.add_fallible(
             "watch",
