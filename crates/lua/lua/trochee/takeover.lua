@@ -31,9 +31,9 @@ local function is_prosody()
 end
 
 local function take(name, replacement)
-	local function load()
+	local function load(asked)
 		if not is_prosody() then
-			return others(name);
+			return others(asked);
 		elseif not root then
 			error(("trochee: %s was given as a relative path; LUA_INIT or RunScript must name it by the whole path"):format(file), 0);
 		end

@@ -15,6 +15,7 @@ connections that the loop serves. With `raw = true` the body runs outside the lo
 itself; waiting then blocks, and s.start(f) queues a second body that the loop will run.
 
 Options of an item:
+	shapes run it also under the stock names (trochee-as-epoll, …), where settings come in otherwise; group loading always
 	limit  seconds after which the parent kills the process, which is a failure (default 20)
 	raw    see above
 	logs_errors  the item provokes errors in callbacks; otherwise any line logged as an error fails the item
@@ -69,10 +70,15 @@ local source_dir = os.getenv "PROSODY_SOURCEDIR" or "/usr/lib/prosody"
 local dist_dir = os.getenv "TROCHEE_DIST" or "dist/lua"
 
 harness.here, harness.source_dir = here, source_dir
-harness.subjects = { "trochee-epoll", "trochee-poll", "trochee-select", "epoll", "event", "select" }
+-- By its whole path, without which it refuses
+harness.takeover = (dist_dir:match("^/") and "" or require "lfs".currentdir().."/")..dist_dir.."/trochee/takeover.lua"
+harness.subjects = {
+	"trochee-epoll", "trochee-poll", "trochee-select", "trochee-as-epoll", "trochee-as-event", "trochee-as-select",
+	"epoll", "event", "select",
+}
 harness.items = {} -- number -> item
 harness.groups = {
-	"items_03_loading", "items_16_timers", "items_25_listen", "items_34_clients", "items_43_reading",
+	"items_02_names", "items_03_loading", "items_16_timers", "items_25_listen", "items_34_clients", "items_43_reading",
 	"items_53_writing", "items_63_listeners", "items_70_tls", "items_79_certificates", "items_85_handshakes", "items_92_other",
 }
 
@@ -158,9 +164,12 @@ end
 -- Makes `subject` this process's net.server, as Prosody's net/server.lua would.
 local function load_backend(subject)
 	add_prosody_to_path()
-	local poller = subject:match("^trochee%-(%w+)$")
-	local module_name = "net.server_"..subject
-	if poller then
+	local poller, stock_name = subject:match("^trochee%-(%w+)$"), subject:match("^trochee%-as%-(%w+)$")
+	local module_name = "net.server_"..(stock_name or subject)
+	if stock_name then
+		dofile(harness.takeover)
+		poller = stock_name == "event" and "libevent" or stock_name
+	elseif poller then
 		module_name = "net.server_trochee"
 		-- The library reads the choice from the environment, Lua itself cannot set it.
 		require "util.pposix".setenv("TROCHEE_POLLER", poller)
@@ -189,8 +198,8 @@ local function load_backend(subject)
 end
 
 -- network_settings -> the backend, as Prosody's net/server.lua maps them.
-local function settings_function(server, subject)
-	if subject == "event" then
+local function settings_function(server)
+	if server.cfg then
 		local defaults = {}
 		for k, v in pairs(server.cfg) do
 			defaults[k] = v
@@ -214,7 +223,7 @@ local function settings_function(server, subject)
 				server.cfg[k] = event_settings[k] or default
 			end
 		end
-	elseif subject == "select" then
+	elseif server.changesettings then
 		local defaults = {}
 		for k, v in pairs(server.getsettings()) do
 			defaults[k] = v
@@ -275,7 +284,7 @@ local function new_environment(subject)
 	end
 
 	s.server, s.poller = load_backend(subject)
-	s.settings = settings_function(s.server, subject)
+	s.settings = settings_function(s.server)
 	s.timer = require "util.timer"
 	if subject == "select" then
 		s.settings({}) -- for select_idle_check_interval

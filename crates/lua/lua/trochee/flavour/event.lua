@@ -1,7 +1,7 @@
 -- net.server_event: settings come in by assignment to cfg, the poller is libevent, and addevent is luaevent's.
 
 local flavour = require "trochee.flavour";
-local settings = require "trochee.state".settings;
+local state = require "trochee.state";
 local timers = require "trochee.timers";
 local watch = require "trochee.watch";
 local event = require "trochee.flavour.luaevent";
@@ -11,7 +11,16 @@ if package.loaded["luaevent.core"] == event then
 	package.loaded["luaevent.core"] = nil;
 end
 
-local POLLER = "libevent";
+local core, settings, log = state.core, state.settings, state.log;
+
+-- Where there is none, Prosody says the same about luaevent
+local poller = "libevent";
+local found, err = core.set_backend(poller);
+if not found then
+	poller = "auto";
+	core.set_backend(poller);
+	log("error", "libevent not found, falling back to %s (%s)", core.backend(), err);
+end
 
 --- Settings
 
@@ -49,7 +58,7 @@ local cfg = setmetatable({}, {
 		if not name then
 			without_effect[key] = value;
 		elseif value ~= settings[name] then
-			flavour.change({ [name] = value }, POLLER);
+			flavour.change({ [name] = value }, poller);
 		end
 	end;
 	__pairs = function ()
@@ -64,7 +73,7 @@ local cfg = setmetatable({}, {
 	end;
 });
 
-flavour.change({}, POLLER);
+flavour.change({}, poller);
 
 --- Events
 

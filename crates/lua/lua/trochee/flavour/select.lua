@@ -3,8 +3,6 @@
 local flavour = require "trochee.flavour";
 local settings = require "trochee.state".settings;
 
-local POLLER = "select";
-
 -- Prosody passes on what it finds here, so all settings are here, also those of server_select that mean nothing to trochee
 local function getsettings()
 	local all = {
@@ -23,11 +21,11 @@ local function changesettings(new)
 	if type(new) ~= "table" then
 		return nil, "invalid settings table";
 	end
-	flavour.change(new, POLLER);
+	flavour.change(new, "select");
 	return true;
 end
 
-flavour.change({}, POLLER);
+flavour.change({}, "select");
 
 return flavour.new("select", {
 	getsettings = getsettings;

@@ -1,0 +1,118 @@
+-- The names of Prosody's own backends, and how each takes its settings: items 2 and 5 of the contract.
+
+local t = require "harness"
+
+-- In a process of its own: what it prints, with what went wrong
+local function run(script)
+	local name = os.tmpname()
+	local file = assert(io.open(name, "w"))
+	file:write(script)
+	file:close()
+	local process = assert(io.popen(("LUA_INIT='@%s' lua5.4 %s 2>&1"):format(t.takeover, name)))
+	local said = process:read("a")
+	process:close()
+	os.remove(name)
+	return said
+end
+
+t.item(2, "after takeover.lua the stock names, with and without the prefix \"prosody.\", are trochee; other programs are unharmed",
+function (s)
+	s.ok(s.is_trochee, "a takeover")
+	local prosody = ([[
+		package.path = "%s/?.lua;"..package.path
+		package.cpath = "%s/?.so;"..package.cpath
+	]]):format(t.source_dir, t.source_dir)
+	local names = prosody..[[
+		-- 13.0 asks for everything by prefix, and this makes that work
+		local prefixes = { "", package.searchpath("loader", package.path) and require "loader" and "prosody." }
+		for _, prefix in ipairs(prefixes) do
+			for name, member in pairs { epoll = "set_config", event = "cfg", select = "changesettings" } do
+				local server = require(prefix.."net.server_"..name)
+				assert(server[member], name.." without "..member)
+				local source = debug.getinfo(server.listen, "S").source
+				assert(source:match("server_trochee%.lua$"), name.." is "..source)
+			end
+		end
+		assert(not package.loaded["luaevent.core"])
+		-- Not asked by net/server.lua: the real one
+		assert(require "luaevent.core".new, "a stand-in for luaevent")
+		print "done"
+	]]
+	s.eq(run(names), "done\n", "a program on Prosody's libraries")
+
+	-- Prosody's own test. Whether or not luaevent is installed, net.server_event is asked for afterwards
+	s.eq(run(prosody..[[
+		package.cpath = package.cpath:gsub("[^;]*/lua/5%.4/[^;]*;", "")
+		assert(not pcall(require, "luaevent.core"))
+		assert(load([=[ assert(pcall(require, "luaevent.core")) ]=], "@/usr/lib/prosody/net/server.lua"))()
+		assert(package.loaded["luaevent.core"] and not package.loaded["luaevent.core"].new)
+		package.preload.socket, package.preload.ssl = function () return {} end, function () return {} end
+		require "net.server_event"
+		assert(not pcall(require, "luaevent.core"))
+		print "done"
+	]]), "done\n", "the test for luaevent where there is none")
+
+	-- Programs that have nothing to do with Prosody
+	s.eq(run([[
+		for name in pairs(_G) do assert(type(name) == "string" and not name:match("trochee"), name) end
+		for _, name in ipairs { "net.server_epoll", "net.server_event", "net.server_select", "prosody.net.server_epoll" } do
+			local found, err = pcall(require, name)
+			assert(not found and err:match("^module '"..name.."' not found:"), err)
+		end
+		package.preload["net.server_epoll"] = function () return "its own" end
+		assert(require "net.server_epoll" == "its own")
+		assert(require "luaevent.core".new)
+		print "done"
+	]]), "done\n", "another program")
+end, {
+	stock = {
+		epoll = { "not offered: taking over names", match = "^a takeover" },
+		event = { "not offered: taking over names", match = "^a takeover" },
+		select = { "not offered: taking over names", match = "^a takeover" },
+	},
+	shapes = true,
+})
+
+t.item(5, "event: assignment to cfg takes effect; select: getsettings has all keys, and changesettings takes effect", function (s)
+	local function dies(what)
+		local conn, peer, rec = s.pair()
+		s.ok(peer:send("x")) -- some backends count from the first read on
+		s.wait(function () return rec.disconnects[conn] end, 5, what)
+	end
+	local cfg = s.server.cfg
+	if cfg then
+		local keys = {}
+		for key in pairs(cfg) do
+			table.insert(keys, key)
+		end
+		table.sort(keys)
+		s.eq(table.concat(keys, " "), "ACCEPT_DELAY ACCEPT_QUEUE CLEAR_DELAY CONNECT_TIMEOUT DEBUG HANDSHAKE_TIMEOUT MAX_CONNECTIONS "..
+			"MAX_HANDSHAKE_ATTEMPTS MAX_READ_LENGTH MAX_SEND_LENGTH READ_RETRY_DELAY READ_TIMEOUT WRITE_TIMEOUT", "the keys of cfg")
+		s.eq(cfg.READ_TIMEOUT, 840)
+		cfg.READ_TIMEOUT = 0.1
+		s.eq(cfg.READ_TIMEOUT, 0.1, "what was assigned")
+		s.eq(cfg.WRITE_TIMEOUT, 180, "what was not")
+		dies("the end by cfg.READ_TIMEOUT")
+	elseif s.server.changesettings then
+		local settings = s.server.getsettings()
+		for _, key in ipairs {
+			"accept_retry_interval", "highest_allowed_fd", "max_connections", "max_receive_buffer_size", "max_send_buffer_size",
+			"max_ssl_handshake_roundtrips", "read_timeout", "select_idle_check_interval", "select_timeout", "send_timeout",
+			"tcp_backlog",
+		} do
+			s.ok(settings[key], "the setting "..key)
+		end
+		s.eq(s.server.changesettings("all"), nil, "not a table")
+		s.eq(s.server.changesettings({ read_timeout = 0.1 }), true, "changesettings")
+		local changed = s.server.getsettings()
+		s.eq(changed.read_timeout, 0.1, "what was changed")
+		changed.read_timeout = settings.read_timeout
+		for key, value in pairs(settings) do
+			s.eq(changed[key], value, "what was not: "..key)
+		end
+		dies("the end by read_timeout")
+	else
+		s.settings { read_timeout = 0.1 }
+		dies("the end by set_config")
+	end
+end, { shapes = true })
