@@ -94,11 +94,14 @@ def test_login(server, ca, tls, version):
             assert romeo.socket.getpeercert(True) == der(server.certs / f"{HOST}.crt")
             assert await romeo.plugin["xep_0199"].ping(server.host, timeout=5) > 0
 
-            # 0.12 knows tls-unique alone, which TLS 1.3 has not, and which trochee can not tell.
+            # 0.12 knows tls-unique alone, which TLS 1.3 has not, and which trochee can not tell; 13.0 knows tls-exporter, but
+            # only for TLS 1.3 (test_channel_binding.py).
             offered = romeo.plugin["feature_mechanisms"].mech_list
             assert "SCRAM-SHA-1" in offered
             plus = {name for name in offered if name.endswith("-PLUS")}
-            assert bool(plus) == (version == ssl.TLSVersion.TLSv1_2 and not server.backend.ours), plus
+            unique = version == ssl.TLSVersion.TLSv1_2 and not server.backend.ours
+            exporter = version == ssl.TLSVersion.TLSv1_3 and server.backend.version == "13.0"
+            assert bool(plus) == (unique or exporter), plus
 
     asyncio.run(flow())
 
@@ -260,7 +263,8 @@ def test_prosody_fetches_https(server, ca, stranger, tmp_path, case):
     certificate = authority.issue(tmp_path, ["padua.localhost" if case == "other name" else HOST])
     expected = {
         "trusted": "200 " + "thus with a kiss " * 20000,
-        "unknown CA": "0 certificate-chain-invalid",
+        # net.http of 0.12 looks at the certificate after the handshake, which in 13.0 fails already.
+        "unknown CA": "0 certificate-chain-invalid" if server.backend.version == "0.12" else "0 certificate verify failed",
         "other name": "0 certificate-verify-failed",
     }
 
@@ -453,7 +457,7 @@ async def _talk_over(here, there, authorities):
         for arrow in ("-->", "<--"):
             line = next((line for line in shown.splitlines() if arrow in line), "")
             assert "TLSv1.3" in line and "TLS_" in line, shown
-        return await _in_thread(here.shell, "s2s", "showcert", there.host)
+        return await _in_thread(here.shell, f"s2s:showcert('{there.host}')")
 
 
 @pytest.mark.parametrize("trust", ["dialback", "EXTERNAL"])

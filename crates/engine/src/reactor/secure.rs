@@ -271,7 +271,7 @@ impl Reactor {
     }
 
     /// What is wrong with them, in OpenSSL's words: a list for each depth, the peer's own certificate first. Empty where
-    /// nothing is wrong, nothing was sent, or nothing was to be checked.
+    /// nothing is wrong or nothing was sent.
     pub fn peer_verification(&self, key: Key) -> Vec<Vec<String>> {
         self.session(key)
             .map(|session| session.errors().clone())
