@@ -5,8 +5,8 @@
 //! kernel ◀─ flush  ◀─ Reactor ◀─ Connection ◀─ command ◀─ consumer
 //! ```
 //!
-//! Every readiness system of the kernel hides behind a [`Poller`]: [`epoll(7)`], [`poll(2)`], [`select(2)`], chosen at
-//! run time by name. Every consumer (a table of Lua listeners, a Rust program) sits above one [`Reactor`], which calls
+//! Every readiness system of the kernel hides behind a [`Poller`]: [`epoll(7)`], [`poll(2)`], [`select(2)`],
+//! libevent, chosen at run time by name. Every consumer (a table of Lua listeners, a Rust program) sits above one [`Reactor`], which calls
 //! nobody: [`Reactor::next_event`] hands out an [`Event`], the consumer answers with commands, and the next turn carries
 //! them out. No borrow, lock or stack frame of the engine is alive while the consumer's code runs, so that code may
 //! close, write, re-enter, fail or leave the process as it likes.

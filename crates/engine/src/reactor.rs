@@ -16,7 +16,7 @@ use crate::error::{Error, Reason};
 use crate::event::{Chunk, Event, Level};
 use crate::fork;
 use crate::listener::Listener;
-use crate::poller::{self, Interest, Poller, Readiness};
+use crate::poller::{self, BACKENDS, Interest, Poller, Readiness};
 use crate::registry::{Key, Registry};
 use crate::signals::{Handler, Wake};
 use crate::timers::{self, TimerId, Timers};
@@ -197,26 +197,26 @@ impl Reactor {
         }
     }
 
-    /// Chooses the poller: `"epoll"`, `"poll"`, `"select"`, or `"auto"` for the best that works here.
+    /// Chooses the poller: a name of [`BACKENDS`], or `"auto"` for the best that works here.
     ///
     /// # Errors
     ///
     /// [`Error::Backend`] names the ones there are, or says why this one can not work; [`Error::BackendInUse`] after
     /// the first turn. Either way the choice stays what it was.
     pub fn set_backend(&mut self, name: &str) -> Result<(), Error> {
-        let probed = poller::open(name)?;
+        drop(poller::open(name)?);
         if self.poller.is_some() {
             return Err(Error::BackendInUse);
         }
-        self.backend = if name == poller::AUTO {
-            poller::AUTO
-        } else {
-            probed.name()
-        };
+        self.backend = BACKENDS
+            .iter()
+            .map(|backend| backend.name)
+            .find(|known| *known == name)
+            .unwrap_or(poller::AUTO);
         Ok(())
     }
 
-    /// The name of the poller in use, or of the one that the first turn will open.
+    /// What the poller in use, or the one that the first turn will open, calls [itself](Poller::name).
     pub fn backend(&self) -> &'static str {
         match &self.poller {
             Some(poller) => poller.name(),

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use mlua::{Lua, Result, Table, Value};
+use trochee::poller::OpenError;
 use trochee::{Config, KeepAlive, Reactor};
 
 use crate::convert::{described, integer, seconds};
@@ -210,7 +211,8 @@ impl Settings {
             (None, None) => ("network_settings.poller", "auto"),
         };
         let in_use = reactor.backend();
-        if in_use == name {
+        // libevent names its own choice as well.
+        if in_use.split(' ').next() == Some(name) {
             return;
         }
         match reactor.set_backend(name) {
@@ -222,6 +224,14 @@ impl Settings {
                     "{source} = \"{name}\" takes effect after a restart; until then the poller is {in_use}"
                 );
                 messages.push(("warn", text));
+            }
+            Err(trochee::Error::Backend(OpenError::Unavailable { reason, .. }))
+                if reason.kind() == std::io::ErrorKind::NotFound =>
+            {
+                let text = format!(
+                    "{name} not found, falling back to {in_use} ({source} = \"{name}\": {reason})"
+                );
+                messages.push(("error", text));
             }
             Err(error) => messages.push((
                 "error",

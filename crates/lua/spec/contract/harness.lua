@@ -73,8 +73,8 @@ harness.here, harness.source_dir = here, source_dir
 -- By its whole path, without which it refuses
 harness.takeover = (dist_dir:match("^/") and "" or require "lfs".currentdir().."/")..dist_dir.."/trochee/takeover.lua"
 harness.subjects = {
-	"trochee-epoll", "trochee-poll", "trochee-select", "trochee-as-epoll", "trochee-as-event", "trochee-as-select",
-	"epoll", "event", "select",
+	"trochee-epoll", "trochee-poll", "trochee-select", "trochee-libevent",
+	"trochee-as-epoll", "trochee-as-event", "trochee-as-select", "epoll", "event", "select",
 }
 harness.items = {} -- number -> item
 harness.groups = {
