@@ -20,7 +20,7 @@ pub(crate) struct Settings {
     /// Those of the loop, which is written in Lua.
     front: Front,
     poller: Option<String>,
-    /// Names warned about; once each, however often the configuration is read again.
+    /// What was warned about once and for all, however often the configuration is read again.
     warned: HashSet<String>,
 }
 
@@ -215,28 +215,34 @@ impl Settings {
         if in_use.split(' ').next() == Some(name) {
             return;
         }
-        match reactor.set_backend(name) {
-            Ok(()) => {}
+        let (level, text) = match reactor.set_backend(name) {
+            Ok(()) => return,
             // "auto" would choose again what it has chosen, or leave alone what an operator has taken back.
-            Err(trochee::Error::BackendInUse) if name == "auto" => {}
-            Err(trochee::Error::BackendInUse) => {
-                let text = format!(
+            Err(trochee::Error::BackendInUse) if name == "auto" => return,
+            Err(trochee::Error::BackendInUse) => (
+                "warn",
+                format!(
                     "{source} = \"{name}\" takes effect after a restart; until then the poller is {in_use}"
-                );
-                messages.push(("warn", text));
-            }
+                ),
+            ),
             Err(trochee::Error::Backend(OpenError::Unavailable { reason, .. }))
                 if reason.kind() == std::io::ErrorKind::NotFound =>
             {
-                let text = format!(
-                    "{name} not found, falling back to {in_use} ({source} = \"{name}\": {reason})"
-                );
-                messages.push(("error", text));
+                (
+                    "error",
+                    format!(
+                        "{name} not found, falling back to {in_use} ({source} = \"{name}\": {reason})"
+                    ),
+                )
             }
-            Err(error) => messages.push((
+            Err(error) => (
                 "error",
                 format!("{source} = \"{name}\": {error}; keeping {in_use}"),
-            )),
+            ),
+        };
+        // The environment stays what it is, whatever the configuration becomes.
+        if source != POLLER_VARIABLE || self.warned.insert(text.clone()) {
+            messages.push((level, text));
         }
     }
 

@@ -8,7 +8,10 @@ local state = require "trochee.state";
 local server = require "net.server_trochee";
 
 local core, settings = state.core, state.settings;
-local getenv, ipairs, pairs = os.getenv, ipairs, pairs;
+local ipairs, pairs = ipairs, pairs;
+
+local variable = os.getenv "TROCHEE_POLLER" or "";
+local forced = variable ~= "" and variable or nil;
 
 -- The module is a copy: Prosody writes into it
 local function new(name, members)
@@ -20,9 +23,8 @@ local function new(name, members)
 	end
 	-- Without trochee's name: it stands where Prosody and its users expect that of the poller alone
 	module.get_backend = core.backend;
-	local poller = getenv "TROCHEE_POLLER";
-	if poller and poller ~= "" then
-		state.log("info", "The backend \"%s\" is trochee %s, with the poller of TROCHEE_POLLER: %s", name, native._VERSION, poller);
+	if forced then
+		state.log("info", "The backend \"%s\" is trochee %s, with the poller of TROCHEE_POLLER: %s", name, native._VERSION, forced);
 	else
 		state.log("info", "The backend \"%s\" is trochee %s", name, native._VERSION);
 	end
@@ -41,6 +43,7 @@ local function change(changes, poller)
 end
 
 return {
+	forced = forced;
 	new = new;
 	change = change;
 };

@@ -13,12 +13,11 @@ end
 
 local core, settings, log = state.core, state.settings, state.log;
 
--- Where there is none, Prosody says the same about luaevent
+-- Else what Prosody says where luaevent is missing
 local poller = "libevent";
-local found, err = core.set_backend(poller);
+local found, err = flavour.forced or core.set_backend(poller);
 if not found then
 	poller = "auto";
-	core.set_backend(poller);
 	log("error", "libevent not found, falling back to %s (%s)", core.backend(), err);
 end
 
