@@ -15,7 +15,8 @@ connections that the loop serves. With `raw = true` the body runs outside the lo
 itself; waiting then blocks, and s.start(f) queues a second body that the loop will run.
 
 Options of an item:
-	shapes run it also under the stock names (trochee-as-epoll, …), where settings come in otherwise; group loading always
+	shapes whether to run it also under the stock names (trochee-as-epoll, …), where settings come in otherwise; by default
+	       the group loading
 	limit  seconds after which the parent kills the process, which is a failure (default 20)
 	raw    see above
 	logs_errors  the item provokes errors in callbacks; otherwise any line logged as an error fails the item

@@ -23,9 +23,9 @@ function (s)
 		package.cpath = "%s/?.so;"..package.cpath
 	]]):format(t.source_dir, t.source_dir)
 	local names = prosody..[[
-		-- 13.0 asks for everything by prefix, and this makes that work
-		local prefixes = { "", package.searchpath("loader", package.path) and require "loader" and "prosody." }
-		for _, prefix in ipairs(prefixes) do
+		-- Without it nothing of 13.0 finds the rest
+		if package.searchpath("loader", package.path) then require "loader"; end
+		for _, prefix in ipairs { "", "prosody." } do
 			for name, member in pairs { epoll = "set_config", event = "cfg", select = "changesettings" } do
 				local server = require(prefix.."net.server_"..name)
 				assert(server[member], name.." without "..member)

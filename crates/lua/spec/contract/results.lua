@@ -26,7 +26,12 @@ end
 
 -- Under a stock name all is as under the own one, but for what is flagged
 local function applies(item, subject)
-	return item.shapes or item.group == "loading" or not subject:match("^trochee%-as%-")
+	if not subject:match("^trochee%-as%-") then
+		return true
+	elseif item.shapes ~= nil then
+		return item.shapes
+	end
+	return item.group == "loading"
 end
 
 -- The pairs { subject, item } of a run. CONTRACT_SUBJECTS and CONTRACT_ITEMS (lists) restrict it, unless all are asked
