@@ -301,6 +301,40 @@ def test_shell(server, ca):
     asyncio.run(flow())
 
 
+def all_columns(server):
+    """The names of what the lists of sessions can show."""
+    shown = server.shell("help columns")
+    return re.findall(r"^\|?\s*([a-z0-9_]+)\s+\| ", shown, re.M)
+
+
+@pytest.mark.parametrize("kind", [Bosh, WebSocket])
+def test_shell_with_all_columns(server, ca, kind):
+    """What the shell can tell of sessions by STARTTLS, by direct TLS and over https, a function for each column."""
+
+    async def flow():
+        async with (
+            online(server, "romeo", tls="starttls", trust=ca.trust()) as romeo,
+            online(server, "juliet", tls="direct", trust=ca.trust()) as juliet,
+            _web(ca) as http,
+        ):
+            session = kind(server, http, server.https_url)
+            await session.log_in("romeo")
+            await session.expect("client:presence")  # that of romeo's other session
+            columns = await _in_thread(all_columns, server)
+            assert {"port", "encryption", "sni", "alpn", "cert"} <= set(columns), columns
+            # What asks something that this kind of connection does not have is an error of the command.
+            shown = await _in_thread(server.shell, f"c2s:show(nil, '{' '.join(columns)}')")
+            assert re.search(r"\b3 (c2s )?sessions\b", shown), shown
+
+            shown = await _in_thread(server.shell, "c2s:show(nil, 'port sni encryption')")
+            rows = [[cell.strip() for cell in line.split("|")] for line in shown.splitlines()]
+            for client, port in ((romeo, server.c2s_port), (juliet, server.c2s_tls_port)):
+                assert [str(port), HOST, client.socket.cipher()[0]] in rows, shown
+            await session.close()
+
+    asyncio.run(flow())
+
+
 # --- new certificates -------------------------------------------------------------------------------
 
 
@@ -457,6 +491,9 @@ async def _talk_over(here, there, authorities):
         for arrow in ("-->", "<--"):
             line = next((line for line in shown.splitlines() if arrow in line), "")
             assert "TLSv1.3" in line and "TLS_" in line, shown
+        columns = ["dir", *await _in_thread(all_columns, here)]
+        shown = await _in_thread(here.shell, "s2s", "show", there.host, " ".join(columns))
+        assert "-->" in shown and "<--" in shown, shown
         return await _in_thread(here.shell, f"s2s:showcert('{there.host}')")
 
 

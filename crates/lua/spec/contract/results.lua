@@ -24,18 +24,8 @@ local function words(text)
 	return list[1] and set
 end
 
--- Under a stock name all is as under the own one, but for what is flagged
-local function applies(item, subject)
-	if not subject:match("^trochee%-as%-") then
-		return true
-	elseif item.shapes ~= nil then
-		return item.shapes
-	end
-	return item.group == "loading"
-end
-
 -- The pairs { subject, item } of a run. CONTRACT_SUBJECTS and CONTRACT_ITEMS (lists) restrict it, unless all are asked
--- for; what they name is run also where it is not due.
+-- for.
 function results.matrix(all)
 	local subjects = not all and words(os.getenv "CONTRACT_SUBJECTS")
 	local numbers = not all and words(os.getenv "CONTRACT_ITEMS")
@@ -49,7 +39,7 @@ function results.matrix(all)
 	local pairs_to_run = {}
 	for _, item in ipairs(items) do
 		for _, subject in ipairs(harness.subjects) do
-			if (not subjects or subjects[subject]) and (numbers and subjects or applies(item, subject)) then
+			if subjects and subjects[subject] or not subjects and harness.by_default(item, subject) then
 				table.insert(pairs_to_run, { subject = subject, item = item })
 			end
 		end
@@ -101,7 +91,7 @@ end
 
 -- What a result means: "pass", "bug" (a stock bug that is on record), "not offered", "skip" or "failure", and why.
 function results.judge(pair, result)
-	local on_record = pair.item.stock[pair.subject]
+	local on_record = harness.bug(pair.item, pair.subject)
 	if not result then
 		return "failure", "was not run"
 	elseif result.unloadable and not pair.subject:match("^trochee") and not os.getenv "CI" then
