@@ -99,7 +99,9 @@ def test_names(tmp_path, version, how, configuration):
         # prosodyctl loads the backend in the same way.
         assert "romeo" not in server.shell("c2s", "show")
         about = server.ctl("about")
-        assert about.returncode == 0 and f"{backend}" in about.stdout, about.stdout
+        assert about.returncode == 0 and f"Backend: {backend}\n" in about.stdout, about.stdout
+        assert re.search(r"^trochee: +\t", about.stdout, re.M), about.stdout
+        assert "is trochee" not in about.stdout, "prosodyctl prints what is logged at level info"
 
 
 def test_neither_variable_nor_line_is_stock(tmp_path, version):

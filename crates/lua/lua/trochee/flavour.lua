@@ -23,10 +23,12 @@ local function new(name, members)
 	end
 	-- Without trochee's name: it stands where Prosody and its users expect that of the poller alone
 	module.get_backend = core.backend;
+	-- prosodyctl prints what is logged, and serves nobody
+	local level = prosody and prosody.process_type == "prosodyctl" and "debug" or "info";
 	if forced then
-		state.log("info", "The backend \"%s\" is trochee %s, with the poller of TROCHEE_POLLER: %s", name, native._VERSION, forced);
+		state.log(level, "The backend \"%s\" is trochee %s, with the poller of TROCHEE_POLLER: %s", name, native._VERSION, forced);
 	else
-		state.log("info", "The backend \"%s\" is trochee %s", name, native._VERSION);
+		state.log(level, "The backend \"%s\" is trochee %s", name, native._VERSION);
 	end
 	return module;
 end
