@@ -77,7 +77,7 @@ local source_dirs = {
 }
 local dist_dir = os.getenv "TROCHEE_DIST" or "dist/lua"
 
-harness.here, harness.source_dir = here, source_dirs["0.12"]
+harness.here, harness.source_dir, harness.dist_dir = here, source_dirs["0.12"], dist_dir
 -- By its whole path, without which it refuses
 harness.takeover = (dist_dir:match("^/") and "" or require "lfs".currentdir().."/")..dist_dir.."/trochee/takeover.lua"
 harness.pollers = { "epoll", "poll", "select", "libevent" }
@@ -90,7 +90,8 @@ harness.subjects = {
 }
 harness.items = {} -- number -> item
 harness.groups = {
-	"items_02_names", "items_03_loading", "items_16_timers", "items_25_listen", "items_34_clients", "items_43_reading",
+	"items_01_prosody", "items_02_names", "items_03_loading", "items_16_timers", "items_25_listen", "items_34_clients",
+	"items_43_reading",
 	"items_53_writing", "items_63_listeners", "items_70_tls", "items_79_certificates", "items_85_handshakes", "items_92_other",
 }
 

@@ -1,4 +1,4 @@
--- The names of Prosody's own backends, and how each takes its settings: items 2 and 5 of the contract.
+-- The names of Prosody's own backends: item 2 of the contract.
 
 local t = require "harness"
 
@@ -72,47 +72,3 @@ end, {
 	},
 	shapes = true,
 })
-
-t.item(5, "event: assignment to cfg takes effect; select: getsettings has all keys, and changesettings takes effect", function (s)
-	local function dies(what)
-		local conn, peer, rec = s.pair()
-		s.ok(peer:send("x")) -- some backends count from the first read on
-		s.wait(function () return rec.disconnects[conn] end, 5, what)
-	end
-	local cfg = s.server.cfg
-	if cfg then
-		local keys = {}
-		for key in pairs(cfg) do
-			table.insert(keys, key)
-		end
-		table.sort(keys)
-		s.eq(table.concat(keys, " "), "ACCEPT_DELAY ACCEPT_QUEUE CLEAR_DELAY CONNECT_TIMEOUT DEBUG HANDSHAKE_TIMEOUT MAX_CONNECTIONS "..
-			"MAX_HANDSHAKE_ATTEMPTS MAX_READ_LENGTH MAX_SEND_LENGTH READ_RETRY_DELAY READ_TIMEOUT WRITE_TIMEOUT", "the keys of cfg")
-		s.eq(cfg.READ_TIMEOUT, 840)
-		cfg.READ_TIMEOUT = 0.1
-		s.eq(cfg.READ_TIMEOUT, 0.1, "what was assigned")
-		s.eq(cfg.WRITE_TIMEOUT, 180, "what was not")
-		dies("the end by cfg.READ_TIMEOUT")
-	elseif s.server.changesettings then
-		local settings = s.server.getsettings()
-		for _, key in ipairs {
-			"accept_retry_interval", "highest_allowed_fd", "max_connections", "max_receive_buffer_size", "max_send_buffer_size",
-			"max_ssl_handshake_roundtrips", "read_timeout", "select_idle_check_interval", "select_timeout", "send_timeout",
-			"tcp_backlog",
-		} do
-			s.ok(settings[key], "the setting "..key)
-		end
-		s.eq(s.server.changesettings("all"), nil, "not a table")
-		s.eq(s.server.changesettings({ read_timeout = 0.1 }), true, "changesettings")
-		local changed = s.server.getsettings()
-		s.eq(changed.read_timeout, 0.1, "what was changed")
-		changed.read_timeout = settings.read_timeout
-		for key, value in pairs(settings) do
-			s.eq(changed[key], value, "what was not: "..key)
-		end
-		dies("the end by read_timeout")
-	else
-		s.settings { read_timeout = 0.1 }
-		dies("the end by set_config")
-	end
-end, { shapes = true })

@@ -1,4 +1,4 @@
--- Loading, the process life cycle, and memory: items 3, 4 and 7 to 15 of the contract.
+-- Loading, the process life cycle, and memory: items 3 to 5 and 7 to 15 of the contract.
 
 local t = require "harness"
 
@@ -61,6 +61,41 @@ end, {
 		select = { wrong_types, match = "attempt to compare string with number" },
 	},
 })
+
+t.item(5, "settings in the form of the backend: set_config; the table cfg of event; getsettings and changesettings of select",
+function (s)
+	local function dies_soon()
+		local conn, peer, rec = s.pair()
+		s.ok(peer:send("x"))
+		local deadline = s.now() + 3
+		while s.now() < deadline and not rec.disconnects[conn] do
+			s.sleep(0.01)
+		end
+		peer:close()
+		return rec.disconnects[conn] ~= nil
+	end
+	local server = s.server
+	if server.cfg then
+		for name, value in pairs(server.cfg) do
+			s.ok(type(name) == "string" and value ~= nil, "a setting in cfg")
+		end
+		server.cfg.READ_TIMEOUT = 0.1
+	elseif server.getsettings then
+		local settings = server.getsettings()
+		for _, name in ipairs {
+			"select_timeout", "select_idle_check_interval", "tcp_backlog", "max_send_buffer_size", "max_receive_buffer_size",
+			"send_timeout", "read_timeout", "max_connections", "max_ssl_handshake_roundtrips", "highest_allowed_fd",
+			"accept_retry_interval",
+		} do
+			s.ok(settings[name] ~= nil, name.." in getsettings()")
+		end
+		settings.read_timeout = 0.1
+		server.changesettings(settings)
+	else
+		server.set_config({ read_timeout = 0.1 })
+	end
+	s.ok(dies_soon(), "a new read_timeout applies to a new connection")
+end)
 
 t.item(7, "loaded but never looped, as in prosodyctl: exits cleanly and leaves no thread", function (s)
 	local source = [[
@@ -266,6 +301,7 @@ end, {
 	raw = true,
 	stock = {
 		epoll = { no_hook_signal, match = "^an unknown signal name must not raise" },
+		["epoll-13"] = false,
 		select = { no_hook_signal, match = "^an unknown signal name must not raise" },
 	},
 })
@@ -318,7 +354,7 @@ end)
 t.item(15, "unknown members of a handle, a server handle and socket() read as nil", function (s)
 	local conn, _, _, handle = s.pair()
 	-- Names that Prosody's modules test for, and one that nobody has.
-	for _, name in ipairs { "no_such_member", "getstats" } do
+	for _, name in ipairs { "no_such_member", "cq" } do
 		s.eq(conn[name], nil, "conn."..name)
 		s.eq(handle[name], nil, "server handle."..name)
 	end

@@ -277,6 +277,13 @@ t.item(83, "what tls-server-end-point needs: server():ip(), serverport() and get
 	s.eq(conn:server():ip(), "127.0.0.1", "ip() of the server handle")
 	s.eq(tonumber(conn:serverport()), port, "serverport()")
 	s.eq(conn:socket():getsniname(), "example.com", "getsniname")
+	-- Where it is offered, mod_saslauth of 13.0 asks no file
+	if conn.getlocalcertificate then
+		local cert = s.ok(conn:getlocalcertificate(), "getlocalcertificate")
+		s.eq(cert:pem(), peer.sock:getpeercertificate():pem(), "our certificate is the one that the client sees")
+		s.eq(type(cert:getsignaturename()), "string", "getsignaturename")
+	end
+	s.ok(conn.getlocalcertificate or not s.is_trochee, "getlocalcertificate exists")
 	peer:close()
 	disconnected(s, rec, conn)
 	listening:close()
