@@ -79,6 +79,7 @@ mod waker;
 pub use config::{Config, KeepAlive, ReadSize, SocketKind, SocketOption};
 pub use error::{Error, Reason};
 pub use event::{Chunk, Event, Level};
+pub use fork::generation as fork_generation;
 pub use poller::{Interest, Poller};
 pub use reactor::{Close, Reactor};
 pub use registry::Key;

@@ -227,17 +227,23 @@ impl Libevent {
         let signals = self.signals.as_mut().map(|(_, signals)| signals);
         let mask = signals.map(Signals::block).transpose()?;
         let result = self.run(EVLOOP_ONCE);
+        let interrupted = self.signal_arrived();
         drop(mask);
         if let Some(timer) = timer {
             // SAFETY: the event is the base's own; that it has fired already does no harm.
             unsafe { (self.api.event_del)(timer.as_ptr()) };
         }
-        result?;
-        let signals = self.signals.as_ref();
-        let signals = signals.map(|(_, signals)| signals.descriptor.as_raw_fd());
+        result.map(|()| interrupted)
+    }
+
+    /// Whether the loop was ended by a signal that would have ended a system call.
+    fn signal_arrived(&self) -> bool {
         // SAFETY: outside of `run` nobody else refers to them.
         let reports = unsafe { self.reports.as_ref() };
-        Ok(reports.iter().any(|(fd, _)| Some(*fd) == signals))
+        self.signals.as_ref().is_some_and(|(_, signals)| {
+            let reported = |(fd, _): &(RawFd, c_short)| *fd == signals.descriptor.as_raw_fd();
+            reports.iter().any(reported) && signals.any_to_deliver()
+        })
     }
 
     /// Appends what was reported since the last time; whether there was anything.

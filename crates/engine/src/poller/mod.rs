@@ -122,6 +122,11 @@ pub trait Poller: Send {
     /// caller's to know, so the wait is not resumed here. Other errors (`ENOMEM`) are those of the system call.
     fn wait(&mut self, ready: &mut Vec<Readiness>, timeout: Option<Duration>) -> io::Result<()>;
 
+    /// A descriptor that is readable whenever a wait would report something: epoll's own. Others have none.
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
     /// The name as in [`BACKENDS`], for logs. A backend that wraps a choice of its own names that as well, after a
     /// space.
     fn name(&self) -> &'static str;

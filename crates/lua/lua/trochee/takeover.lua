@@ -46,6 +46,7 @@ end
 take("net.server_epoll", "trochee.flavour.epoll");
 take("net.server_event", "trochee.flavour.event");
 take("net.server_select", "trochee.flavour.select");
+take("util.poll", "trochee.util_poll");
 
 -- Prosody tries luaevent out before it asks for net.server_event, which has no use for it here and drops what Prosody got.
 -- Everybody else gets the real one, or is told that there is none

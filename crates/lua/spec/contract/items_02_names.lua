@@ -33,6 +33,9 @@ function (s)
 				assert(source:match("server_trochee%.lua$"), name.." is "..source)
 			end
 		end
+		for _, prefix in ipairs { "", "prosody." } do
+			assert(require(prefix.."util.poll").new == require "trochee.util_poll".new, "util.poll")
+		end
 		assert(not package.loaded["luaevent.core"])
 		-- Not asked by net/server.lua: the real one
 		assert(require "luaevent.core".new, "a stand-in for luaevent")
@@ -55,7 +58,7 @@ function (s)
 	-- Programs that have nothing to do with Prosody
 	s.eq(run([[
 		for name in pairs(_G) do assert(type(name) == "string" and not name:match("trochee"), name) end
-		for _, name in ipairs { "net.server_epoll", "net.server_event", "net.server_select", "prosody.net.server_epoll" } do
+		for _, name in ipairs { "net.server_epoll", "net.server_event", "net.server_select", "util.poll", "prosody.util.poll" } do
 			local found, err = pcall(require, name)
 			assert(not found and err:match("^module '"..name.."' not found:"), err)
 		end

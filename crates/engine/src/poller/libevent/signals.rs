@@ -24,6 +24,22 @@ impl Signals {
         })
     }
 
+    /// Whether one waits that is more than a formality. The kernel keeps also those that it would not deliver: they are
+    /// blocked, and might be wanted later.
+    pub(super) fn any_to_deliver(&self) -> bool {
+        let mut pending = set_of(&[]);
+        // SAFETY: the set is initialised.
+        unsafe { libc::sigpending(&raw mut pending) };
+        (1..=libc::SIGRTMAX()).any(|signal| {
+            // SAFETY: both sets are initialised, and the number is a signal's.
+            let blocked_by_us = unsafe {
+                libc::sigismember(&pending, signal) == 1
+                    && libc::sigismember(&self.blocked, signal) == 0
+            };
+            blocked_by_us && !is_ignored(signal)
+        })
+    }
+
     /// Blocks signals until the guard is dropped.
     pub(super) fn block(&mut self) -> io::Result<Mask> {
         let mask = Mask(change_mask(libc::SIG_BLOCK, &unblocked(&set_of(&[]))));
@@ -54,6 +70,24 @@ const FAULTS: [c_int; 7] = [
     libc::SIGABRT,
     libc::SIGSYS,
 ];
+
+/// Ignored because somebody said so, or because nobody said anything.
+fn is_ignored(signal: c_int) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: zeroes are valid for this plain data, which the call fills in.
+    let handler = unsafe {
+        libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
+        action.assume_init().sa_sigaction
+    };
+    match handler {
+        libc::SIG_IGN => true,
+        libc::SIG_DFL => matches!(
+            signal,
+            libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGWINCH
+        ),
+        _ => false,
+    }
+}
 
 fn set_of(signals: &[c_int]) -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
