@@ -297,7 +297,7 @@ impl Reactor {
     }
 
     /// What is wrong with them, in OpenSSL's words: a list for each depth, the peer's own certificate first. Empty where
-    /// nothing is wrong, nothing was sent, or nothing was to be checked.
+    /// nothing is wrong or nothing was sent.
     pub fn peer_verification(&mut self, key: Key) -> Vec<Vec<String>> {
         if self.is_remote_tls(key) {
             return self

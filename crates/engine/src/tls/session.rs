@@ -287,7 +287,8 @@ impl Session {
         let by_dane = self.tlsa.iter().any(Tlsa::is_usable);
         if let Phase::Running(machine) = &self.phase
             && let Some(chain) = machine.common().peer_certificates()
-            && (by_dane || (policy.verify && policy.tolerant))
+            // Also where nothing depends on it: the consumer may ask. Prosody 13.0 judges other servers with verify = "none".
+            && (by_dane || !policy.verify || policy.tolerant)
         {
             self.errors = policy.check(chain, &self.tlsa, UnixTime::now());
             let good = self.errors.iter().all(Vec::is_empty);

@@ -30,7 +30,7 @@ fn both_ends_export_the_same_key() {
                 ..client_settings()
             }),
         );
-        let export = |key| {
+        let mut export = |key| {
             driver
                 .reactor
                 .export_keying_material(key, b"EXPORTER-Channel-Binding", Some(b""), 32)
@@ -68,7 +68,7 @@ fn what_is_exported_is_what_the_standard_says() {
                     },
                     |reactor, event| {
                         if matches!(event, Seen::Secured(_)) {
-                            let export = |length| {
+                            let mut export = |length| {
                                 reactor.export_keying_material(
                                     key,
                                     b"EXPORTER-test",
