@@ -43,6 +43,15 @@ pub(crate) enum State {
     Closing,
 }
 
+/// Our side of a stream whose sides end one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OwnSide {
+    Open,
+    /// Ends when the queue is empty.
+    Finishing,
+    Finished,
+}
+
 /// A timeout of one connection, where it differs from the configuration.
 #[derive(Clone, Copy)]
 pub(crate) enum Timeout {
@@ -89,6 +98,11 @@ pub(crate) struct Connection {
     pub(crate) blocked: bool,
     /// The consumer wants to hear of the next flush.
     pub(crate) notify: bool,
+    /// The sides of the stream end one by one: see [`Reactor::set_half_open`](crate::Reactor::set_half_open).
+    pub(crate) half_open: bool,
+    /// With `half_open`: the peer has ended its side, and the consumer was told.
+    pub(crate) peer_ended: bool,
+    pub(crate) own_side: OwnSide,
 
     /// What the poller was last told; `None` while it does not know the descriptor.
     pub(crate) armed: Option<Interest>,
@@ -169,6 +183,9 @@ impl Connection {
             throttled_until: None,
             blocked: false,
             notify: false,
+            half_open: false,
+            peer_ended: false,
+            own_side: OwnSide::Open,
             armed: None,
             detached: false,
             readable: false,
@@ -193,7 +210,12 @@ impl Connection {
             Some(session) if !session.is_secured() => {
                 self.state == State::Open && session.wants_handshake()
             }
-            _ => self.state == State::Open && !self.paused && self.throttled_until.is_none(),
+            _ => {
+                self.state == State::Open
+                    && !self.paused
+                    && !self.peer_ended
+                    && self.throttled_until.is_none()
+            }
         }
     }
 
@@ -258,8 +280,10 @@ impl Connection {
             self.throttled_until = limit.spend(len, now);
         }
         let drained = len < room;
+        // Where the sides end one by one, the end is an event of its own.
         let last = drained
             && self.hung_up
+            && !self.half_open
             && self.kind == SocketKind::Stream
             && matches!(socket::peek(&self.fd), Ok(0));
         // Datagrams come one a read, however short they are.

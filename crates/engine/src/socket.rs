@@ -4,6 +4,7 @@
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -156,6 +157,18 @@ fn open(
     )
 }
 
+/// Connects to a UNIX stream socket: at once, or never. EAGAIN says that too many wait there.
+pub(crate) fn connect_unix(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let fd = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    rustix::net::connect(&fd, &SocketAddrUnix::new(path)?)?;
+    Ok(fd)
+}
+
 /// Begins a connection; it is established, or has failed, when the socket becomes writable.
 pub(crate) fn connect(
     peer: SocketAddr,
@@ -286,6 +299,11 @@ pub(crate) fn finish(fd: &OwnedFd, scratch: &mut [u8]) -> Goodbye {
     } else {
         Goodbye::Pending
     }
+}
+
+/// Ends our side of a stream that the peer may go on sending on. Where the peer is gone, the next read tells.
+pub(crate) fn shutdown_write(fd: &OwnedFd) {
+    let _ = rustix::net::shutdown(fd, Shutdown::Write);
 }
 
 /// Bytes that were sent and that the peer's system has not acknowledged: SIOCOUTQ, tcp(7).

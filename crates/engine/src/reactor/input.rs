@@ -4,7 +4,7 @@ use super::registration::WAKE_TOKEN;
 use super::{Alarm, READ_BUFFER, Reactor, SHARES_PER_FLUSH, Source, Step};
 use crate::clock;
 use crate::config::SocketKind;
-use crate::connection::{Connection, Read, State};
+use crate::connection::{Connection, OwnSide, Read, State};
 use crate::error::Reason;
 use crate::event::{Chunk, Event, Level};
 use crate::listener::{self, Accept, reserved_descriptor};
@@ -237,6 +237,9 @@ impl Reactor {
             }
             Read::End => {
                 connection.readable = false;
+                if connection.half_open {
+                    return self.peer_ended(key);
+                }
                 if !connection.has_unsent() {
                     self.end(key, Reason::PeerClosed);
                 } else {
@@ -262,6 +265,18 @@ impl Reactor {
             self.queue_flush(key);
             self.want(key);
         }
+    }
+
+    /// The same on a connection whose sides end one by one: the end of it where ours has ended already.
+    fn peer_ended(&mut self, key: Key) -> Option<Step> {
+        let connection = self.connection(key)?;
+        connection.peer_ended = true;
+        if connection.own_side == OwnSide::Finished {
+            self.end(key, Reason::PeerClosed);
+            return None;
+        }
+        self.want(key);
+        Some(Step::Event(Event::Ended { key }))
     }
 
     /// The peer is gone while nobody reads. What it sent is kept until somebody does; where there is nothing left to

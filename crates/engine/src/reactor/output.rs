@@ -2,10 +2,11 @@
 
 use super::{Alarm, Reactor, Source};
 use crate::config::SocketKind;
-use crate::connection::{Connection, Flush, State};
+use crate::connection::{Connection, Flush, OwnSide, State};
 use crate::error::Reason;
 use crate::event::Event;
 use crate::registry::Key;
+use crate::socket;
 
 impl Reactor {
     /// Has `key` flushed at the start of the next turn.
@@ -39,6 +40,13 @@ impl Reactor {
                 let state = connection.state;
                 if state == State::Closing {
                     self.end(key, Reason::Local);
+                } else if connection.own_side == OwnSide::Finishing {
+                    connection.own_side = OwnSide::Finished;
+                    if connection.peer_ended {
+                        self.end(key, Reason::PeerClosed);
+                    } else {
+                        socket::shutdown_write(&connection.fd);
+                    }
                 } else if std::mem::take(&mut connection.notify) {
                     if state == State::Draining {
                         // Whoever refills the queue when it is empty may go on until there is nothing left to send.
