@@ -3,8 +3,9 @@
 
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -167,6 +168,29 @@ pub(crate) fn connect_unix(path: &Path) -> rustix::io::Result<OwnedFd> {
     )?;
     rustix::net::connect(&fd, &SocketAddrUnix::new(path)?)?;
     Ok(fd)
+}
+
+/// The listening sockets that whoever started this process opened for it: sd_listen_fds(3). None if they are for
+/// another process, there are none, or they were asked for before.
+pub(crate) fn inherited() -> Vec<OwnedFd> {
+    /// SD_LISTEN_FDS_START
+    const FIRST: RawFd = 3;
+    /// More is no number of sockets.
+    const MOST: RawFd = 1024;
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    if number("LISTEN_PID") != Some(std::process::id()) || TAKEN.swap(true, Ordering::Relaxed) {
+        return Vec::new();
+    }
+    let count = number("LISTEN_FDS").map_or(0, |count| RawFd::try_from(count).unwrap_or(MOST));
+    (FIRST..FIRST + count.min(MOST))
+        .filter(|&fd| borrow(fd).is_some_and(|fd| sockopt::socket_type(fd).is_ok()))
+        .map(|fd| {
+            // SAFETY: it is open, for it is a socket; the variables say that it is there for us to own, and nobody else
+            // has got it from here.
+            unsafe { OwnedFd::from_raw_fd(fd) }
+        })
+        .collect()
 }
 
 /// Begins a connection; it is established, or has failed, when the socket becomes writable.

@@ -334,13 +334,12 @@ impl Reactor {
     }
 
     /// Ends our side of a stream once all that is queued is sent: close_notify where there is TLS, then FIN. What the peer
-    /// still sends is delivered; when it has ended its side as well, [`Event::Closed`](crate::Event) follows. Only after
-    /// [`set_half_open`](Reactor::set_half_open).
+    /// still sends is delivered; when it has ended its side as well, [`Event::Closed`](crate::Event) follows.
     pub fn finish(&mut self, key: Key) -> bool {
         let Some(connection) = self.connection(key) else {
             return false;
         };
-        if connection.half_open && connection.own_side == OwnSide::Open {
+        if connection.own_side == OwnSide::Open {
             connection.own_side = OwnSide::Finishing;
             self.queue_flush(key);
         }

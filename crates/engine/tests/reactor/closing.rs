@@ -372,3 +372,14 @@ fn answer(driver: &mut Driver, wanted: Key, question: &[u8], answer: &[u8]) -> R
     });
     end.unwrap()
 }
+
+#[test]
+fn finishing_needs_no_half_open_peer() {
+    let mut driver = driver!();
+    let (key, stream) = driver.serve();
+    driver.reactor.write(key, b"all of it").unwrap();
+    driver.reactor.finish(key);
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(driver.expect_closed(key).0, Reason::PeerClosed);
+    assert_eq!(read_to_end(&stream), b"all of it");
+}
