@@ -1,6 +1,7 @@
 //! The only home of socket system calls: making, accepting, reading, writing, options, names.
 #![allow(unsafe_code)] // descriptors given as numbers, and two options of tcp(7) that rustix does not offer
 
+use std::fmt;
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -27,6 +28,15 @@ pub enum Name {
     Inet(SocketAddr),
     /// The path of a UNIX socket; empty for an unnamed one.
     Unix(String),
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Name::Inet(address) => address.fmt(f),
+            Name::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
 }
 
 /// Makes a listening TCP socket.

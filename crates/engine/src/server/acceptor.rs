@@ -1,10 +1,10 @@
 //! Accepting for all threads, and dealing what was accepted out to them in turn.
 //!
 //! Listening sockets of each thread's own (SO_REUSEPORT) would spare the handing over, but there the system's hash of the
-//! addresses decides who gets what: of 400 connections on four threads one thread is a fifth off every tenth time, and whoever connects from few
-//! ports is not spread at all. Dealing is even to the connection, and does for sockets that were inherited, too.
+//! addresses decides who gets what: of 400 connections from one machine on four threads, in 4 of 60 runs a thread was more
+//! than a fifth off its share. Dealing is even to the connection, and does for sockets that were inherited, too.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -92,7 +92,7 @@ pub(super) struct Acceptor {
     doors: Vec<Door>,
     threads: Vec<Arc<Mailbox>>,
     next: usize,
-    reserve: Option<std::os::fd::OwnedFd>,
+    reserve: Option<OwnedFd>,
     notice: Notice,
     warned: Option<Instant>,
     stop: Arc<Stop>,
