@@ -1,4 +1,4 @@
-//! The trochee command line: what an operator can ask about the pollers of this machine.
+//! The trochee command line: what an operator can ask about the pollers of this machine, and programs on the engine.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -8,6 +8,7 @@ use trochee::poller::BACKENDS;
 
 mod backends;
 mod check;
+mod relay;
 
 /// Prosody's network backends in Rust.
 #[derive(Parser)]
@@ -23,6 +24,8 @@ enum Command {
     Backends,
     /// Tell what limits a server on this machine, and what to do about it; fails if no poller works
     Check,
+    /// Pass connections on to a server behind, with TLS terminated on all cores
+    Relay(Box<relay::Options>),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +34,15 @@ fn main() -> ExitCode {
     let text = match arguments.command {
         Command::Backends => backends::list(&pollers),
         Command::Check => check::report(&check::System::here(), &pollers),
+        Command::Relay(options) => {
+            return match relay::run(*options) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("trochee relay: {error}");
+                    ExitCode::FAILURE
+                }
+            };
+        }
     };
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever closed the pipe has seen enough.
