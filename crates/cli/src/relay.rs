@@ -36,6 +36,7 @@ const OTHER_DESCRIPTORS: u64 = 64;
 ///
 /// What is wrong with the options, the file or the system, in words for the operator.
 pub fn run(options: Options) -> Result<(), String> {
+    let file = options.config.clone();
     let (server, relays) = read(options)?;
     let log = Arc::new(Log::default());
     let clients = Arc::new(AtomicUsize::new(0));
@@ -55,9 +56,9 @@ pub fn run(options: Options) -> Result<(), String> {
     let mut secured = Vec::new();
     let mut words = Vec::new();
     for (place, relay) in relays.iter().enumerate() {
-        let wrong = |error: String| match relays.len() {
-            1 => error,
-            _ => format!("relay {}: {error}", place + 1),
+        let wrong = |error: String| match &file {
+            None => error,
+            Some(file) => format!("{}: relay {}: {error}", file.display(), place + 1),
         };
         let target = relay
             .to

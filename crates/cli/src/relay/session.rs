@@ -31,6 +31,7 @@ pub struct Relay {
 pub struct Client {
     relay: Arc<Relay>,
     phase: Phase,
+    peer: Option<Name>,
     /// What the front said.
     ends: Option<Ends>,
 }
@@ -55,12 +56,13 @@ impl Client {
         Client {
             relay,
             phase: Phase::Header(Parser::default(), None),
+            peer: None,
             ends: None,
         }
     }
 
-    fn tell(&self, conn: &Conn<'_>, what: &str) {
-        let peer = match (self.ends, conn.peer_name()) {
+    fn tell(&self, what: &str) {
+        let peer = match (self.ends, &self.peer) {
             (Some(ends), _) => ends.source.to_string(),
             (None, Some(name)) => name.to_string(),
             // Gone before anybody could ask.
@@ -70,7 +72,7 @@ impl Client {
     }
 
     fn expect_header(&mut self, conn: &mut Conn<'_>) {
-        let trusted = match conn.peer_name() {
+        let trusted = match &self.peer {
             Some(Name::Inet(peer)) => self
                 .relay
                 .fronts
@@ -79,7 +81,7 @@ impl Client {
             _ => false,
         };
         if !trusted {
-            self.tell(conn, "turned away: not in accept-proxy-protocol");
+            self.tell("turned away: not in accept-proxy-protocol");
             return conn.destroy();
         }
         let parser = Parser::default();
@@ -105,7 +107,7 @@ impl Client {
                 self.begin(conn);
             }
             Err(error) => {
-                self.tell(conn, error);
+                self.tell(error);
                 conn.destroy();
             }
         }
@@ -117,7 +119,7 @@ impl Client {
             Some(contexts) => {
                 self.phase = Phase::Handshake;
                 if let Err(error) = conn.serve_tls(contexts) {
-                    self.tell(conn, &format!("TLS: {error}"));
+                    self.tell(&format!("TLS: {error}"));
                     conn.destroy();
                 }
             }
@@ -180,6 +182,7 @@ impl Drop for Client {
 impl Handler for Client {
     fn on_connect(&mut self, conn: &mut Conn<'_>) {
         conn.set_half_open(true);
+        self.peer = conn.peer_name();
         if self.relay.fronts.is_empty() {
             self.begin(conn);
         } else {
@@ -199,7 +202,7 @@ impl Handler for Client {
     }
 
     fn on_timer(&mut self, conn: &mut Conn<'_>, _timer: TimerId) {
-        self.tell(conn, "the PROXY header did not come in time");
+        self.tell("the PROXY header did not come in time");
         conn.destroy();
     }
 
@@ -228,9 +231,9 @@ impl Handler for Client {
     fn on_disconnect(&mut self, conn: &mut Conn<'_>, reason: &Reason) {
         match (&self.phase, reason) {
             (Phase::Relayed(other), _) => conn.other(other.key).close(),
-            (Phase::Handshake, Reason::Tls(error)) => self.tell(conn, &format!("TLS: {error}")),
+            (Phase::Handshake, Reason::Tls(error)) => self.tell(&format!("TLS: {error}")),
             (Phase::Handshake, Reason::HandshakeTimeout) => {
-                self.tell(conn, "TLS: no handshake in time");
+                self.tell("TLS: no handshake in time");
             }
             _ => {}
         }
