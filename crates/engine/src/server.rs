@@ -1,4 +1,4 @@
-//! Servers on any number of threads: a [`Handler`] for each connection, above one [`Reactor`](crate::Reactor) a thread.
+//! Servers on any number of threads: a [`Handler`] for each connection, above one [`Reactor`] a thread.
 //!
 //! The threads share nothing. One more, the caller of [`Server::run`], accepts, and deals connections out in turn; from then on
 //! a connection stays on its thread, whose handlers are called one at a time and need no locks among themselves. What

@@ -114,9 +114,12 @@ where
     (make, seen)
 }
 
+/// What a probe does with a call.
+pub type Act = Box<dyn FnMut(&mut Conn<'_>, &Call)>;
+
 /// A factory of probes that also gives the handles of its connections away.
 pub fn handles() -> (
-    impl Fn() -> Probe<Box<dyn FnMut(&mut Conn<'_>, &Call)>> + Send + Sync,
+    impl Fn() -> Probe<Act> + Send + Sync,
     Receiver<Call>,
     Receiver<Handle>,
 ) {
@@ -124,7 +127,7 @@ pub fn handles() -> (
     let (give, handles) = mpsc::channel();
     let make = move || {
         let give = give.clone();
-        let act: Box<dyn FnMut(&mut Conn<'_>, &Call)> = Box::new(move |conn, call| {
+        let act: Act = Box::new(move |conn, call| {
             if *call == Call::Connect {
                 give.send(conn.handle().unwrap()).unwrap();
             }
