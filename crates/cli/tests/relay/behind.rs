@@ -117,3 +117,63 @@ fn prosody() {
     stream.write_all(b"</stream:stream>").unwrap();
     read_until(&mut stream, "</stream:stream>");
 }
+
+/// HTTP over TLS that ends at the relay; nginx learns who the client is.
+#[test]
+fn nginx() {
+    if !is_installed("/usr/sbin/nginx") {
+        return;
+    }
+    let folder = Folder::new();
+    let port = free_port();
+    let config = folder.path("nginx.conf");
+    let text = format!(
+        r#"
+        daemon off;
+        master_process off;
+        pid {folder}/pid;
+        error_log {folder}/error.log;
+        events {{}}
+        http {{
+            access_log off;
+            client_body_temp_path {folder}/body;
+            proxy_temp_path {folder}/proxy;
+            fastcgi_temp_path {folder}/fastcgi;
+            uwsgi_temp_path {folder}/uwsgi;
+            scgi_temp_path {folder}/scgi;
+            server {{
+                listen 127.0.0.1:{port} proxy_protocol;
+                location / {{
+                    return 200 "client $proxy_protocol_addr $proxy_protocol_port\n";
+                }}
+            }}
+        }}
+        "#,
+        folder = folder.0.display()
+    );
+    fs::write(&config, text).unwrap();
+    let mut process = Process(
+        Command::new("/usr/sbin/nginx")
+            .args(["-c", &config, "-e", &folder.path("error.log")])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    wait_until_it_listens(&mut process, port);
+    let files = folder.certificate("a", "a.test");
+    let to = format!("127.0.0.1:{port}");
+    for version in ["v1", "v2"] {
+        let relay = Relay::start(&["--to", &to, "--tls", &files, "--proxy-protocol", version]);
+        let stream = relay.connect();
+        let port = stream.local_addr().unwrap().port();
+        let mut stream = tls(stream, &files, "a.test");
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let answer = read_until(&mut stream, "client 127.0.0.1 ");
+        assert!(
+            answer.contains(&format!("client 127.0.0.1 {port}")),
+            "{answer}"
+        );
+    }
+}
