@@ -36,7 +36,7 @@ impl Listen {
     /// A socket that listens already, TCP or UNIX: bound by somebody else, [inherited], or [handed over] by a
     /// predecessor.
     ///
-    /// [inherited]: inherited
+    /// [inherited]: super::inherited
     /// [handed over]: ServerHandle::listeners
     pub fn adopt(socket: OwnedFd) -> Listen {
         Listen::new(At::Socket(socket))
