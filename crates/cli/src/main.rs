@@ -1,4 +1,5 @@
-//! The trochee command line: Prosody on trochee, and what an operator can ask about the pollers of this machine.
+//! The trochee command line: Prosody on trochee, a relay that terminates TLS, and what an operator can ask about this
+//! machine.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -10,6 +11,7 @@ use trochee::poller::BACKENDS;
 mod backends;
 mod check;
 mod prosody;
+mod relay;
 
 /// Prosody's network backends in Rust.
 #[derive(Parser)]
@@ -29,6 +31,8 @@ enum Command {
     Prosody(prosody::Start),
     /// The same for prosodyctl
     Prosodyctl(prosody::Start),
+    /// Pass connections on to a server behind, with TLS terminated on all cores
+    Relay(Box<relay::Options>),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +41,12 @@ fn main() -> ExitCode {
         Command::Check => |pollers| check::report(&check::System::here(), pollers),
         Command::Prosody(start) => return failed(prosody::exec("prosody", &start)),
         Command::Prosodyctl(start) => return failed(prosody::exec("prosodyctl", &start)),
+        Command::Relay(options) => {
+            return match relay::run(*options) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failed(error),
+            };
+        }
     };
     let pollers = backends::probe(BACKENDS);
     let text = show(&pollers);

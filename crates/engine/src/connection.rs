@@ -45,6 +45,15 @@ pub(crate) enum State {
     Closing,
 }
 
+/// Our side of a stream whose sides end one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OwnSide {
+    Open,
+    /// Ends when the queue is empty.
+    Finishing,
+    Finished,
+}
+
 /// A timeout of one connection, where it differs from the configuration.
 #[derive(Clone, Copy)]
 pub(crate) enum Timeout {
@@ -91,11 +100,18 @@ pub(crate) struct Connection {
     pub(crate) blocked: bool,
     /// The consumer wants to hear of the next flush.
     pub(crate) notify: bool,
+    /// The sides of the stream end one by one: see [`Reactor::set_half_open`](crate::Reactor::set_half_open).
+    pub(crate) half_open: bool,
+    /// With `half_open`: the peer has ended its side, and the consumer was told.
+    pub(crate) peer_ended: bool,
+    pub(crate) own_side: OwnSide,
 
     /// The consumer, who is another thread, has not dealt with the last data: nothing more is read until it has.
     pub(crate) awaiting: bool,
     /// The poller reported more meanwhile, and is not asked about reading.
     pub(crate) silenced: bool,
+    /// What that consumer has given back: it belongs to the TLS handshake.
+    pub(crate) taken_back: Option<Box<[u8]>>,
     /// How often that consumer was told of an empty queue and has not answered.
     pub(crate) drains_untold: u32,
     /// Counts what the system has taken, for that consumer.
@@ -182,8 +198,12 @@ impl Connection {
             notify: false,
             awaiting: false,
             silenced: false,
+            taken_back: None,
             drains_untold: 0,
             sent: None,
+            half_open: false,
+            peer_ended: false,
+            own_side: OwnSide::Open,
             armed: None,
             detached: false,
             readable: false,
@@ -208,19 +228,19 @@ impl Connection {
             Some(session) if !session.is_secured() => {
                 self.state == State::Open && session.wants_handshake()
             }
-            _ => self.state == State::Open && !self.paused && self.throttled_until.is_none(),
+            _ => {
+                self.state == State::Open
+                    && !self.paused
+                    && !self.peer_ended
+                    && self.throttled_until.is_none()
+            }
         }
-    }
-
-    /// Whether the consumer has to answer before anything is read. What belongs to a handshake is not the consumer's.
-    pub(crate) fn is_held(&self) -> bool {
-        self.awaiting && !self.is_handshaking()
     }
 
     /// What the poller should be told; `None` for nothing at all.
     pub(crate) fn wanted(&self) -> Option<Interest> {
         let interest = Interest {
-            readable: self.wants_read() && !(self.silenced && self.is_held()),
+            readable: self.wants_read() && !self.silenced,
             writable: self.state == State::Connecting || (self.blocked && self.may_flush()),
         };
         if self.detached && interest == Interest::NONE {
@@ -278,8 +298,10 @@ impl Connection {
             self.throttled_until = limit.spend(len, now);
         }
         let drained = len < room;
+        // Where the sides end one by one, the end is an event of its own.
         let last = drained
             && self.hung_up
+            && !self.half_open
             && self.kind == SocketKind::Stream
             && matches!(socket::peek(&self.fd), Ok(0));
         // Datagrams come one a read, however short they are.
@@ -300,7 +322,10 @@ impl Connection {
             SocketKind::Datagram => self.flush_datagrams(),
         };
         if let (Some(before), Some(sent)) = (before, &self.sent) {
-            sent.fetch_add(before.saturating_sub(self.pending()) as u64, Ordering::Release);
+            sent.fetch_add(
+                before.saturating_sub(self.pending()) as u64,
+                Ordering::Release,
+            );
         }
         flush
     }

@@ -22,6 +22,10 @@ pub enum Error {
     /// Unless writes are paused the connection is lost, and [`Event::Closed`](crate::Event) says so.
     #[error("no space left in buffer")]
     SendBufferFull,
+    /// The thread of that connection has more commands to carry out already than it may keep: see
+    /// [`Handle`](crate::Handle).
+    #[error("too many commands wait for that thread")]
+    MailboxFull,
     /// The command does not apply to this kind of source, e.g. writing to a listener.
     #[error("not supported by this kind of handle")]
     Unsupported,
@@ -73,6 +77,8 @@ pub enum Reason {
     Local,
     /// The peer closed it.
     PeerClosed,
+    /// The peer was silent for `read_timeout`, and its [`Handler`](crate::Handler) did not want to wait any longer.
+    ReadTimeout,
     /// The peer did not answer within `connect_timeout`.
     ConnectTimeout,
     /// The peer took no data for `send_timeout`.
@@ -96,6 +102,7 @@ impl Reason {
         Some(match self {
             Reason::Local => return None,
             Reason::PeerClosed => "closed".into(),
+            Reason::ReadTimeout => "read timeout".into(),
             Reason::ConnectTimeout => "connection timeout".into(),
             Reason::WriteTimeout => "write timeout".into(),
             Reason::HandshakeTimeout => "connection timeout".into(),

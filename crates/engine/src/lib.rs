@@ -31,9 +31,14 @@
 //! [`Reactor::start_tls`] turns a connection into an encrypted one, at once or in the middle (STARTTLS). From then on the
 //! same events and commands speak of plaintext; [`tls`] has the rest.
 //!
+//! # Servers
+//!
+//! [`Server`] runs a reactor on each of any number of threads, with a [`Handler`] for each connection and [`Handle`]s to reach
+//! them from anywhere: [`server`] has an example.
+//!
 //! # Example
 //!
-//! An echo server:
+//! An echo server on a bare reactor:
 //!
 //! ```no_run
 //! use trochee::{Event, ReadSize, Reactor};
@@ -71,6 +76,7 @@ pub mod poller;
 mod pool;
 mod reactor;
 mod registry;
+pub mod server;
 mod signals;
 mod socket;
 mod timers;
@@ -84,6 +90,7 @@ pub use fork::generation as fork_generation;
 pub use poller::{Interest, Poller};
 pub use reactor::{Close, Reactor};
 pub use registry::Key;
+pub use server::{Conn, Handle, Handler, Server};
 pub use socket::Name;
 pub use timers::TimerId;
 pub use waker::Waker;

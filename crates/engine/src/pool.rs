@@ -54,9 +54,16 @@ pub(crate) enum Tag {
 /// What the loop wants. There is a variant of its own for what is said often; anything else runs as a function.
 pub(crate) enum Command {
     /// The bytes are in the batch.
-    Write { to: Tag, len: usize, notify: bool },
+    Write {
+        to: Tag,
+        len: usize,
+        notify: bool,
+    },
     /// What was last told of it has been dealt with: data or a new connection, or that its queue is empty.
-    Release { of: Tag, drain: bool },
+    Release {
+        of: Tag,
+        drain: bool,
+    },
     /// A report of the end follows, if the loop still wants to know.
     Close(Tag),
     Destroy(Tag),
@@ -103,6 +110,7 @@ pub(crate) enum What {
         len: usize,
         end: Chunk,
     },
+    Ended,
     ReadTimeout,
     Drain,
     Closed(Reason),
@@ -156,7 +164,12 @@ impl Pool {
     ) -> Result<Pool, Error> {
         let mut threads = Vec::with_capacity(count);
         for index in 0..count {
-            threads.push(Thread::start(index, backend, share(config, index, count), home)?);
+            threads.push(Thread::start(
+                index,
+                backend,
+                share(config, index, count),
+                home,
+            )?);
         }
         Ok(Pool {
             threads,
@@ -294,7 +307,11 @@ fn share(config: &Config, index: usize, count: usize) -> Config {
     let extra = usize::from(index < most % count);
     Config {
         io_threads: 0,
-        max_connections: if most == usize::MAX { most } else { most / count + extra },
+        max_connections: if most == usize::MAX {
+            most
+        } else {
+            most / count + extra
+        },
         ..config.clone()
     }
 }

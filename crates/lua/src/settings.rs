@@ -263,7 +263,9 @@ impl Settings {
             (Some(text), _) => match io_threads(text) {
                 Some(count) => count,
                 None => {
-                    let text = format!("{IO_THREADS_VARIABLE} must be {IO_THREADS}, not \"{text}\"; it has no effect");
+                    let text = format!(
+                        "{IO_THREADS_VARIABLE} must be {IO_THREADS}, not \"{text}\"; it has no effect"
+                    );
                     messages.push(("error", text));
                     self.io_threads.unwrap_or(0)
                 }

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::{Connection, Flush, Read, State, WRITES};
+use super::{Connection, Flush, OwnSide, Read, State, WRITES};
 use crate::clock::nanoseconds;
 use crate::config::{Config, ReadSize};
 use crate::socket;
@@ -73,9 +73,10 @@ impl Connection {
             self.throttled_until = limit.spend(len, now);
         }
         let last = !more
+            && !self.half_open
             && (session.is_at_end()
                 || (drained && self.hung_up && matches!(socket::peek(&self.fd), Ok(0))));
-        self.readable = !last && (!drained || more || self.hung_up);
+        self.readable = !last && (!drained || more || self.hung_up || session.is_at_end());
         Read::Data {
             len,
             full: len == wanted,
@@ -93,7 +94,8 @@ impl Connection {
             if may_seal {
                 session.seal(&mut self.out);
             }
-            if self.state == State::Closing && self.out.is_empty() {
+            let ending = self.state == State::Closing || self.own_side != OwnSide::Open;
+            if ending && self.out.is_empty() {
                 session.say_goodbye();
             }
             if !session.has_output() {
@@ -110,7 +112,12 @@ impl Connection {
             }
         }
         match &self.tls {
-            Some(session) if session.has_output() || (may_seal && !self.out.is_empty()) => {
+            // The goodbye comes with the next flush.
+            Some(session)
+                if session.has_output()
+                    || (may_seal && !self.out.is_empty())
+                    || self.own_side == OwnSide::Finishing =>
+            {
                 Flush::More
             }
             Some(session) if !session.is_secured() || !self.out.is_empty() => Flush::Held,
@@ -120,7 +127,7 @@ impl Connection {
 
     /// Whether a read finds something that the poller does not know of.
     pub(crate) fn holds_input(&self) -> bool {
-        self.tls.as_ref().is_some_and(|session| session.has_input())
+        self.taken_back.is_some() || self.tls.as_ref().is_some_and(|session| session.has_input())
     }
 
     /// When the TLS handshake has taken too long.

@@ -68,7 +68,10 @@ impl Worker {
                 Event::Data { key, data, end } => {
                     let from = tag(&self.theirs, key);
                     let len = data.len();
-                    let report = Report { from, what: What::Data { len, end } };
+                    let report = Report {
+                        from,
+                        what: What::Data { len, end },
+                    };
                     self.reports.push_with(report, data);
                     None
                 }
@@ -77,16 +80,22 @@ impl Worker {
                     let local = self.reactor.local_name(key);
                     Some((key, What::Connected { local }))
                 }
-                Event::ClientHello { key, server_name, alpn } => {
-                    Some((key, What::ClientHello(Box::new((server_name, alpn)))))
-                }
+                Event::ClientHello {
+                    key,
+                    server_name,
+                    alpn,
+                } => Some((key, What::ClientHello(Box::new((server_name, alpn))))),
                 Event::Secured { key } => Some((key, What::Secured(self.reactor.facts(key)))),
+                Event::Ended { key } => Some((key, What::Ended)),
                 Event::ReadTimeout { key } => Some((key, What::ReadTimeout)),
                 Event::Drain { key } => Some((key, What::Drain)),
                 Event::Closed { key, reason } => Some((key, What::Closed(reason))),
                 Event::Notice { level, text } => {
                     let what = What::Notice(level, text.into());
-                    self.reports.push(Report { from: Tag::Thread(Key::from_bits(u64::MAX)), what });
+                    self.reports.push(Report {
+                        from: Tag::Thread(Key::from_bits(u64::MAX)),
+                        what,
+                    });
                     None
                 }
                 // The loop has its own; the rest it does not ask of a thread.
@@ -181,7 +190,12 @@ impl Worker {
                     job(&mut self.reactor, key);
                 }
             }
-            Command::Listen { name, fd, read_size, paused } => {
+            Command::Listen {
+                name,
+                fd,
+                read_size,
+                paused,
+            } => {
                 match self.reactor.share_listener(fd, read_size) {
                     Ok(key) => {
                         self.call(key, name);
@@ -193,15 +207,18 @@ impl Worker {
                     Err(_) => {}
                 }
             }
-            Command::Connect { name, fd, read_size, sent } => {
-                match self.reactor.take_over(fd, read_size, sent) {
-                    Ok(key) => self.call(key, name),
-                    Err(error) => self.reports.push(Report {
-                        from: Tag::Loop(name),
-                        what: What::Closed(Reason::Poller(error.to_string())),
-                    }),
-                }
-            }
+            Command::Connect {
+                name,
+                fd,
+                read_size,
+                sent,
+            } => match self.reactor.take_over(fd, read_size, sent) {
+                Ok(key) => self.call(key, name),
+                Err(error) => self.reports.push(Report {
+                    from: Tag::Loop(name),
+                    what: What::Closed(Reason::Poller(error.to_string())),
+                }),
+            },
             Command::Configure(config) => self.reactor.configure(*config),
         }
     }
@@ -219,7 +236,9 @@ impl Worker {
 }
 
 fn tag(theirs: &HashMap<Key, Key>, key: Key) -> Tag {
-    theirs.get(&key).map_or(Tag::Thread(key), |name| Tag::Loop(*name))
+    theirs
+        .get(&key)
+        .map_or(Tag::Thread(key), |name| Tag::Loop(*name))
 }
 
 fn find(ours: &HashMap<Key, Key>, tag: Tag) -> Option<Key> {

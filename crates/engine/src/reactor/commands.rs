@@ -9,7 +9,7 @@ use super::registration::WAKE_TOKEN;
 use super::{Alarm, Reactor, Source, Watch};
 use crate::clock;
 use crate::config::{Config, ReadSize, SocketKind, SocketOption};
-use crate::connection::{Connection, Flush, State, Timeout};
+use crate::connection::{Connection, Flush, OwnSide, State, Timeout};
 use crate::error::{Error, Reason};
 use crate::listener::Listener;
 use crate::poller::Interest;
@@ -41,7 +41,10 @@ impl Reactor {
         } else {
             config.io_threads
         };
-        self.config = Config { io_threads, ..config };
+        self.config = Config {
+            io_threads,
+            ..config
+        };
         if let Some(pool) = &mut self.pool {
             pool.configure(&self.config);
         }
@@ -84,7 +87,11 @@ impl Reactor {
         self.add_listener(Arc::new(fd), read_size)
     }
 
-    pub(super) fn add_listener(&mut self, fd: Arc<OwnedFd>, read_size: ReadSize) -> Result<Key, Error> {
+    pub(super) fn add_listener(
+        &mut self,
+        fd: Arc<OwnedFd>,
+        read_size: ReadSize,
+    ) -> Result<Key, Error> {
         let key = self
             .sources
             .insert(Source::Listener(Box::new(Listener::new(fd, read_size))));
@@ -124,6 +131,19 @@ impl Reactor {
             socket::set_default_options(&fd, &self.config);
         }
         self.add_connecting(fd, kind, read_size)
+    }
+
+    /// Takes over a connection that somebody else accepted. No event tells of its beginning.
+    pub(crate) fn adopt_accepted(
+        &mut self,
+        fd: OwnedFd,
+        peer: Option<SocketAddr>,
+        read_size: ReadSize,
+    ) -> Result<Key, Error> {
+        let mut connection =
+            Connection::new(fd, SocketKind::Stream, State::Open, read_size, clock::now());
+        connection.peer = peer;
+        self.add(connection).map_err(Error::Poller)
     }
 
     pub(super) fn add_connecting(
@@ -230,6 +250,11 @@ impl Reactor {
         self.sources.len() - self.lingering.len()
     }
 
+    /// Whether descriptors of ended connections wait for their peers to receive the last bytes.
+    pub(crate) fn is_lingering(&self) -> bool {
+        !self.lingering.is_empty()
+    }
+
     /// Whether there is no source.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -253,7 +278,7 @@ impl Reactor {
             Some(_) => return Err(Error::Unsupported),
             None => return Err(Error::Closed),
         };
-        if connection.state == State::Closing {
+        if connection.state == State::Closing || connection.own_side != OwnSide::Open {
             return Err(Error::Closed);
         }
         if connection.overflows(data.len(), limit) {
@@ -323,6 +348,34 @@ impl Reactor {
         }
         self.remove(key, true);
         Close::Done
+    }
+
+    /// Has the two sides of a stream end one by one: [`Event::Ended`](crate::Event) tells that the peer has ended its own,
+    /// the connection stays and can be written to until [`finish`](Reactor::finish) or [`close`](Reactor::close). For
+    /// those who pass both ends on, as a proxy does.
+    pub fn set_half_open(&mut self, key: Key, on: bool) -> bool {
+        let Some(connection) = self.connection(key) else {
+            return self.pass_on(key, move |reactor, key| {
+                reactor.set_half_open(key, on);
+            });
+        };
+        connection.half_open = on;
+        true
+    }
+
+    /// Ends our side of a stream once all that is queued is sent: close_notify where there is TLS, then FIN. What the peer
+    /// still sends is delivered; when it has ended its side as well, [`Event::Closed`](crate::Event) follows.
+    pub fn finish(&mut self, key: Key) -> bool {
+        let Some(connection) = self.connection(key) else {
+            return self.pass_on(key, |reactor, key| {
+                reactor.finish(key);
+            });
+        };
+        if connection.own_side == OwnSide::Open {
+            connection.own_side = OwnSide::Finishing;
+            self.queue_flush(key);
+        }
+        true
     }
 
     /// Frees what `key` names, and what it had queued with it. No event follows. False for a stale key.

@@ -4,7 +4,7 @@ use super::registration::WAKE_TOKEN;
 use super::{Alarm, READ_BUFFER, Reactor, SHARES_PER_FLUSH, Source, Step};
 use crate::clock;
 use crate::config::SocketKind;
-use crate::connection::{Connection, Read, State};
+use crate::connection::{Connection, OwnSide, Read, State};
 use crate::error::Reason;
 use crate::event::{Chunk, Event, Level};
 use crate::listener::{self, Accept, reserved_descriptor};
@@ -33,7 +33,7 @@ impl Reactor {
             Some(Source::Connection(connection)) => {
                 connection.readable |= ready.readable;
                 silenced = ready.readable
-                    && connection.is_held()
+                    && connection.awaiting
                     && !std::mem::replace(&mut connection.silenced, true);
                 connection.writable |= ready.writable;
                 connection.hung_up |= ready.closed;
@@ -126,8 +126,9 @@ impl Reactor {
         let connection = self.connection(key)?;
         let held = connection.holds_input();
         if let Some(session) = &mut connection.tls {
-            if session.wants_handshake() && connection.state == State::Open {
-                return if connection.readable {
+            if session.wants_handshake() && connection.state == State::Open && !connection.awaiting
+            {
+                return if connection.readable || connection.taken_back.is_some() {
                     self.handshake(key)
                 } else {
                     None
@@ -138,9 +139,9 @@ impl Reactor {
             }
         }
         let connection = self.connection(key)?;
-        if !connection.wants_read() || connection.is_held() {
+        if !connection.wants_read() || connection.awaiting {
             // Who holds it only for a moment reads without asking the poller again.
-            connection.readable &= connection.is_held();
+            connection.readable &= connection.awaiting;
             if connection.hung_up {
                 self.hung_up(key);
             }
@@ -252,6 +253,9 @@ impl Reactor {
             }
             Read::End => {
                 connection.readable = false;
+                if connection.half_open {
+                    return self.peer_ended(key);
+                }
                 if !connection.has_unsent() {
                     self.end(key, Reason::PeerClosed);
                 } else {
@@ -277,6 +281,18 @@ impl Reactor {
             self.queue_flush(key);
             self.want(key);
         }
+    }
+
+    /// The same on a connection whose sides end one by one: the end of it where ours has ended already.
+    fn peer_ended(&mut self, key: Key) -> Option<Step> {
+        let connection = self.connection(key)?;
+        connection.peer_ended = true;
+        if connection.own_side == OwnSide::Finished {
+            self.end(key, Reason::PeerClosed);
+            return None;
+        }
+        self.want(key);
+        Some(Step::Event(Event::Ended { key }))
     }
 
     /// The peer is gone while nobody reads. What it sent is kept until somebody does; where there is nothing left to

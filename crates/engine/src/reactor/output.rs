@@ -2,7 +2,7 @@
 
 use super::{Alarm, Reactor, Source, remote};
 use crate::config::SocketKind;
-use crate::connection::{Connection, Flush, State};
+use crate::connection::{Connection, Flush, OwnSide, State};
 use crate::error::Reason;
 use crate::event::Event;
 use crate::registry::Key;
@@ -52,6 +52,13 @@ impl Reactor {
                 let state = connection.state;
                 if state == State::Closing {
                     self.end(key, Reason::Local);
+                } else if connection.own_side == OwnSide::Finishing {
+                    connection.own_side = OwnSide::Finished;
+                    if connection.peer_ended || state == State::Draining {
+                        self.end(key, Reason::PeerClosed);
+                    } else {
+                        socket::shutdown_write(&connection.fd);
+                    }
                 } else if std::mem::take(&mut connection.notify) {
                     if state == State::Draining {
                         // Whoever refills the queue when it is empty may go on until there is nothing left to send.

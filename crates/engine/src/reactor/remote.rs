@@ -56,10 +56,11 @@ pub(super) struct RemoteTls {
     pub(super) asked: bool,
 }
 
-/// At most one read, and the end behind it.
+/// At most one read, and the ends behind it.
 #[derive(Default)]
 struct Held {
     data: Option<(Vec<u8>, Chunk)>,
+    ended: bool,
     closed: Option<Reason>,
 }
 
@@ -162,7 +163,11 @@ impl Reactor {
     }
 
     /// Says something about a listener to every thread that accepts for it.
-    pub(super) fn tell_lent(&mut self, key: Key, f: impl Fn(&mut Reactor, Key) + Clone + Send + 'static) {
+    pub(super) fn tell_lent(
+        &mut self,
+        key: Key,
+        f: impl Fn(&mut Reactor, Key) + Clone + Send + 'static,
+    ) {
         if let Some(pool) = &mut self.pool {
             for thread in 0..pool.len() {
                 pool.tell(thread, Command::Run(Tag::Loop(key), Box::new(f.clone())));
@@ -247,7 +252,11 @@ impl Reactor {
     }
 
     /// Has the thread of `key` do something with it, after whatever it was told before.
-    pub(super) fn tell_remote(&mut self, key: Key, job: impl FnOnce(&mut Reactor, Key) + Send + 'static) {
+    pub(super) fn tell_remote(
+        &mut self,
+        key: Key,
+        job: impl FnOnce(&mut Reactor, Key) + Send + 'static,
+    ) {
         if let Some(remote) = self.remote(key) {
             let (thread, tag) = (remote.thread, remote.tag);
             self.tell(thread, Command::Run(tag, Box::new(job)));
@@ -289,13 +298,22 @@ impl Reactor {
             remote.tag = Tag::Loop(key);
         }
         let name = key;
-        self.tell(thread, Command::Connect { name, fd, read_size, sent });
+        self.tell(
+            thread,
+            Command::Connect {
+                name,
+                fd,
+                read_size,
+                sent,
+            },
+        );
         key
     }
 
     pub(super) fn write_remote(&mut self, key: Key, data: &[u8]) -> Result<usize, Error> {
         let limit = self.config.max_send_buffer_size;
-        let (Some(Source::Remote(remote)), Some(pool)) = (self.sources.get_mut(key), &mut self.pool)
+        let (Some(Source::Remote(remote)), Some(pool)) =
+            (self.sources.get_mut(key), &mut self.pool)
         else {
             return Err(Error::Closed);
         };
@@ -346,9 +364,8 @@ impl Reactor {
         if remote.state == State::Closing {
             return Close::Flushing;
         }
-        let nothing_left = remote.pending() == 0
-            || remote.state == State::Connecting
-            || !remote.is_secured();
+        let nothing_left =
+            remote.pending() == 0 || remote.state == State::Connecting || !remote.is_secured();
         remote.state = State::Closing;
         // Nothing is read any more.
         remote.held = None;
@@ -403,21 +420,33 @@ impl Reactor {
             facts: None,
             asked: false,
         }));
-        let (thread, tag) = (remote.thread, remote.tag);
-        // It came in plaintext, and nobody gets it any more.
-        let dropped = remote.held.take().is_some_and(|held| held.data.is_some());
+        let held = remote.held.as_mut().and_then(|held| held.data.take());
         self.tell_remote(key, move |reactor, key| {
             // What could be refused was checked above; what has happened there meanwhile is being reported.
             let _ = reactor.start_tls(key, start);
         });
-        if dropped {
-            self.tell(thread, Command::Release { of: tag, drain: false });
+        if let Some((bytes, _)) = held {
+            self.give_back(key, bytes);
         }
         Ok(())
     }
 
+    /// Bytes that were read and are not the consumer's: they belong to the TLS session that has begun, as they would if they
+    /// were still with the system.
+    fn give_back(&mut self, key: Key, bytes: Vec<u8>) {
+        let Some(remote) = self.remote(key) else {
+            return;
+        };
+        let (thread, of) = (remote.thread, remote.tag);
+        self.tell_remote(key, move |reactor, key| reactor.take_back(key, bytes));
+        self.tell(thread, Command::Release { of, drain: false });
+    }
+
     fn asked_remote(&mut self, key: Key) -> Result<&mut RemoteTls, Error> {
-        match self.remote(key).and_then(|remote| remote.tls.as_deref_mut()) {
+        match self
+            .remote(key)
+            .and_then(|remote| remote.tls.as_deref_mut())
+        {
             Some(tls) if tls.asked => Ok(tls),
             _ => Err(Error::Unsupported),
         }
@@ -484,7 +513,12 @@ impl Reactor {
         listener: Key,
         accepted: Accepted,
     ) -> Option<Step> {
-        let Accepted { fd, peer, local, sent } = accepted;
+        let Accepted {
+            fd,
+            peer,
+            local,
+            sent,
+        } = accepted;
         if self.listener(listener).is_none() {
             // It was closed meanwhile.
             self.tell(thread, Command::Destroy(tag));
@@ -512,12 +546,14 @@ impl Reactor {
             _ => return None,
         };
         if !remote.is_secured() {
-            // Plaintext that the thread had read before it heard that TLS was to begin.
-            self.tell(thread, Command::Release { of: tag, drain: false });
+            // The thread had read it before it heard that TLS was to begin; to the peer, it may have begun by then.
+            let bytes = self.read_buffer[..len].to_vec();
+            self.give_back(key, bytes);
             return None;
         }
         if remote.paused || remote.held.is_some() {
-            remote.held.get_or_insert_default().data = Some((self.read_buffer[..len].to_vec(), end));
+            remote.held.get_or_insert_default().data =
+                Some((self.read_buffer[..len].to_vec(), end));
             return None;
         }
         self.owe(thread, tag, false);
@@ -527,13 +563,11 @@ impl Reactor {
     /// What came while the connection was paused, now that it is not.
     fn deliver_held(&mut self, key: Key) -> Option<Step> {
         let remote = self.remote(key).filter(|remote| !remote.paused)?;
-        let held = remote.held.as_mut()?;
+        let (thread, tag) = (remote.thread, remote.tag);
+        let mut held = remote.held.take()?;
         if let Some((data, end)) = held.data.take() {
-            if held.closed.is_none() {
-                remote.held = None;
-            }
-            let (thread, tag, more) = (remote.thread, remote.tag, remote.held.is_some());
-            if more {
+            if held.ended || held.closed.is_some() {
+                remote.held = Some(held);
                 self.unheld.push_back(key);
             }
             self.owe(thread, tag, false);
@@ -541,7 +575,14 @@ impl Reactor {
             self.read_buffer[..len].copy_from_slice(&data);
             return Some(Step::Data { key, len, end });
         }
-        let reason = held.closed.take()?;
+        if std::mem::take(&mut held.ended) {
+            if held.closed.is_some() {
+                remote.held = Some(held);
+                self.unheld.push_back(key);
+            }
+            return Some(Step::Event(Event::Ended { key }));
+        }
+        let reason = held.closed?;
         self.sources.remove(key);
         Some(Step::Event(Event::Closed { key, reason }))
     }
@@ -559,6 +600,13 @@ impl Reactor {
                 Some(Event::Closed { key, reason })
             }
             _ if closing => None,
+            What::Ended => match &mut remote.held {
+                Some(held) => {
+                    held.ended = true;
+                    None
+                }
+                None => Some(Event::Ended { key }),
+            },
             What::Connected { local } => {
                 (remote.state, remote.local) = (State::Open, local);
                 // Whoever has nothing queued is told as well that there is room; the thread knows.
@@ -569,7 +617,11 @@ impl Reactor {
             What::ClientHello(asked) => {
                 let (server_name, alpn) = *asked;
                 remote.tls.as_mut()?.asked = true;
-                Some(Event::ClientHello { key, server_name, alpn })
+                Some(Event::ClientHello {
+                    key,
+                    server_name,
+                    alpn,
+                })
             }
             What::Secured(facts) => {
                 remote.tls.as_mut()?.facts = facts;
@@ -630,6 +682,13 @@ impl Reactor {
             if goes_on {
                 self.backlog.push(key);
             }
+        }
+    }
+
+    /// What was read too early: the handshake begins with it.
+    fn take_back(&mut self, key: Key, bytes: Vec<u8>) {
+        if let Some(connection) = self.connection(key) {
+            connection.taken_back = Some(bytes.into());
         }
     }
 

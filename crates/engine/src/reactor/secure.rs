@@ -155,8 +155,12 @@ impl Reactor {
                 connection.readable = false;
                 break;
             }
-            let len = match socket::receive(&connection.fd, &mut self.read_buffer[..HANDSHAKE_READ])
-            {
+            let buffer = &mut self.read_buffer[..HANDSHAKE_READ];
+            let received = match connection.taken_back.take() {
+                Some(bytes) => Ok(put_in(buffer, bytes, &mut connection.taken_back)),
+                None => socket::receive(&connection.fd, buffer),
+            };
+            let len = match received {
                 Ok(0) => {
                     self.end(key, Reason::PeerClosed);
                     return None;
@@ -172,7 +176,8 @@ impl Reactor {
                 }
             };
             connection.budget = connection.budget.saturating_sub(len);
-            connection.readable = len == HANDSHAKE_READ || connection.hung_up;
+            connection.readable =
+                len == HANDSHAKE_READ || connection.hung_up || connection.taken_back.is_some();
             match session.handshake(&mut self.read_buffer[..len], now) {
                 Ok(Progress::More) => {}
                 Ok(Progress::Asked { server_name, alpn }) => {
@@ -332,4 +337,14 @@ impl Reactor {
         }
         self.session(key)?.export(label, context, length)
     }
+}
+
+/// As a read: how much of `bytes` the buffer took. The rest is left for the next.
+fn put_in(buffer: &mut [u8], bytes: Box<[u8]>, rest: &mut Option<Box<[u8]>>) -> usize {
+    let len = bytes.len().min(buffer.len());
+    buffer[..len].copy_from_slice(&bytes[..len]);
+    if len < bytes.len() {
+        *rest = Some(bytes[len..].into());
+    }
+    len
 }

@@ -34,6 +34,7 @@ pub enum Seen {
     },
     Secured(Key),
     Data(Key, Vec<u8>, Chunk),
+    Ended(Key),
     ReadTimeout(Key),
     Predrain(Key),
     Drain(Key),
@@ -52,6 +53,7 @@ impl Seen {
             | Seen::Secured(key)
             | Seen::Connected(key)
             | Seen::Data(key, ..)
+            | Seen::Ended(key)
             | Seen::ReadTimeout(key)
             | Seen::Predrain(key)
             | Seen::Drain(key)
@@ -79,6 +81,7 @@ impl From<Event<'_>> for Seen {
             },
             Event::Secured { key } => Seen::Secured(key),
             Event::Data { key, data, end } => Seen::Data(key, data.to_vec(), end),
+            Event::Ended { key } => Seen::Ended(key),
             Event::ReadTimeout { key } => Seen::ReadTimeout(key),
             Event::Predrain { key } => Seen::Predrain(key),
             Event::Drain { key } => Seen::Drain(key),
@@ -128,7 +131,10 @@ impl Driver {
         reactor.set_backend(name).unwrap();
         let io_threads = std::env::var("TROCHEE_TEST_IO_THREADS").map_or(0, |n| n.parse().unwrap());
         let config = reactor.config().clone();
-        reactor.configure(trochee::Config { io_threads, ..config });
+        reactor.configure(trochee::Config {
+            io_threads,
+            ..config
+        });
         let mut driver = Driver {
             reactor,
             unfinished: false,
