@@ -80,6 +80,56 @@ describe("Prosody's own spec of util.poll", function ()
 	end
 end)
 
+-- The contract has this for the version that is installed.
+describe("Prosody 13.0's own server_epoll, unmodified", function ()
+	for _, poller in ipairs(pollers) do
+		local connections = poller == "select" and 400 or 5000 -- below 1024 descriptors
+		it(("serves %d connections, both ends, on %s"):format(connections, poller), function ()
+			local source, why = prosody_source "13.0"
+			if not source then return skip(why) end
+			-- Its modules in C are those of the installed version.
+			local said, status = lua(([[
+				require "loader"
+				local _, hard = select(2, require "util.pposix".getrlimit("NOFILE"))
+				require "util.pposix".setrlimit("NOFILE", hard, hard)
+				local function load() return assert(require "trochee.util_poll".create { poller = "%s" }) end
+				package.preload["util.poll"], package.preload["prosody.util.poll"] = load, load
+				local server, socket = require "prosody.net.server_epoll", require "socket"
+				local ports, started, answers, connections = {}, 0, 0, %d
+				for i = 1, 50 do
+					local free = socket.bind("127.0.0.1", 0)
+					local _, port = free:getsockname()
+					ports[i] = math.tointeger(tonumber(port))
+					free:close()
+					assert(server.listen("127.0.0.1", ports[i], { onincoming = function (conn, data) conn:write(data) end }))
+				end
+				local listeners = {}
+				local function start()
+					if started < connections then
+						started = started + 1
+						assert(server.addclient("127.0.0.1", ports[started %% #ports + 1], listeners, "*a"))
+					end
+				end
+				function listeners.onconnect(conn)
+					conn:write("hello")
+					start()
+				end
+				function listeners.onincoming()
+					answers = answers + 1
+					if answers == connections then
+						print(debug.getinfo(server.loop, "S").source, answers)
+						os.exit(0)
+					end
+				end
+				for _ = 1, 400 do start() end
+				server.loop()
+			]]):format(poller, connections), "timeout 100", source)
+			assert.equal(0, status, said)
+			assert.equal(("@%s/net/server_epoll.lua\t%d\n"):format(source, connections), said)
+		end)
+	end
+end)
+
 describe("trochee.util_poll", function ()
 	it("is a util.poll itself, on the poller of the environment", function ()
 		for _, poller in ipairs(pollers) do

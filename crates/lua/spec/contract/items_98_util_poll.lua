@@ -200,8 +200,10 @@ t.item(99, "wait(0), level triggering, hang-ups, signals; del also drops what is
 	-- Two are ready, and a number that one of them had is another's when its event would come.
 	state = poll.new()
 	local first, second = pair()
-	state:add(first:getfd(), false, true)
-	state:add(second:getfd(), false, true)
+	first:send("x")
+	second:send("x")
+	state:add(first:getfd(), true, false)
+	state:add(second:getfd(), true, false)
 	local reported = state:wait(1)
 	local gone = reported == first:getfd() and second or first
 	local number = fd_of(gone)
