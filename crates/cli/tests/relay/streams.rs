@@ -74,10 +74,11 @@ fn every_poller_relays() {
     }
 }
 
-/// Answers when all has come, and tells of what comes after it has ended its own side.
+/// Answers when all has come. It begins to read so late that what is sent meanwhile fills all buffers on the way.
 fn patient() -> String {
     server(|mut stream| {
         let mut all = Vec::new();
+        thread::sleep(SILENCE);
         stream.read_to_end(&mut all).unwrap();
         stream.write_all(&all).unwrap();
     })
@@ -87,7 +88,7 @@ fn patient() -> String {
 fn the_clients_end_is_passed_on_and_the_answer_comes_back() {
     let folder = Folder::new();
     let files = folder.certificate("a", "a.test");
-    let question = pattern(3_000_000);
+    let question = pattern(30_000_000);
     let relay = Relay::start(&["--to", &patient()]);
     let mut stream = relay.connect();
     stream.write_all(&question).unwrap();
@@ -148,6 +149,8 @@ fn a_slow_reader_holds_bounded_memory() {
     let behind = server(move |mut stream| {
         let piece = pattern(1 << 20);
         let mut sent = 0;
+        // What is left unread makes a reset of the end.
+        stream.read_exact(&mut [0; 4]).unwrap();
         stream
             .set_write_timeout(Some(Duration::from_millis(500)))
             .unwrap();
