@@ -74,10 +74,11 @@ fn every_poller_relays() {
     }
 }
 
-/// Answers when all has come, and tells of what comes after it has ended its own side.
+/// Answers when all has come. It begins to read so late that what is sent meanwhile fills all buffers on the way.
 fn patient() -> String {
     server(|mut stream| {
         let mut all = Vec::new();
+        thread::sleep(SILENCE);
         stream.read_to_end(&mut all).unwrap();
         stream.write_all(&all).unwrap();
     })
@@ -87,7 +88,7 @@ fn patient() -> String {
 fn the_clients_end_is_passed_on_and_the_answer_comes_back() {
     let folder = Folder::new();
     let files = folder.certificate("a", "a.test");
-    let question = pattern(3_000_000);
+    let question = pattern(30_000_000);
     let relay = Relay::start(&["--to", &patient()]);
     let mut stream = relay.connect();
     stream.write_all(&question).unwrap();
@@ -117,15 +118,26 @@ fn the_servers_end_is_passed_on_and_the_client_is_still_heard() {
         stream.read_to_end(&mut rest).unwrap();
         tell.send(rest).unwrap();
     });
+    let hear_and_answer = |stream: &mut dyn ReadWrite| {
+        let mut all = Vec::new();
+        // With TLS this fails where the end is no close_notify.
+        stream.read_to_end(&mut all).unwrap();
+        assert_eq!(all, b"that was all");
+        stream.write_all(b"so long").unwrap();
+        stream.flush().unwrap();
+    };
     let relay = Relay::start(&["--to", &behind]);
-    let mut stream = relay.connect();
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all).unwrap();
-    assert_eq!(all, b"that was all");
-    stream.write_all(b"so long").unwrap();
-    drop(stream);
+    hear_and_answer(&mut relay.connect());
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), b"so long");
+    let folder = Folder::new();
+    let files = folder.certificate("a", "a.test");
+    let relay = Relay::start(&["--to", &behind, "--tls", &files]);
+    hear_and_answer(&mut tls(relay.connect(), &files, "a.test"));
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), b"so long");
 }
+
+trait ReadWrite: Read + Write {}
+impl<S: Read + Write> ReadWrite for S {}
 
 /// Who does not read costs what may wait, and not what was sent.
 #[test]
@@ -137,6 +149,8 @@ fn a_slow_reader_holds_bounded_memory() {
     let behind = server(move |mut stream| {
         let piece = pattern(1 << 20);
         let mut sent = 0;
+        // What is left unread makes a reset of the end.
+        stream.read_exact(&mut [0; 4]).unwrap();
         stream
             .set_write_timeout(Some(Duration::from_millis(500)))
             .unwrap();
@@ -156,13 +170,22 @@ fn a_slow_reader_holds_bounded_memory() {
         stream.write_all(b"send").unwrap();
         streams.push(stream);
     }
+    let mut all_sent = 0;
     for _ in 0..CLIENTS {
         let sent = told.recv_timeout(PATIENCE).unwrap();
         assert!(sent < 200 << 20, "the relay took all");
+        all_sent += sent;
     }
     let grown = relay.memory().saturating_sub(before);
     // What may wait, a read beyond it, as much in records, and the allocator's share.
     assert!(grown < CLIENTS * 1_000_000, "{grown} bytes");
+    // They only had to wait.
+    let read = streams.iter_mut().map(|stream| {
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        all.len()
+    });
+    assert_eq!(read.sum::<usize>(), all_sent);
 }
 
 #[test]
