@@ -5,7 +5,7 @@
 //! one event of libevent's; one without interest is kept here only, so that, as with select, an end does not show.
 //!
 //! A wait of libevent's goes on when a signal handler has run, and tells nobody. So signals are blocked while it waits, and a
-//! signalfd(2) among the watched descriptors ends it when one has arrived; the handler runs as soon as they are unblocked.
+//! signalfd(2) among the watched descriptors ends it when one has arrived that is not ignored; the handler runs as soon as they are unblocked.
 #![allow(unsafe_code)] // a C library, opened at run time
 
 use std::ffi::{CStr, c_int, c_short, c_void};
