@@ -379,6 +379,7 @@ class Prosody:
         # "Nov 23 17:12:30 mod_cron\tinfo\tRunning periodic tasks"
         log = self.log.read_text(errors="replace")
         assert "backend for connection handling" in log, "this is not the log of a whole life"
+        assert f"welcome to Prosody version {self.backend.version}" in log, "this is another version"
         bad = [
             line
             for line in log.splitlines()

@@ -20,6 +20,8 @@ pub(crate) struct Listener {
     /// Connections of this listener that live.
     pub(crate) connections: usize,
     pub(crate) paused: bool,
+    /// Somebody else bound it and may use it again: it is closed here, and not shut down for all.
+    pub(crate) adopted: bool,
     /// The I/O threads accept for it.
     pub(crate) lent: bool,
     /// Resting after a refusal of the system; the timer ends the rest.
@@ -51,6 +53,7 @@ impl Listener {
             read_size,
             connections: 0,
             paused: false,
+            adopted: false,
             lent: false,
             resting: None,
             armed: None,

@@ -347,7 +347,11 @@ impl Reactor {
                             return Some(Step::Event(event));
                         }
                     }
-                    None => self.stage = Stage::Over,
+                    None => {
+                        // There may be no next turn.
+                        self.post_commands();
+                        self.stage = Stage::Over;
+                    }
                 },
                 Stage::Over => return None,
             }

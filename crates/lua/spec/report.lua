@@ -14,7 +14,7 @@ local results = require "results"
 local document_name = "docs/differences.md"
 local stock = { "epoll", "event", "select" }
 -- Column titles and, in the list, what a subject is called when its other version does not share the reason
-local versions = { { suffix = "", title = "", of = " of 0.12" }, { suffix = "-13", title = " 13", of = " of 13.0" } }
+local versions = { { suffix = "", title = " 0.12", of = " of 0.12" }, { suffix = "-13", title = " 13.0", of = " of 13.0" } }
 
 local function read_file(name)
 	local file = io.open(name)

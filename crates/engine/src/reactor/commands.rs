@@ -84,7 +84,11 @@ impl Reactor {
     pub fn listen_on(&mut self, fd: OwnedFd, read_size: ReadSize) -> Result<Key, Error> {
         socket::adopt(&fd)?;
         socket::set_listener_options(&fd, &self.config);
-        self.add_listener(Arc::new(fd), read_size)
+        let key = self.add_listener(Arc::new(fd), read_size)?;
+        if let Some(listener) = self.listener(key) {
+            listener.adopted = true;
+        }
+        Ok(key)
     }
 
     pub(super) fn add_listener(

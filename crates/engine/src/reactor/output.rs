@@ -131,11 +131,7 @@ impl Reactor {
                     self.timers.cancel(timer);
                 }
                 if listener.lent {
-                    // The port is free at once, whenever the threads hear of it.
-                    socket::stop_listening(&listener.fd);
-                    self.tell_lent(key, |reactor, key| {
-                        reactor.destroy(key);
-                    });
+                    self.take_home(key, &listener);
                 }
             }
             Source::Watch(_) | Source::Remote(_) => {}

@@ -12,6 +12,7 @@ use super::{Close, Reactor, Source, Stage, Step};
 use crate::config::{ReadSize, SocketKind};
 use crate::error::{Error, Reason};
 use crate::event::{Chunk, Event, Level};
+use crate::listener::Listener;
 use crate::pool::{Accepted, Command, Facts, Pool, Report, Tag, What};
 use crate::registry::Key;
 use crate::socket::{self, Name};
@@ -172,6 +173,24 @@ impl Reactor {
             for thread in 0..pool.len() {
                 pool.tell(thread, Command::Run(Tag::Loop(key), Box::new(f.clone())));
             }
+        }
+    }
+
+    /// Has the threads accept no more for a listener that is about to be closed.
+    pub(super) fn take_home(&mut self, key: Key, listener: &Listener) {
+        let Some(pool) = &mut self.pool else {
+            return;
+        };
+        if !listener.adopted {
+            // The port is free at once, whenever the threads hear of it.
+            socket::stop_listening(&listener.fd);
+        }
+        for thread in 0..pool.len() {
+            if listener.adopted {
+                // Whoever comes now is for whoever uses the socket next.
+                pool.ask(thread, Tag::Loop(key), Reactor::pause);
+            }
+            pool.tell(thread, Command::Destroy(Tag::Loop(key)));
         }
     }
 

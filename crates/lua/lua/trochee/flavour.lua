@@ -24,6 +24,7 @@ local function new(name, members)
 	-- Without trochee's name: it stands where Prosody and its users expect that of the poller alone
 	module.get_backend = core.backend;
 	-- prosodyctl prints what is logged, and serves nobody
+	local prosody = rawget(_G, "prosody");
 	local level = prosody and prosody.process_type == "prosodyctl" and "debug" or "info";
 	if forced then
 		state.log(level, "The backend \"%s\" is trochee %s, with the poller of TROCHEE_POLLER: %s", name, native._VERSION, forced);

@@ -27,7 +27,7 @@ end
 
 -- Prosody, prosodyctl, and whatever else runs on Prosody's own libraries
 local function is_prosody()
-	return package.searchpath("net.server", package.path) ~= nil;
+	return package.searchpath("net.server_epoll", package.path) ~= nil;
 end
 
 local function take(name, replacement)

@@ -65,6 +65,7 @@ What a body gets, `s`:
 		child:wait(timeout)   -> exit status as the shell has it (128 + signal) | nil, "timeout"
 		child:stdout()  child:stderr()  child:kill("SIGTERM")  child.pid
 	s.tmpdir()                a fresh directory, removed when the item ends
+	s.read_file(name)         its content, nil when there is no such file
 ]]
 
 local harness = {}
@@ -571,7 +572,7 @@ local function new_environment(subject)
 		end
 	end
 
-	local function read_file(name)
+	function s.read_file(name)
 		local file = io.open(name)
 		if not file then return end
 		local text = file:read("a")
@@ -596,7 +597,7 @@ local function new_environment(subject)
 		function child:wait(timeout)
 			local deadline = s.now() + (timeout or 10)
 			repeat
-				local status = read_file(dir.."/status")
+				local status = s.read_file(dir.."/status")
 				if status then
 					return math.tointeger(tonumber(status))
 				end
@@ -604,9 +605,9 @@ local function new_environment(subject)
 			until s.now() > deadline
 			return nil, "timeout"
 		end
-		function child:stdout() return read_file(dir.."/stdout") or "" end
-		function child:stderr() return read_file(dir.."/stderr") or "" end
-		child.pid = s.wait(function () return tonumber((read_file(dir.."/pid") or ""):match("%d+\n")) end, 5, "a child's pid")
+		function child:stdout() return s.read_file(dir.."/stdout") or "" end
+		function child:stderr() return s.read_file(dir.."/stderr") or "" end
+		child.pid = s.wait(function () return tonumber((s.read_file(dir.."/pid") or ""):match("%d+\n")) end, 5, "a child's pid")
 		function child:kill(signal_name)
 			local signal = require "util.signal"
 			return signal.kill(self.pid, signal[signal_name])

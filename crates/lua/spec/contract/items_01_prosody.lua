@@ -42,11 +42,7 @@ function (s)
 		LUA_PATH="$dist/?.lua;;" LUA_CPATH="$dist/?.so;;" "$source/../../bin/prosody" -F --config prosody.cfg.lua >console 2>&1 </dev/null &
 		echo $! >pid; }]]):format(dir, t.dist_dir, t.dist_dir, t.dist_dir, t.source_dir))
 	local function read(name)
-		local opened = io.open(dir.."/"..name)
-		if not opened then return "" end
-		local text = opened:read("a")
-		opened:close()
-		return text
+		return s.read_file(dir.."/"..name) or ""
 	end
 	local pid = s.wait(function () return tonumber((read("pid"):match("^%d+\n"))) end, 5, "the pid of prosody")
 	local signal = require "util.signal"

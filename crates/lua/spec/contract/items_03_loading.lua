@@ -19,6 +19,19 @@ end, {
 	stock = { event = { "not offered: it is the libevent backend and shows it", match = "^event_base" } },
 })
 
+-- Whether a silent connection is disconnected soon. The default is minutes, so one that is has a new read_timeout.
+local function dies_within(s, seconds)
+	local conn, peer, rec = s.pair()
+	s.ok(peer:send("x")) -- some backends count from the first read on
+	local deadline = s.now() + seconds
+	while s.now() < deadline and not rec.disconnects[conn] do
+		s.sleep(0.01)
+	end
+	local died = rec.disconnects[conn] ~= nil
+	peer:close()
+	return died
+end
+
 local wrong_types = "network_settings of a wrong type are used as they are and raise where they are needed"
 
 t.item(4, "settings: none, unknown keys, wrong types and repetition are harmless; new values apply to new conns", function (s)
@@ -26,22 +39,10 @@ t.item(4, "settings: none, unknown keys, wrong types and repetition are harmless
 	s.settings {}
 	s.settings { no_such_setting = true, [1] = "an array part" }
 
-	-- The default is minutes, so what is disconnected soon has the new timeout.
-	local function dies_within(seconds)
-		local conn, peer, rec = s.pair()
-		s.ok(peer:send("x")) -- some backends count from the first read on
-		local deadline = s.now() + seconds
-		while s.now() < deadline and not rec.disconnects[conn] do
-			s.sleep(0.01)
-		end
-		local died = rec.disconnects[conn] ~= nil
-		peer:close()
-		return died
-	end
 	s.settings { read_timeout = 0.1 }
-	s.ok(dies_within(3), "a new read_timeout applies to a new connection")
+	s.ok(dies_within(s, 3), "a new read_timeout applies to a new connection")
 	s.settings {}
-	s.ok(not dies_within(0.4), "without it the default is back")
+	s.ok(not dies_within(s, 0.4), "without it the default is back")
 
 	s.settings {
 		read_timeout = "soon", send_timeout = {}, connect_timeout = false, tcp_backlog = "many", read_size = {},
@@ -64,16 +65,6 @@ end, {
 
 t.item(5, "settings in the form of the backend: set_config; the table cfg of event; getsettings and changesettings of select",
 function (s)
-	local function dies_soon()
-		local conn, peer, rec = s.pair()
-		s.ok(peer:send("x"))
-		local deadline = s.now() + 3
-		while s.now() < deadline and not rec.disconnects[conn] do
-			s.sleep(0.01)
-		end
-		peer:close()
-		return rec.disconnects[conn] ~= nil
-	end
 	local server = s.server
 	if server.cfg then
 		local keys = {}
@@ -104,7 +95,7 @@ function (s)
 	else
 		server.set_config({ read_timeout = 0.1 })
 	end
-	s.ok(dies_soon(), "a new read_timeout applies to a new connection")
+	s.ok(dies_within(s, 3), "a new read_timeout applies to a new connection")
 end, { shapes = true })
 
 t.item(7, "loaded but never looped, as in prosodyctl: exits cleanly and leaves no thread", function (s)

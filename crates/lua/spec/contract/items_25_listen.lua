@@ -262,11 +262,7 @@ function (s)
 		>'%s/stdout' 2>'%s/stderr' </dev/null &]]):format(first:getfd(), no_listener:getfd(), second:getfd(), t.here, s.subject, dir,
 		first_port, second_port, s.free_port(), dir, dir))
 	local function read(name)
-		local opened = io.open(dir.."/"..name)
-		if not opened then return "" end
-		local text = opened:read("a")
-		opened:close()
-		return text
+		return s.read_file(dir.."/"..name) or ""
 	end
 	s.wait(function () return read("stdout"):find("other\n") or read("stderr") ~= "" end, 5, "the child's start")
 	s.eq(read("stdout"), "first\nsecond\nother\n", "what the child listens on")

@@ -122,6 +122,37 @@ function (s)
 		disconnected(s, rec, conn)
 	end
 
+	-- mod_tls of 13.0 says so before it answers
+	for _, eager in ipairs { true, false } do
+		local blocked_rec = s.recorder({
+			onincoming = function (c)
+				if c.block_reads then c:block_reads() end
+				s.server.add_task(0.1, function ()
+					c:write("<proceed/>")
+					c:starttls(ctx)
+				end)
+			end,
+		})
+		conn, peer = s.pair(blocked_rec)
+		peer:send("<starttls/>")
+		if conn.block_reads and eager then
+			s.wait(function () return blocked_rec.data[conn] ~= "" end)
+			peer:send("<injected/>")
+		end
+		peer:receive_until(#"<proceed/>")
+		if conn.block_reads and eager then
+			s.sleep(0.1)
+			s.eq(blocked_rec.data[conn], "<starttls/>", "what was delivered after block_reads()")
+		else
+			blocked_rec.overrides.onincoming = nil
+			peer = s.ok(tls.handshake(peer))
+			echo(s, conn, blocked_rec, peer)
+		end
+		peer:close()
+		disconnected(s, blocked_rec, conn)
+	end
+	s.ok(conn.block_reads or not s.is_trochee, "block_reads exists")
+
 	-- ClientHello in the same segment as what asks for TLS, as a client does that does not wait
 	local hello_rec = s.recorder({
 		onincoming = function (c)

@@ -149,8 +149,9 @@ t.item(99, "wait(0), level triggering, hang-ups, signals; del also drops what is
 	local fd = fd_of(near)
 
 	state:add(fd, true, true)
-	expect(s, "wait(0) with 0.12", pack(fd, false, true), state:wait(0))
-	expect(s, "the same again", pack(fd, false, true), state:wait(0))
+	local at_once = (s.is_trochee or s.version == "0.12") and 0 or 0.01 -- 13.0 never looks at 0
+	expect(s, "wait(0) with 0.12", pack(fd, false, true), state:wait(at_once))
+	expect(s, "the same again", pack(fd, false, true), state:wait(at_once))
 	state:set(fd, true, false)
 	expect(s, "wait for reading", pack(nil, "timeout"), state:wait(0.01))
 	far:send("x")
@@ -247,12 +248,12 @@ t.item(100, "Prosody's own server_epoll, unmodified, serves ten thousand descrip
 		pposix.setrlimit("NOFILE", hard, hard)
 		if s.is_trochee then
 			package.preload["util.poll"] = function ()
-				return assert(require "trochee.util_poll".create { poller = s.poller, wait0 = "0.12" })
+				return assert(require "trochee.util_poll".create { poller = s.poller, wait0 = s.version })
 			end
 		end
 		local server = require "net.server_epoll"
 		local source = debug.getinfo(server.loop, "S").source
-		assert(source:match("^@/.*/net/server_epoll%.lua$"), source)
+		assert(source:match("^@.*/net/server_epoll%.lua$"), source)
 		server.set_config { tcp_backlog = 512 }
 
 		-- It accepts one connection for each report of a listener, and on poll each look at all descriptors takes its
