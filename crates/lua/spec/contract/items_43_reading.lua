@@ -342,6 +342,7 @@ t.item(51, "set_mode mid-stream", function (s)
 
 	known = known + 1
 	conn:set_mode(10)
+	s.sleep(0.05)
 	peer:send(text(95))
 	received(s, rec, conn, 5345)
 	for i = known + 1, #chunks(rec, conn) do
