@@ -132,7 +132,9 @@ t.item(98, "the module, add, set, del, and what they return and refuse", functio
 	expect(s, "wait(0)", pack(nil, "timeout"), state:wait(0))
 	local before = s.now()
 	expect(s, "wait(0.05)", pack(nil, "timeout"), state:wait(0.05))
-	s.near(s.now() - before, 0.05, 0.04, "seconds of wait(0.05)")
+	local took = s.now() - before
+	-- Not earlier than it was told to; how much later is the machine's affair.
+	s.ok(took >= 0.05 and took < 2, "seconds of wait(0.05): "..took)
 	for _, timeout in ipairs { -1, -0.001, 0 / 0 } do
 		local ok, err = pcall(state.wait, state, timeout)
 		s.eq(ok, false, "wait("..timeout..") works")
