@@ -196,9 +196,11 @@ t.item(99, "wait(0), level triggering, hang-ups, signals; del also drops what is
 		s.eq(flags[2], true, "writable")
 	end
 
-	require "util.signal".signal("SIGUSR1", function () end)
-	os.execute(("{ sleep 0.1; kill -USR1 %d; } &"):format(require "util.pposix".getpid()))
-	expect(s, "a signal", pack(nil, "signal"), poll.new():wait(5))
+	if s.is_trochee or s.version == "0.12" then -- 13.0 blocks those that it hooks, for signalfd(2)
+		require "util.signal".signal("SIGUSR1", function () end)
+		os.execute(("{ sleep 0.1; kill -USR1 %d; } &"):format(require "util.pposix".getpid()))
+		expect(s, "a signal", pack(nil, "signal"), poll.new():wait(5))
+	end
 
 	-- Two are ready, and a number that one of them had is another's when its event would come.
 	state = poll.new()
