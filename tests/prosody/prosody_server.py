@@ -57,6 +57,7 @@ BACKENDS = {
         ("epoll", "trochee", "epoll", _EPOLL),
         ("poll", "trochee", "poll", _POLL),
         ("select", "trochee", "select", _SELECT),
+        ("libevent", "trochee", "libevent", _EPOLL),
         # Prosody's own: the control that shows whether a failure is ours or the test's.
         ("stock-epoll", "epoll", None, _EPOLL),
         ("stock-event", "event", None, _EPOLL),

@@ -2,14 +2,18 @@
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import io
+import os
 import random
 import re
+import shutil
 import ssl
 import subprocess
 import time
 import urllib.request
+from xml.etree import ElementTree
 
 import aiohttp
 import aiohttp.web
@@ -168,6 +172,68 @@ def test_openssl_client(server, ca):
         assert result.returncode == 0, result.stdout
         assert "Protocol version: TLSv1.3" in result.stdout, result.stdout
         assert "Verification: OK" in result.stdout, result.stdout
+
+
+def _tool(name, *arguments, **options):
+    """What a client from the system prints, both streams; it must end well."""
+    if not shutil.which(name):
+        pytest.skip(f"{name} is not installed; scripts/setup installs it")
+    result = subprocess.run(
+        [name, *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, **options,
+    )
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
+@BOTH_WAYS
+@VERSIONS
+def test_gnutls_client(server, ca, tls, version):
+    """GnuTLS verifies chain and name, and resumes its session in a second connection."""
+    number = version.name[-3:].replace("_", ".")
+    options = ["--starttls-proto=xmpp"] if tls == "starttls" else ["--alpn=xmpp-client"]
+    said = _tool(
+        "gnutls-cli", f"--port={_port(server, tls) or server.c2s_port}", f"--x509cafile={ca.file}", *options,
+        f"--priority=NORMAL:-VERS-ALL:+VERS-TLS{number}", "--waitresumption", "--resume", HOST, stdin=subprocess.DEVNULL,
+    )
+    assert f"Description: (TLS{number}-X.509)-" in said, said
+    assert "Status: The certificate is trusted." in said, said
+    if server.backend.ours:
+        assert "This is a resumed session" in said, said
+
+
+@BOTH_WAYS
+def test_go_client(server, ca, tls):
+    """go-sendxmpp, on Go's crypto/tls: verifies, logs in, and sends."""
+
+    async def flow():
+        async with online(server, "juliet", tls="starttls", trust=ca.trust()) as juliet:
+            said = await _in_thread(functools.partial(
+                _tool, "go-sendxmpp", "--debug", *(["--tls"] if tls == "direct" else []),
+                "-u", f"romeo@{HOST}", "-p", PASSWORDS["romeo"],
+                "-j", f"{HOST}:{_port(server, tls) or server.c2s_port}", juliet.boundjid.bare,
+                input="from Go", env={**os.environ, "SSL_CERT_FILE": str(ca.file)},
+            ))
+            await juliet.messages.wait_for(lambda m: m["body"] == "from Go", f"the message; the client said: {said}")
+
+    asyncio.run(flow())
+
+
+def test_scan_shows_no_weakness(server, ca):
+    """sslscan tries what nobody should offer any more. Stock as Prosody configures it passes, too."""
+    said = _tool("sslscan", "--xml=-", f"--sni-name={HOST}", f"{HOST}:{server.c2s_tls_port}", stdin=subprocess.DEVNULL)
+    test = ElementTree.fromstring(said).find("ssltest")
+    protocols = {p.get("type") + p.get("version"): p.get("enabled") for p in test.iter("protocol")}
+    assert protocols == {"ssl2": "0", "ssl3": "0", "tls1.0": "0", "tls1.1": "0", "tls1.2": "1", "tls1.3": "1"}
+    bleeding = [t.get("vulnerable") for t in test.iter("heartbleed")]
+    assert bleeding == ["0", "0"], said
+    renegotiation = test.find("renegotiation")
+    assert renegotiation.get("supported") == "0" or not server.backend.ours and renegotiation.get("secure") == "1", said
+    ciphers = {(c.get("sslversion"), c.get("cipher"), int(c.get("bits"))) for c in test.iter("cipher")}
+    assert {version for version, _, _ in ciphers} == {"TLSv1.2", "TLSv1.3"}, ciphers
+    assert min(bits for _, _, bits in ciphers) >= 128, ciphers
+    if server.backend.ours:
+        assert all(re.match(r"TLS_|ECDHE-.*(GCM|POLY1305)", name) for _, name, _ in ciphers), ciphers
 
 
 # --- the web ----------------------------------------------------------------------------------------

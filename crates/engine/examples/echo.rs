@@ -1,50 +1,40 @@
-//! Echo, RFC 862: what a peer sends comes back. Shows a reactor with any of the pollers.
+//! Echo, RFC 862: what a peer sends comes back. Shows a server on any of the pollers and any number of threads.
 //!
-//!     cargo run --release -p trochee --example echo -- --backend poll
+//!     cargo run --release -p trochee --example echo -- --backend poll --threads 2
 //!     nc 127.0.0.1 7007
 
 use clap::Parser;
-use trochee::{Event, Level, Reactor, ReadSize};
+use trochee::{Conn, Handler, Server, server};
 
 #[derive(Parser)]
 struct Arguments {
-    /// The poller: epoll, poll, select, or auto for the best that works here.
+    /// The poller: epoll, poll, select, libevent, or auto for the best that works here.
     #[arg(long, default_value = "auto")]
     backend: String,
-    /// The address to listen on.
-    #[arg(long, default_value = "127.0.0.1")]
-    host: String,
-    /// The port to listen on.
-    #[arg(long, default_value_t = 7007)]
-    port: u16,
+    /// How many threads serve.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// The address and port to listen on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:7007")]
+    listen: String,
 }
 
-fn main() -> Result<(), trochee::Error> {
-    let arguments = Arguments::parse();
-    let mut reactor = Reactor::new();
-    reactor.set_backend(&arguments.backend)?;
-    reactor.listen(&arguments.host, arguments.port, ReadSize::All)?;
-    println!(
-        "echo on {} port {}, poller {}",
-        arguments.host,
-        arguments.port,
-        reactor.backend()
-    );
+struct Echo;
 
-    loop {
-        reactor.begin_turn(None);
-        while let Some(event) = reactor.next_event() {
-            match event {
-                Event::Data { key, data, .. } => {
-                    let echo = data.to_vec();
-                    // A peer that sends without reading is disconnected when too much is queued for it.
-                    let _ = reactor.write(key, &echo);
-                }
-                Event::Notice { level, text } if level >= Level::Warn => {
-                    eprintln!("{}: {text}", level.as_str())
-                }
-                _ => {}
-            }
-        }
+impl Handler for Echo {
+    fn on_incoming(&mut self, conn: &mut Conn<'_>, data: &[u8]) {
+        // A peer that sends without reading is disconnected when too much is queued for it.
+        let _ = conn.write(data);
     }
+}
+
+fn main() -> Result<(), server::Error> {
+    let arguments = Arguments::parse();
+    let server = Server::builder()
+        .backend(arguments.backend)
+        .threads(arguments.threads)
+        .listen(&*arguments.listen, || Echo)
+        .build()?;
+    println!("echo on {}", server.handle().addresses()[0]);
+    server.run()
 }

@@ -17,6 +17,8 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -41,6 +43,15 @@ pub(crate) enum State {
     Draining,
     /// We closed. What is queued is still sent; what arrives is not read any more.
     Closing,
+}
+
+/// Our side of a stream whose sides end one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OwnSide {
+    Open,
+    /// Ends when the queue is empty.
+    Finishing,
+    Finished,
 }
 
 /// A timeout of one connection, where it differs from the configuration.
@@ -89,6 +100,22 @@ pub(crate) struct Connection {
     pub(crate) blocked: bool,
     /// The consumer wants to hear of the next flush.
     pub(crate) notify: bool,
+    /// The sides of the stream end one by one: see [`Reactor::set_half_open`](crate::Reactor::set_half_open).
+    pub(crate) half_open: bool,
+    /// With `half_open`: the peer has ended its side, and the consumer was told.
+    pub(crate) peer_ended: bool,
+    pub(crate) own_side: OwnSide,
+
+    /// The consumer, who is another thread, has not dealt with the last data: nothing more is read until it has.
+    pub(crate) awaiting: bool,
+    /// The poller reported more meanwhile, and is not asked about reading.
+    pub(crate) silenced: bool,
+    /// What that consumer has given back: it belongs to the TLS handshake.
+    pub(crate) taken_back: Option<Box<[u8]>>,
+    /// How often that consumer was told of an empty queue and has not answered.
+    pub(crate) drains_untold: u32,
+    /// Counts what the system has taken, for that consumer.
+    pub(crate) sent: Option<Arc<AtomicU64>>,
 
     /// What the poller was last told; `None` while it does not know the descriptor.
     pub(crate) armed: Option<Interest>,
@@ -169,6 +196,14 @@ impl Connection {
             throttled_until: None,
             blocked: false,
             notify: false,
+            awaiting: false,
+            silenced: false,
+            taken_back: None,
+            drains_untold: 0,
+            sent: None,
+            half_open: false,
+            peer_ended: false,
+            own_side: OwnSide::Open,
             armed: None,
             detached: false,
             readable: false,
@@ -193,14 +228,19 @@ impl Connection {
             Some(session) if !session.is_secured() => {
                 self.state == State::Open && session.wants_handshake()
             }
-            _ => self.state == State::Open && !self.paused && self.throttled_until.is_none(),
+            _ => {
+                self.state == State::Open
+                    && !self.paused
+                    && !self.peer_ended
+                    && self.throttled_until.is_none()
+            }
         }
     }
 
     /// What the poller should be told; `None` for nothing at all.
     pub(crate) fn wanted(&self) -> Option<Interest> {
         let interest = Interest {
-            readable: self.wants_read(),
+            readable: self.wants_read() && !self.silenced,
             writable: self.state == State::Connecting || (self.blocked && self.may_flush()),
         };
         if self.detached && interest == Interest::NONE {
@@ -258,8 +298,10 @@ impl Connection {
             self.throttled_until = limit.spend(len, now);
         }
         let drained = len < room;
+        // Where the sides end one by one, the end is an event of its own.
         let last = drained
             && self.hung_up
+            && !self.half_open
             && self.kind == SocketKind::Stream
             && matches!(socket::peek(&self.fd), Ok(0));
         // Datagrams come one a read, however short they are.
@@ -273,11 +315,19 @@ impl Connection {
 
     /// Sends the front of the queue.
     pub(crate) fn flush(&mut self) -> Flush {
-        match self.kind {
+        let before = self.sent.is_some().then(|| self.pending());
+        let flush = match self.kind {
             SocketKind::Stream if self.tls.is_some() => self.flush_secure(),
             SocketKind::Stream => self.flush_stream(),
             SocketKind::Datagram => self.flush_datagrams(),
+        };
+        if let (Some(before), Some(sent)) = (before, &self.sent) {
+            sent.fetch_add(
+                before.saturating_sub(self.pending()) as u64,
+                Ordering::Release,
+            );
         }
+        flush
     }
 
     fn flush_stream(&mut self) -> Flush {

@@ -22,6 +22,10 @@ pub enum Error {
     /// Unless writes are paused the connection is lost, and [`Event::Closed`](crate::Event) says so.
     #[error("no space left in buffer")]
     SendBufferFull,
+    /// The thread of that connection has more commands to carry out already than it may keep: see
+    /// [`Handle`](crate::Handle).
+    #[error("too many commands wait for that thread")]
+    MailboxFull,
     /// The command does not apply to this kind of source, e.g. writing to a listener.
     #[error("not supported by this kind of handle")]
     Unsupported,
@@ -40,6 +44,9 @@ pub enum Error {
     /// The poller can not hold the descriptor: select(2) ends at 1024.
     #[error("{0}")]
     Poller(io::Error),
+    /// A thread could not be started.
+    #[error("an I/O thread could not be started: {0}")]
+    Thread(String),
     /// A system call failed.
     #[error("{}", os_text(*.0))]
     Os(Errno),
@@ -70,6 +77,8 @@ pub enum Reason {
     Local,
     /// The peer closed it.
     PeerClosed,
+    /// The peer was silent for `read_timeout`, and its [`Handler`](crate::Handler) did not want to wait any longer.
+    ReadTimeout,
     /// The peer did not answer within `connect_timeout`.
     ConnectTimeout,
     /// The peer took no data for `send_timeout`.
@@ -93,6 +102,7 @@ impl Reason {
         Some(match self {
             Reason::Local => return None,
             Reason::PeerClosed => "closed".into(),
+            Reason::ReadTimeout => "read timeout".into(),
             Reason::ConnectTimeout => "connection timeout".into(),
             Reason::WriteTimeout => "write timeout".into(),
             Reason::HandshakeTimeout => "connection timeout".into(),

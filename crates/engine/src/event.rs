@@ -49,6 +49,12 @@ pub enum Event<'a> {
         /// What is known of the bytes that follow.
         end: Chunk,
     },
+    /// The peer has ended its side, and all that it sent was delivered. Asked for by
+    /// [`set_half_open`](crate::Reactor::set_half_open).
+    Ended {
+        /// The connection.
+        key: Key,
+    },
     /// Nothing came for the read timeout. The wait has begun anew; a consumer that has had enough closes.
     ReadTimeout {
         /// The connection.

@@ -38,6 +38,22 @@ extern "C" fn note(signal: libc::c_int) {
     }
 }
 
+/// Runs `spawn` with all signals blocked, which the threads that it starts inherit: signals are for the others.
+pub(crate) fn blocked<T>(spawn: impl FnOnce() -> T) -> T {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigfillset writes `all` and always succeeds; pthread_sigmask reads it and writes `before`, and fails only
+    // for a first argument that is none of its three.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), before.as_mut_ptr());
+    }
+    let result = spawn();
+    // SAFETY: `before` was written above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    result
+}
+
 /// A signal that is noted for as long as this lives. Dropping it restores what was to happen before.
 pub(crate) struct Handler {
     pub(crate) signal: i32,

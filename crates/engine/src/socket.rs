@@ -1,9 +1,12 @@
 //! The only home of socket system calls: making, accepting, reading, writing, options, names.
 #![allow(unsafe_code)] // descriptors given as numbers, and two options of tcp(7) that rustix does not offer
 
+use std::fmt;
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -25,6 +28,15 @@ pub enum Name {
     Inet(SocketAddr),
     /// The path of a UNIX socket; empty for an unnamed one.
     Unix(String),
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Name::Inet(address) => address.fmt(f),
+            Name::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
 }
 
 /// Makes a listening TCP socket.
@@ -154,6 +166,41 @@ fn open(
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         protocol,
     )
+}
+
+/// Connects to a UNIX stream socket: at once, or never. EAGAIN says that too many wait there.
+pub(crate) fn connect_unix(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let fd = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    rustix::net::connect(&fd, &SocketAddrUnix::new(path)?)?;
+    Ok(fd)
+}
+
+/// The listening sockets that whoever started this process opened for it: sd_listen_fds(3). None if they are for
+/// another process, there are none, or they were asked for before.
+pub(crate) fn inherited() -> Vec<OwnedFd> {
+    /// SD_LISTEN_FDS_START
+    const FIRST: RawFd = 3;
+    /// More is no number of sockets.
+    const MOST: RawFd = 1024;
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    if number("LISTEN_PID") != Some(std::process::id()) || TAKEN.swap(true, Ordering::Relaxed) {
+        return Vec::new();
+    }
+    let count = number("LISTEN_FDS").map_or(0, |count| RawFd::try_from(count).unwrap_or(MOST));
+    (FIRST..FIRST + count.min(MOST))
+        .filter(|&fd| borrow(fd).is_some_and(|fd| sockopt::socket_type(fd).is_ok()))
+        .map(|fd| {
+            // SAFETY: it is open, for it is a socket; the variables say that it is there for us to own, and nobody else
+            // has got it from here.
+            unsafe { OwnedFd::from_raw_fd(fd) }
+        })
+        .collect()
 }
 
 /// Begins a connection; it is established, or has failed, when the socket becomes writable.
@@ -288,12 +335,22 @@ pub(crate) fn finish(fd: &OwnedFd, scratch: &mut [u8]) -> Goodbye {
     }
 }
 
+/// Ends our side of a stream that the peer may go on sending on. Where the peer is gone, the next read tells.
+pub(crate) fn shutdown_write(fd: &OwnedFd) {
+    let _ = rustix::net::shutdown(fd, Shutdown::Write);
+}
+
 /// Bytes that were sent and that the peer's system has not acknowledged: SIOCOUTQ, tcp(7).
 fn unacknowledged(fd: &OwnedFd) -> libc::c_int {
     let mut count: libc::c_int = 0;
     // SAFETY: the request writes one int, to a place that is one.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
     if result == 0 { count } else { 0 }
+}
+
+/// Has nobody accept any more, in whatever thread, and frees the port for the next who listens.
+pub(crate) fn stop_listening(fd: &OwnedFd) {
+    let _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Both);
 }
 
 /// The error that the system keeps for the socket; reading it clears it.

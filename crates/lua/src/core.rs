@@ -145,7 +145,7 @@ impl Functions<'_> {
         self.add_fallible("set_backend", |core, name: String| {
             core.command(|reactor| done(reactor.set_backend(&name)))
         })?;
-        // configure(network_settings) → settings that the loop needs, array of {level, text} to log
+        // configure(network_settings) → settings in force by name, array of {level, text} to log
         self.add("configure", |lua, core, given: Value| {
             let mut settings = core.settings.borrow_mut();
             let messages = core.with(|reactor| {
@@ -157,7 +157,7 @@ impl Functions<'_> {
             for (level, text) in messages.transpose()?.unwrap_or_default() {
                 log.raw_push(lua.create_sequence_from([level.to_owned(), text])?)?;
             }
-            Ok((settings.front(lua)?, log))
+            Ok((settings.in_force(lua)?, log))
         })
     }
 

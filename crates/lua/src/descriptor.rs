@@ -33,7 +33,7 @@ pub(crate) fn inherited(fd: RawFd) -> Result<Option<SocketAddr>, String> {
     Ok(address.and_then(|address| SocketAddr::try_from(address).ok()))
 }
 
-fn borrow<'a>(fd: RawFd) -> Result<BorrowedFd<'a>, String> {
+pub(crate) fn borrow<'a>(fd: RawFd) -> Result<BorrowedFd<'a>, String> {
     if fd < 0 {
         return Err("invalid fd".into());
     }

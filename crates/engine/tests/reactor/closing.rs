@@ -67,6 +67,59 @@ fn half_close_sends_what_is_queued() {
 }
 
 #[test]
+fn half_open_the_peer_ends_first_and_is_written_to_until_we_end() {
+    let mut driver = driver!();
+    let (key, mut stream) = driver.serve();
+    driver.reactor.set_half_open(key, true);
+    stream.write_all(b"all of it").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    driver.expect_data(key, b"all of it");
+    driver.drive("the end of the peer's side", |_, event| {
+        event == Seen::Ended(key)
+    });
+    driver.expect_silence();
+    driver.reactor.write(key, b"later").unwrap();
+    driver.turn();
+    driver.reactor.write(key, b", and the rest").unwrap();
+    driver.reactor.finish(key);
+    assert!(matches!(
+        driver.reactor.write(key, b"!"),
+        Err(Error::Closed)
+    ));
+    assert_eq!(driver.expect_closed(key).0, Reason::PeerClosed);
+    assert_eq!(read_to_end(&stream), b"later, and the rest");
+}
+
+#[test]
+fn half_open_we_end_first_and_the_peer_is_heard_until_it_ends() {
+    let mut driver = driver!();
+    let (key, mut stream) = driver.serve();
+    driver.reactor.set_half_open(key, true);
+    let all = pattern(4 << 20);
+    driver.reactor.write(key, &all).unwrap();
+    driver.reactor.finish(key);
+    let reading = stream.try_clone().unwrap();
+    let got = driver.drive_peer(
+        move || read_to_end(&reading),
+        |_, event| panic!("{event:?}"),
+    );
+    assert!(got == all);
+    stream.write_all(b"answer").unwrap();
+    driver.expect_data(key, b"answer");
+    drop(stream);
+    assert_eq!(driver.expect_closed(key).0, Reason::PeerClosed);
+}
+
+#[test]
+fn half_open_a_reset_ends_both_sides() {
+    let mut driver = driver!();
+    let (key, stream) = driver.serve();
+    driver.reactor.set_half_open(key, true);
+    reset(stream);
+    assert_eq!(driver.expect_closed(key).0, os(Errno::CONNRESET));
+}
+
+#[test]
 fn close_sends_what_is_queued_and_then_the_end() {
     let mut driver = driver!();
     let (key, stream) = driver.serve();
@@ -318,4 +371,15 @@ fn answer(driver: &mut Driver, wanted: Key, question: &[u8], answer: &[u8]) -> R
         end.is_some()
     });
     end.unwrap()
+}
+
+#[test]
+fn finishing_needs_no_half_open_peer() {
+    let mut driver = driver!();
+    let (key, stream) = driver.serve();
+    driver.reactor.write(key, b"all of it").unwrap();
+    driver.reactor.finish(key);
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(driver.expect_closed(key).0, Reason::PeerClosed);
+    assert_eq!(read_to_end(&stream), b"all of it");
 }

@@ -16,7 +16,7 @@ use trochee::poller::{self, OpenError};
 use trochee::{Chunk, Event, Interest, Key, Level, Name, Reactor, ReadSize, Reason, TimerId};
 
 /// How long a test waits for what must come, and for what must not.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 pub const SILENCE: Duration = Duration::from_millis(60);
 
 /// An [`Event`] to keep.
@@ -34,6 +34,7 @@ pub enum Seen {
     },
     Secured(Key),
     Data(Key, Vec<u8>, Chunk),
+    Ended(Key),
     ReadTimeout(Key),
     Predrain(Key),
     Drain(Key),
@@ -52,6 +53,7 @@ impl Seen {
             | Seen::Secured(key)
             | Seen::Connected(key)
             | Seen::Data(key, ..)
+            | Seen::Ended(key)
             | Seen::ReadTimeout(key)
             | Seen::Predrain(key)
             | Seen::Drain(key)
@@ -79,6 +81,7 @@ impl From<Event<'_>> for Seen {
             },
             Event::Secured { key } => Seen::Secured(key),
             Event::Data { key, data, end } => Seen::Data(key, data.to_vec(), end),
+            Event::Ended { key } => Seen::Ended(key),
             Event::ReadTimeout { key } => Seen::ReadTimeout(key),
             Event::Predrain { key } => Seen::Predrain(key),
             Event::Drain { key } => Seen::Drain(key),
@@ -126,12 +129,22 @@ impl Driver {
         }
         let mut reactor = Reactor::new();
         reactor.set_backend(name).unwrap();
-        Some(Driver {
+        let io_threads = std::env::var("TROCHEE_TEST_IO_THREADS").map_or(0, |n| n.parse().unwrap());
+        let config = reactor.config().clone();
+        reactor.configure(trochee::Config {
+            io_threads,
+            ..config
+        });
+        let mut driver = Driver {
             reactor,
             unfinished: false,
             begun: HashSet::new(),
             over: HashSet::new(),
-        })
+        };
+        if io_threads > 0 {
+            driver.turn();
+        }
+        Some(driver)
     }
 
     /// Runs turns, giving every event to `handle`, until it returns true. The turn is then left in the middle, and goes

@@ -226,3 +226,33 @@ fn records_that_the_system_did_not_take_yet_outlive_the_peers_end() {
     );
     assert!(got == sent, "{} of {}", got.len(), sent.len());
 }
+
+/// RFC 8446, section 6.1: close_notify ends one side.
+#[test]
+fn the_sides_end_one_by_one() {
+    let mut driver = driver!();
+    let ends = sized(&mut driver, ReadSize::All);
+    driver.reactor.set_half_open(ends.server, true);
+    driver.reactor.set_half_open(ends.client, true);
+    driver.reactor.write(ends.client, b"question").unwrap();
+    driver.reactor.finish(ends.client);
+    driver.drive("the end of the client's side", |_, event| {
+        event == Seen::Ended(ends.server)
+    });
+    let answer = pattern(500_000);
+    driver.reactor.write(ends.server, &answer).unwrap();
+    driver.reactor.finish(ends.server);
+    let (mut got, mut over) = (Vec::new(), 0);
+    driver.drive("both to be over", |_, event| {
+        match event {
+            Seen::Data(key, data, _) if key == ends.client => got.extend(data),
+            Seen::Closed(_, reason) => {
+                assert_eq!(reason, Reason::PeerClosed);
+                over += 1;
+            }
+            _ => {}
+        }
+        over == 2
+    });
+    assert!(got == answer, "{} bytes", got.len());
+}

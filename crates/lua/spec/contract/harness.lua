@@ -15,6 +15,8 @@ connections that the loop serves. With `raw = true` the body runs outside the lo
 itself; waiting then blocks, and s.start(f) queues a second body that the loop will run.
 
 Options of an item:
+	shapes whether to run it also under the stock names (trochee-as-epoll, …), where settings come in otherwise; by default
+	       the group loading
 	limit  seconds after which the parent kills the process, which is a failure (default 20)
 	raw    see above
 	logs_errors  the item provokes errors in callbacks; otherwise any line logged as an error fails the item
@@ -77,16 +79,22 @@ local source_dirs = {
 local dist_dir = os.getenv "TROCHEE_DIST" or "dist/lua"
 
 harness.here, harness.source_dir, harness.dist_dir = here, source_dirs["0.12"], dist_dir
-harness.pollers = { "epoll", "poll", "select" }
+-- By its whole path, without which it refuses
+harness.takeover = (dist_dir:match("^/") and "" or require "lfs".currentdir().."/")..dist_dir.."/trochee/takeover.lua"
+harness.pollers = { "epoll", "poll", "select", "libevent" }
 -- Names with -13 are those of Prosody 13.0, the others of 0.12
 harness.subjects = {
-	"trochee-epoll", "trochee-poll", "trochee-select", "epoll", "event", "select",
-	"trochee-epoll-13", "trochee-poll-13", "trochee-select-13", "epoll-13", "event-13", "select-13",
+	"trochee-epoll", "trochee-poll", "trochee-select", "trochee-libevent",
+	"trochee-as-epoll", "trochee-as-event", "trochee-as-select", "epoll", "event", "select",
+	"trochee-epoll-13", "trochee-poll-13", "trochee-select-13", "trochee-libevent-13",
+	"trochee-as-epoll-13", "trochee-as-event-13", "trochee-as-select-13", "epoll-13", "event-13", "select-13",
 }
 harness.items = {} -- number -> item
 harness.groups = {
-	"items_01_prosody", "items_03_loading", "items_16_timers", "items_25_listen", "items_34_clients", "items_43_reading",
+	"items_01_prosody", "items_02_names", "items_03_loading", "items_16_timers", "items_25_listen", "items_34_clients",
+	"items_43_reading",
 	"items_53_writing", "items_63_listeners", "items_70_tls", "items_79_certificates", "items_85_handshakes", "items_92_other",
+	"items_98_util_poll",
 }
 
 local step_interval = 0.002
@@ -100,6 +108,10 @@ end
 -- Whether a run of everything includes it: with 13.0, trochee's other pollers have nothing new to say about most items
 function harness.by_default(item, subject)
 	local name, version = harness.parse(subject)
+	if name:match("^trochee%-as%-") then
+		-- Under a stock name all is as under the own one, but for how settings come in
+		return item.shapes or item.shapes == nil and item.group == "loading" and version == "0.12"
+	end
 	return version == "0.12" or item.by_version or not name:match("^trochee") or name == "trochee-"..harness.pollers[1]
 end
 
@@ -195,9 +207,12 @@ end
 -- Makes `subject` this process's net.server, as Prosody's net/server.lua would.
 local function load_backend(name, version)
 	add_prosody_to_path(version)
-	local poller = name:match("^trochee%-(%w+)$")
-	local module_name = "net.server_"..name
-	if poller then
+	local poller, stock_name = name:match("^trochee%-(%w+)$"), name:match("^trochee%-as%-(%w+)$")
+	local module_name = "net.server_"..(stock_name or name)
+	if stock_name then
+		dofile(harness.takeover)
+		poller = stock_name == "event" and "libevent" or stock_name
+	elseif poller then
 		module_name = "net.server_trochee"
 		-- The library reads the choice from the environment, Lua itself cannot set it.
 		require "util.pposix".setenv("TROCHEE_POLLER", poller)
@@ -226,8 +241,8 @@ local function load_backend(name, version)
 end
 
 -- network_settings -> the backend, as Prosody's net/server.lua maps them.
-local function settings_function(server, name)
-	if name == "event" then
+local function settings_function(server)
+	if server.cfg then
 		local defaults = {}
 		for k, v in pairs(server.cfg) do
 			defaults[k] = v
@@ -251,7 +266,7 @@ local function settings_function(server, name)
 				server.cfg[k] = event_settings[k] or default
 			end
 		end
-	elseif name == "select" then
+	elseif server.changesettings then
 		local defaults = {}
 		for k, v in pairs(server.getsettings()) do
 			defaults[k] = v
@@ -315,7 +330,7 @@ local function new_environment(subject)
 	end
 
 	s.server, s.poller = load_backend(name, version)
-	s.settings = settings_function(s.server, name)
+	s.settings = settings_function(s.server)
 	s.timer = require "util.timer"
 	if name == "select" then
 		s.settings({}) -- for select_idle_check_interval

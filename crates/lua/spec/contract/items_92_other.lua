@@ -153,7 +153,7 @@ t.item(93, "addevent: -1 stops, a mode re-arms; (fd, mode, callback)", function 
 	s.wait(function () return calls == 3 end, 5, "three calls")
 	s.sleep(0.03)
 	s.eq(calls, 3, "calls after -1")
-	if s.name ~= "event" then -- libevent's own binding hands over what happened
+	if event.EV_READ == "r" then -- libevent's own binding, and trochee in its place, hand over what happened
 		s.eq(args[1], handle, "the callback's argument")
 		handle:close()
 	end
@@ -183,7 +183,7 @@ t.item(93, "addevent: -1 stops, a mode re-arms; (fd, mode, callback)", function 
 	s.eq(both, 1, "calls after -1")
 	far:close()
 	far2:close()
-end, { stock = {
+end, { shapes = true, stock = {
 	select = { "not offered: addevent", match = "addevent exists" },
 } })
 

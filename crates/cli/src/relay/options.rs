@@ -1,0 +1,332 @@
+//! What a relay is told, on the command line or in a file: the same names and the same syntax in both.
+
+use std::net::{IpAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use trochee::Name;
+
+/// `trochee relay`
+#[derive(Args)]
+pub struct Options {
+    /// A TOML file with any number of relays, instead of the options
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub relay: Relay,
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// What one relay does; a `[[relay]]` of the file.
+#[derive(Args, Clone, Default, Deserialize)]
+#[group(id = "relay options", conflicts_with = "config")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Relay {
+    /// Where clients connect: 192.0.2.1:5223, `[::1]:5223`, *:5223; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Vec<String>,
+    /// Terminate TLS with this certificate (PEM, chain included) and key. Further ones serve the names in them
+    #[arg(long, value_name = "CERT,KEY")]
+    pub tls: Vec<Files>,
+    /// The certificate for clients that ask for this name; *.example.org is all names one level below
+    #[arg(long, value_name = "HOST=CERT,KEY")]
+    pub sni: Vec<Named>,
+    /// An application protocol to agree on, such as xmpp-client; may be repeated, in the order of preference
+    #[arg(long, value_name = "NAME")]
+    pub alpn: Vec<String>,
+    /// The server behind: host:port or unix:PATH
+    #[arg(long, value_name = "ADDR")]
+    pub to: Option<Target>,
+    /// Tell the server behind who the client is, by the PROXY protocol
+    #[arg(long, value_name = "VERSION")]
+    pub proxy_protocol: Option<Version>,
+    /// Expect the PROXY protocol from a front in these networks, and turn everybody else away. Loopback unless named
+    #[arg(long, value_name = "NETWORK,…", num_args = 0..=1, require_equals = true,
+        default_missing_value = "127.0.0.0/8,::1", value_delimiter = ',')]
+    pub accept_proxy_protocol: Vec<Network>,
+}
+
+/// What all relays of a process share; the `[server]` of the file.
+#[derive(Args, Clone, Deserialize)]
+#[group(id = "server options", conflicts_with = "config")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Server {
+    /// The poller, as in "trochee backends"
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub backend: String,
+    /// Threads that serve [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Most clients of a listener at a time [default: what half of the descriptors allow]
+    #[arg(long, value_name = "N")]
+    pub max_connections: Option<usize>,
+    /// Most bytes that wait for one side before the other is read no further
+    #[arg(long, value_name = "BYTES", default_value_t = Server::default().buffer)]
+    pub buffer: usize,
+    /// How long the server behind may take to accept, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = Server::default().connect_timeout)]
+    pub connect_timeout: Seconds,
+    /// How long a client may take for its PROXY header, and for each step of a TLS handshake
+    #[arg(long, value_name = "SECONDS", default_value_t = Server::default().handshake_timeout)]
+    pub handshake_timeout: Seconds,
+    /// How long both sides may be silent; 0 for no limit
+    #[arg(long, value_name = "SECONDS", default_value_t = Server::default().idle_timeout)]
+    pub idle_timeout: Seconds,
+    /// How long a side may take nothing of what waits for it
+    #[arg(long, value_name = "SECONDS", default_value_t = Server::default().send_timeout)]
+    pub send_timeout: Seconds,
+    /// How long connections may go on after SIGTERM
+    #[arg(long, value_name = "SECONDS", default_value_t = Server::default().drain_timeout)]
+    pub drain_timeout: Seconds,
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        let seconds = |seconds| Seconds(Duration::from_secs(seconds));
+        Server {
+            backend: "auto".to_owned(),
+            threads: None,
+            max_connections: None,
+            // What a fast peer drains in a millisecond or two, twice for each client.
+            buffer: 256 * 1024,
+            connect_timeout: seconds(10),
+            handshake_timeout: seconds(10),
+            // Prosody speaks up after 14 minutes of silence.
+            idle_timeout: seconds(3600),
+            send_timeout: seconds(180),
+            drain_timeout: seconds(30),
+        }
+    }
+}
+
+/// The file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    #[serde(default)]
+    pub server: Server,
+    #[serde(default)]
+    pub relay: Vec<Relay>,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Files {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+impl FromStr for Files {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Files, String> {
+        match text.split_once(',') {
+            Some((certificate, key)) if !certificate.is_empty() && !key.is_empty() => Ok(Files {
+                certificate: certificate.into(),
+                key: key.into(),
+            }),
+            _ => Err(format!("{text:?} is not CERT,KEY: two files in PEM")),
+        }
+    }
+}
+
+/// A certificate for a name.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Named {
+    pub host: String,
+    pub files: Files,
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Named, String> {
+        match text.split_once('=') {
+            Some((host, files)) if !host.is_empty() => Ok(Named {
+                host: host.to_owned(),
+                files: files.parse()?,
+            }),
+            _ => Err(format!("{text:?} is not HOST=CERT,KEY")),
+        }
+    }
+}
+
+/// What connections go to. A host name is looked up once, when the relay starts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Target(pub Name);
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Target, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Ok(Target(Name::Unix(path.to_owned())));
+        }
+        let mut addresses = text
+            .to_socket_addrs()
+            .map_err(|error| format!("{text:?} is neither host:port nor unix:PATH: {error}"))?;
+        let first = addresses
+            .next()
+            .ok_or_else(|| format!("{text:?} has no address"))?;
+        Ok(Target(Name::Inet(first)))
+    }
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Version {
+    /// Text, addresses only
+    V1,
+    /// Binary, with what was agreed on in TLS
+    V2,
+}
+
+/// Addresses that begin alike: `192.0.2.0/24`, or a single one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Network {
+    address: IpAddr,
+    bits: u32,
+}
+
+impl Network {
+    pub fn contains(&self, address: IpAddr) -> bool {
+        /// As the first bits of 128.
+        fn bits(address: IpAddr) -> u128 {
+            match address {
+                IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
+                IpAddr::V6(v6) => v6.to_bits(),
+            }
+        }
+        let differs = bits(self.address) ^ bits(address);
+        self.address.is_ipv4() == address.is_ipv4() && differs.leading_zeros() >= self.bits
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Network, String> {
+        let wrong = || format!("{text:?} is neither an address nor a network such as 192.0.2.0/24");
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        match bits.unwrap_or(most) {
+            bits if bits <= most => Ok(Network { address, bits }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// A time in seconds, fractions included.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "f64")]
+pub struct Seconds(pub Duration);
+
+impl TryFrom<f64> for Seconds {
+    type Error = String;
+
+    fn try_from(seconds: f64) -> Result<Seconds, String> {
+        Duration::try_from_secs_f64(seconds)
+            .map(Seconds)
+            .map_err(|_| format!("{seconds} is no number of seconds"))
+    }
+}
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Seconds, String> {
+        let wrong = |_| format!("{text:?} is no number of seconds");
+        text.parse().map_err(wrong).and_then(f64::try_into)
+    }
+}
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.as_secs_f64().fmt(f)
+    }
+}
+
+/// In the file they are strings as on the command line.
+macro_rules! from_string {
+    ($($kind:ty),+) => {$(
+        impl TryFrom<String> for $kind {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<$kind, String> {
+                text.parse()
+            }
+        }
+    )+};
+}
+
+from_string!(Files, Named, Target, Network);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks() {
+        let network: Network = "192.0.2.0/24".parse().unwrap();
+        assert!(network.contains("192.0.2.255".parse().unwrap()));
+        assert!(!network.contains("192.0.3.0".parse().unwrap()));
+        assert!(!network.contains("::1".parse().unwrap()));
+        let one: Network = "2001:db8::1".parse().unwrap();
+        assert!(one.contains("2001:db8::1".parse().unwrap()));
+        assert!(!one.contains("2001:db8::2".parse().unwrap()));
+        let all: Network = "::/0".parse().unwrap();
+        assert!(all.contains("::1".parse().unwrap()));
+        for wrong in ["192.0.2.0/33", "here", "192.0.2.0/", "/8"] {
+            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_of_the_file_are_those_of_the_options() {
+        let file: File = toml::from_str(
+            r#"
+            [server]
+            threads = 2
+            idle-timeout = 0
+            drain-timeout = 1.5
+
+            [[relay]]
+            listen = ["127.0.0.1:5223"]
+            tls = ["a.crt,a.key"]
+            sni = ["b.test=b.crt,b.key"]
+            alpn = ["xmpp-client"]
+            to = "unix:/run/prosody/c2s"
+            proxy-protocol = "v2"
+            accept-proxy-protocol = ["10.0.0.0/8"]
+            "#,
+        )
+        .unwrap();
+        assert_eq!(file.server.threads, Some(2));
+        assert_eq!(file.server.drain_timeout.0, Duration::from_millis(1500));
+        assert_eq!(file.server.buffer, 256 * 1024);
+        let relay = &file.relay[0];
+        assert_eq!(relay.sni[0].host, "b.test");
+        assert_eq!(relay.proxy_protocol, Some(Version::V2));
+        for wrong in [
+            "[[relay]]\nlissen = []",
+            "[[relay]]\ntls = ['only.crt']",
+            "[server]\nthreads = 'two'",
+            "[server]\nidle-timeout = -1.0",
+        ] {
+            assert!(toml::from_str::<File>(wrong).is_err(), "{wrong}");
+        }
+    }
+}

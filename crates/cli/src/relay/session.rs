@@ -1,0 +1,310 @@
+//! The two ends of a relayed connection: the client's, and the one to the server behind.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use trochee::server::{Contexts, Status};
+use trochee::{Conn, Error, Handler, Key, Name, ReadSize, Reason, TimerId};
+
+use super::log::Log;
+use super::options::{Network, Version};
+use super::proxy_protocol::{self, Ends, Parser};
+
+/// What the connections of one relay have in common.
+pub struct Relay {
+    pub to: Name,
+    pub contexts: Option<Contexts>,
+    pub proxy_protocol: Option<Version>,
+    /// The fronts whose PROXY header is believed; none where there is no front.
+    pub fronts: Vec<Network>,
+    pub buffer: usize,
+    pub handshake_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub clients: Arc<AtomicUsize>,
+    pub log: Arc<Log>,
+}
+
+/// The client's end.
+pub struct Client {
+    relay: Arc<Relay>,
+    phase: Phase,
+    peer: Option<Name>,
+    /// What the front said.
+    ends: Option<Ends>,
+}
+
+enum Phase {
+    /// The PROXY header is to come, until then.
+    Header(Parser, Option<TimerId>),
+    Handshake,
+    Relayed(Other),
+}
+
+/// The other end, and when either was last heard.
+#[derive(Clone)]
+struct Other {
+    key: Key,
+    heard: Rc<Cell<Instant>>,
+}
+
+impl Client {
+    pub fn new(relay: Arc<Relay>) -> Client {
+        relay.clients.fetch_add(1, Ordering::Relaxed);
+        Client {
+            relay,
+            phase: Phase::Header(Parser::default(), None),
+            peer: None,
+            ends: None,
+        }
+    }
+
+    fn tell(&self, what: &str) {
+        let peer = match (self.ends, &self.peer) {
+            (Some(ends), _) => ends.source.to_string(),
+            (None, Some(name)) => name.to_string(),
+            // Gone before anybody could ask.
+            (None, None) => "a client".to_owned(),
+        };
+        self.relay.log.tell(&format!("{peer}: {what}"));
+    }
+
+    fn expect_header(&mut self, conn: &mut Conn<'_>) {
+        let trusted = match &self.peer {
+            Some(Name::Inet(peer)) => self
+                .relay
+                .fronts
+                .iter()
+                .any(|network| network.contains(peer.ip())),
+            _ => false,
+        };
+        if !trusted {
+            self.tell("turned away: not in accept-proxy-protocol");
+            return conn.destroy();
+        }
+        let parser = Parser::default();
+        conn.set_read_size(ReadSize::UpTo(parser.wanted()));
+        let timer = conn.set_timer(self.relay.handshake_timeout);
+        self.phase = Phase::Header(parser, timer);
+    }
+
+    fn read_header(&mut self, conn: &mut Conn<'_>, data: &[u8]) {
+        let Phase::Header(parser, timer) = &mut self.phase else {
+            return;
+        };
+        match parser.take(data) {
+            Ok(None) => {
+                conn.set_read_size(ReadSize::UpTo(parser.wanted()));
+            }
+            Ok(Some(ends)) => {
+                if let Some(timer) = timer.take() {
+                    conn.cancel_timer(timer);
+                }
+                self.ends = ends;
+                conn.set_read_size(ReadSize::All);
+                self.begin(conn);
+            }
+            Err(error) => {
+                self.tell(error);
+                conn.destroy();
+            }
+        }
+    }
+
+    /// The client itself speaks from here on.
+    fn begin(&mut self, conn: &mut Conn<'_>) {
+        match &self.relay.contexts {
+            Some(contexts) => {
+                self.phase = Phase::Handshake;
+                if let Err(error) = conn.serve_tls(contexts) {
+                    self.tell(&format!("TLS: {error}"));
+                    conn.destroy();
+                }
+            }
+            None => self.connect(conn),
+        }
+    }
+
+    fn connect(&mut self, conn: &mut Conn<'_>) {
+        let heard = Rc::new(Cell::new(Instant::now()));
+        let behind = Behind {
+            relay: Arc::clone(&self.relay),
+            client: Other {
+                key: conn.key(),
+                heard: Rc::clone(&heard),
+            },
+            connected: false,
+        };
+        let header = self.header(conn);
+        match conn.connect(&self.relay.to, behind) {
+            Ok(key) => {
+                // Cannot fail on a connection that has just begun.
+                let _ = conn.other(key).write(&header);
+                self.phase = Phase::Relayed(Other { key, heard });
+            }
+            Err(error) => {
+                let to = &self.relay.to;
+                self.relay.log.tell(&format!("to {to}: {error}"));
+                conn.close();
+            }
+        }
+    }
+
+    /// What the server behind is told first.
+    fn header(&self, conn: &Conn<'_>) -> Vec<u8> {
+        let Some(version) = self.relay.proxy_protocol else {
+            return Vec::new();
+        };
+        let ends = self
+            .ends
+            .or_else(|| match (conn.peer_name()?, conn.local_name()?) {
+                (Name::Inet(source), Name::Inet(destination)) => Some(Ends {
+                    source,
+                    destination,
+                }),
+                _ => None,
+            });
+        match version {
+            Version::V1 => proxy_protocol::version_1(ends),
+            Version::V2 => proxy_protocol::version_2(ends, conn.tls_info().as_ref()),
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.relay.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Handler for Client {
+    fn on_connect(&mut self, conn: &mut Conn<'_>) {
+        conn.set_half_open(true);
+        self.peer = conn.peer_name();
+        if self.relay.fronts.is_empty() {
+            self.begin(conn);
+        } else {
+            self.expect_header(conn);
+        }
+    }
+
+    fn on_incoming(&mut self, conn: &mut Conn<'_>, data: &[u8]) {
+        match &self.phase {
+            Phase::Relayed(other) => other.forward(conn, data, self.relay.buffer),
+            _ => self.read_header(conn, data),
+        }
+    }
+
+    fn on_status(&mut self, conn: &mut Conn<'_>, _status: Status) {
+        self.connect(conn);
+    }
+
+    fn on_timer(&mut self, conn: &mut Conn<'_>, _timer: TimerId) {
+        self.tell("the PROXY header did not come in time");
+        conn.destroy();
+    }
+
+    fn on_drain(&mut self, conn: &mut Conn<'_>) {
+        if let Phase::Relayed(other) = &self.phase {
+            conn.other(other.key).resume();
+        }
+    }
+
+    fn on_end(&mut self, conn: &mut Conn<'_>) {
+        match &self.phase {
+            Phase::Relayed(other) => {
+                conn.other(other.key).finish();
+            }
+            _ => conn.close(),
+        }
+    }
+
+    fn on_read_timeout(&mut self, _conn: &mut Conn<'_>) -> bool {
+        match &self.phase {
+            Phase::Relayed(other) => other.is_heard(self.relay.idle_timeout),
+            _ => false,
+        }
+    }
+
+    fn on_disconnect(&mut self, conn: &mut Conn<'_>, reason: &Reason) {
+        match (&self.phase, reason) {
+            (Phase::Relayed(other), _) => conn.other(other.key).close(),
+            (Phase::Handshake, Reason::Tls(error)) => self.tell(&format!("TLS: {error}")),
+            (Phase::Handshake, Reason::HandshakeTimeout) => {
+                self.tell("TLS: no handshake in time");
+            }
+            _ => {}
+        }
+    }
+
+    /// What is relayed may go on until the deadline; what is not yet, need not begin.
+    fn on_shutdown(&mut self, conn: &mut Conn<'_>, _deadline: Instant) {
+        if !matches!(self.phase, Phase::Relayed(_)) {
+            conn.close();
+        }
+    }
+}
+
+/// The end to the server behind.
+struct Behind {
+    relay: Arc<Relay>,
+    client: Other,
+    connected: bool,
+}
+
+impl Handler for Behind {
+    fn on_connect(&mut self, conn: &mut Conn<'_>) {
+        self.connected = true;
+        conn.set_half_open(true);
+    }
+
+    fn on_incoming(&mut self, conn: &mut Conn<'_>, data: &[u8]) {
+        self.client.forward(conn, data, self.relay.buffer);
+    }
+
+    fn on_drain(&mut self, conn: &mut Conn<'_>) {
+        conn.other(self.client.key).resume();
+    }
+
+    fn on_end(&mut self, conn: &mut Conn<'_>) {
+        conn.other(self.client.key).finish();
+    }
+
+    fn on_read_timeout(&mut self, _conn: &mut Conn<'_>) -> bool {
+        self.client.is_heard(self.relay.idle_timeout)
+    }
+
+    fn on_disconnect(&mut self, conn: &mut Conn<'_>, reason: &Reason) {
+        if !self.connected && *reason != Reason::Local {
+            let to = &self.relay.to;
+            self.relay.log.tell(&format!("to {to}: {reason}"));
+        }
+        conn.other(self.client.key).close();
+    }
+
+    fn on_shutdown(&mut self, _conn: &mut Conn<'_>, _deadline: Instant) {}
+}
+
+impl Other {
+    /// Passes on what `conn` got; reads no more of it while too much waits there.
+    fn forward(&self, conn: &mut Conn<'_>, data: &[u8], buffer: usize) {
+        self.heard.set(Instant::now());
+        let mut other = conn.other(self.key);
+        match other.write(data) {
+            Ok(_) if other.pending() > buffer => {
+                other.notify_flush();
+                conn.pause();
+            }
+            // Where it is over, or ended its side against the rules, what ends this one as well is on its way.
+            Ok(_) | Err(Error::Closed) => {}
+            Err(_) => conn.destroy(),
+        }
+    }
+
+    /// Whether either end was heard lately.
+    fn is_heard(&self, idle_timeout: Duration) -> bool {
+        self.heard.get().elapsed() < idle_timeout
+    }
+}

@@ -1,0 +1,14 @@
+//! `trochee relay`, the real binary, between real sockets.
+
+#[path = "relay/behind.rs"]
+mod behind;
+#[path = "relay/lifecycle.rs"]
+mod lifecycle;
+#[path = "relay/proxy_protocol.rs"]
+mod proxy_protocol;
+#[path = "relay/secured.rs"]
+mod secured;
+#[path = "relay/streams.rs"]
+mod streams;
+#[path = "relay/support.rs"]
+mod support;

@@ -1,0 +1,213 @@
+//! Starting, files, failures, limits, and ends.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::support::*;
+
+#[test]
+fn a_file_has_any_number_of_relays() {
+    let folder = Folder::new();
+    let files = folder.certificate("a", "a.test");
+    let (one, two) = (echo(), echo());
+    let file = folder.path("relay.toml");
+    let text = format!(
+        r#"
+        [server]
+        threads = 2
+
+        [[relay]]
+        listen = ["127.0.0.1:0", "127.0.0.1:0"]
+        to = "{one}"
+
+        [[relay]]
+        listen = ["127.0.0.1:0"]
+        tls = ["{files}"]
+        to = "{two}"
+        "#
+    );
+    fs::write(&file, text).unwrap();
+    let relay = Relay::run(&["--config", &file], 3);
+    ask(&mut connect(relay.addresses[0]), b"hello").unwrap();
+    ask(&mut connect(relay.addresses[1]), b"hello").unwrap();
+    let stream = connect(relay.addresses[2]);
+    ask(&mut tls(stream, &files, "a.test"), b"hello").unwrap();
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let folder = Folder::new();
+    let number = std::cell::Cell::new(0);
+    let with_file = |text: &str| {
+        number.set(number.get() + 1);
+        let file = folder.path(&format!("{}relay.toml", number.get()));
+        fs::write(&file, text).unwrap();
+        vec!["--config".to_owned(), file]
+    };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let listen = ["--listen", "127.0.0.1:0", "--to", "127.0.0.1:1"];
+    let cases: Vec<(Vec<String>, &[&str])> = vec![
+        (words(&[]), &["--to"]),
+        (words(&listen[..2]), &["--to"]),
+        (words(&listen[2..]), &["--listen"]),
+        (
+            words(&["--listen", "nowhere", "--to", "127.0.0.1:1"]),
+            &["cannot listen on nowhere"],
+        ),
+        (words(&["--to", "nowhere"]), &["--to", "nowhere"]),
+        (
+            words(&[&listen[..], &["--tls", "/none.crt,/none.key"]].concat()),
+            &["tls", "/none.key", "No such file"],
+        ),
+        (
+            words(&[&listen[..], &["--alpn", "h2"]].concat()),
+            &["alpn needs tls"],
+        ),
+        (
+            words(&[&listen[..], &["--backend", "kqueue"]].concat()),
+            &["kqueue", "poll"],
+        ),
+        (
+            words(&[&listen[..], &["--threads", "0"]].concat()),
+            &["0 threads"],
+        ),
+        (
+            with_file("[[relay]]\nlissen = []"),
+            &["relay.toml", "lissen"],
+        ),
+        (
+            with_file("[server]\nthreads = 1"),
+            &["relay.toml", "[[relay]]"],
+        ),
+        (
+            with_file("[[relay]]\nlisten = ['127.0.0.1:0']\nto = '127.0.0.1:1'\n[[relay]]\n"),
+            &["relay.toml: relay 2: ", "to"],
+        ),
+    ];
+    for (arguments, wanted) in cases {
+        let output = Command::new(env!("CARGO_BIN_EXE_trochee"))
+            .arg("relay")
+            .args(&arguments)
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        for word in wanted {
+            assert!(text.contains(word), "{word:?} is not in {text:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_of_and_costs_one_connection() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    let relay = Relay::start(&["--to", &address]);
+    // So many that the log leaves some out.
+    for _ in 0..30 {
+        let mut rest = Vec::new();
+        let _ = relay.connect().read_to_end(&mut rest);
+        assert_eq!(rest, b"");
+    }
+    relay.expect_said(&[&address, "connection refused"]);
+    assert!(relay.said.lock().unwrap().len() < 30);
+    let relay = Relay::start(&["--to", "unix:/nowhere"]);
+    let _ = relay.connect().read(&mut [0]);
+    relay.expect_said(&["unix:/nowhere", "No such file"]);
+}
+
+/// A listener that answers no more: nobody accepts, and its queue is full.
+#[test]
+fn a_server_that_does_not_answer_is_given_up() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        waiting.push(stream);
+        assert!(waiting.len() < 100);
+    }
+    let relay = Relay::start(&["--to", &address.to_string(), "--connect-timeout", "0.3"]);
+    let mut rest = Vec::new();
+    relay.connect().read_to_end(&mut rest).unwrap();
+    relay.expect_said(&[&address.to_string(), "connection timeout"]);
+}
+
+#[test]
+fn limits_hold() {
+    let relay = Relay::start(&["--to", &echo(), "--max-connections", "1"]);
+    let mut first = relay.connect();
+    ask(&mut first, b"hello").unwrap();
+    let mut second = relay.connect();
+    second.write_all(b"hello").unwrap();
+    second.set_read_timeout(Some(SILENCE)).unwrap();
+    second.read(&mut [0]).unwrap_err();
+    drop(first);
+    second.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut got = [0; 5];
+    second.read_exact(&mut got).unwrap();
+
+    let relay = Relay::start(&["--to", &echo(), "--idle-timeout", "0.5"]);
+    let mut idle = relay.connect();
+    let began = Instant::now();
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(450));
+}
+
+/// One side that is silent is not idle while the other talks.
+#[test]
+fn one_side_may_be_silent() {
+    let behind = server(|mut stream| {
+        for _ in 0..20 {
+            let _ = stream.write_all(b".");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let relay = Relay::start(&["--to", &behind, "--idle-timeout", "1"]);
+    let mut got = Vec::new();
+    relay.connect().read_to_end(&mut got).unwrap();
+    assert_eq!(got, [b'.'; 20]);
+}
+
+#[test]
+fn sigterm_drains() {
+    let folder = Folder::new();
+    let files = folder.certificate("a", "a.test");
+    let mut relay = Relay::start(&["--to", &echo(), "--tls", &files]);
+    let mut stream = tls(relay.connect(), &files, "a.test");
+    ask(&mut stream, b"hello").unwrap();
+    relay.signal(Signal::TERM);
+    relay.expect_said(&["stopping", "1 clients"]);
+    wait_for("nobody to listen any more", || {
+        TcpStream::connect(relay.addresses[0]).is_err()
+    });
+    ask(&mut stream, &pattern(100_000)).unwrap();
+    assert!(relay.child.try_wait().unwrap().is_none());
+    stream.conn.send_close_notify();
+    stream.flush().unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(relay.wait().success());
+}
+
+#[test]
+fn a_drain_has_a_deadline_and_ends_with_a_goodbye() {
+    let folder = Folder::new();
+    let files = folder.certificate("a", "a.test");
+    let mut relay = Relay::start(&["--to", &echo(), "--tls", &files, "--drain-timeout", "0.3"]);
+    let mut stream = tls(relay.connect(), &files, "a.test");
+    ask(&mut stream, b"hello").unwrap();
+    relay.signal(Signal::INT);
+    let mut rest = Vec::new();
+    // Fails where the end is no close_notify.
+    stream.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"");
+    assert!(relay.wait().success());
+}

@@ -1,0 +1,250 @@
+//! Servers on any number of threads: a [`Handler`] for each connection, above one [`Reactor`] a thread.
+//!
+//! The threads share nothing. One more, the caller of [`Server::run`], accepts, and deals connections out in turn; from then on
+//! a connection stays on its thread, whose handlers are called one at a time and need no locks among themselves. What
+//! comes from elsewhere comes through a [`Handle`].
+//!
+//! ```no_run
+//! use trochee::{Conn, Handler, Server};
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     fn on_incoming(&mut self, conn: &mut Conn<'_>, data: &[u8]) {
+//!         // A peer that does not read its echo is disconnected once too much is queued.
+//!         let _ = conn.write(data);
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), trochee::server::Error> {
+//!     Server::builder()
+//!         .backend("epoll")
+//!         .threads(4)
+//!         .listen("127.0.0.1:7007", || Echo)
+//!         .build()?
+//!         .run()
+//! }
+//! ```
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use acceptor::{Acceptor, Plan, Stop};
+use handle::{Command, Mailbox};
+use worker::Worker;
+
+use crate::config::Config;
+use crate::event::Level;
+use crate::listener::Listener;
+use crate::poller;
+use crate::reactor::Reactor;
+use crate::signals;
+use crate::socket::Name;
+
+mod acceptor;
+mod builder;
+mod conn;
+mod contexts;
+mod handle;
+mod handler;
+mod worker;
+
+pub use builder::{Builder, Listen};
+pub use conn::Conn;
+pub use contexts::Contexts;
+pub use handle::Handle;
+pub use handler::{Handler, Status};
+
+type Factory = Arc<dyn Fn() -> Box<dyn Handler> + Send + Sync>;
+type Notice = Arc<dyn Fn(Level, &str) + Send + Sync>;
+
+/// More is a mistake rather than a machine.
+const MOST_THREADS: usize = 1024;
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No such poller, or it can not work here.
+    #[error(transparent)]
+    Backend(#[from] poller::OpenError),
+    /// A number of threads that is none.
+    #[error("{0} threads: it has to be from 1 to {MOST_THREADS}")]
+    Threads(usize),
+    /// What was to be listened on is not there, or taken.
+    #[error("cannot listen on {at}: {error}")]
+    Listen {
+        /// The address, or the number of the descriptor.
+        at: String,
+        /// Why.
+        error: crate::Error,
+    },
+    /// The system refused what a thread needs: a descriptor, or the thread itself.
+    #[error("cannot start: {0}")]
+    Start(String),
+    /// A thread ended by a panic that was no handler's.
+    #[error("a thread of the server panicked")]
+    Panicked,
+}
+
+fn start(error: impl std::fmt::Display) -> Error {
+    Error::Start(error.to_string())
+}
+
+/// A server that is ready to [`run`](Server::run).
+pub struct Server {
+    backend: String,
+    threads: usize,
+    config: Config,
+    notice: Notice,
+    listeners: Vec<(Listener, Plan)>,
+    handle: ServerHandle,
+}
+
+impl Server {
+    /// One thread, the best poller there is, the default settings, no listeners.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// What tells of the server and ends it, from any thread.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    /// Serves until [`ServerHandle::shutdown`]. The threads that serve connections block all signals, the caller's does not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Start`] where the system refuses a thread or a descriptor, [`Error::Panicked`].
+    pub fn run(self) -> Result<(), Error> {
+        let mut reactor = Reactor::new();
+        reactor.set_backend(&self.backend).map_err(start)?;
+        reactor.configure(self.config.clone());
+        let mut workers = Vec::new();
+        let mut mailboxes = Vec::new();
+        let (ready, readied) = mpsc::channel();
+        for index in 0..self.threads {
+            let mailbox = Arc::new(Mailbox::default());
+            mailboxes.push(Arc::clone(&mailbox));
+            let (backend, config) = (self.backend.clone(), self.config.clone());
+            let (notice, tell) = (Arc::clone(&self.notice), ready.clone());
+            let work = move || {
+                // A reactor belongs to the thread that makes it.
+                let begun = begin(&backend, config, &mailbox);
+                let (reactor, answer) = match begun {
+                    Ok(reactor) => (Some(reactor), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                let _ = tell.send(answer);
+                drop(tell);
+                if let Some(reactor) = reactor {
+                    Worker::new(reactor, mailbox, notice).run();
+                }
+            };
+            let builder = thread::Builder::new().name(format!("trochee-{index}"));
+            match signals::blocked(|| builder.spawn(work)) {
+                Ok(worker) => workers.push(worker),
+                Err(error) => {
+                    let _ = ready.send(Err(start(error)));
+                    break;
+                }
+            }
+        }
+        drop(ready);
+        let started: Result<(), Error> = readied.iter().collect();
+        let acceptor = started.and_then(|()| {
+            Acceptor::new(
+                reactor,
+                self.listeners,
+                mailboxes.clone(),
+                self.notice,
+                Arc::clone(&self.handle.shared.stop),
+            )
+            .map_err(start)
+        });
+        let (outcome, deadline) = match acceptor {
+            Ok(acceptor) => (Ok(()), acceptor.run()),
+            Err(error) => (Err(error), Instant::now()),
+        };
+        self.handle.copies().clear();
+        for mailbox in &mailboxes {
+            // Closed where the thread has not begun.
+            let _ = mailbox.post(Command::Shutdown(deadline));
+        }
+        let panicked = workers
+            .into_iter()
+            .map(thread::JoinHandle::join)
+            .filter(Result::is_err)
+            .count();
+        outcome?;
+        if panicked > 0 {
+            return Err(Error::Panicked);
+        }
+        Ok(())
+    }
+}
+
+/// What a thread needs before its first turn.
+fn begin(backend: &str, config: Config, mailbox: &Mailbox) -> Result<Reactor, Error> {
+    let mut reactor = Reactor::new();
+    reactor.set_backend(backend).map_err(start)?;
+    reactor.configure(config);
+    mailbox.set_waker(reactor.waker().map_err(start)?);
+    Ok(reactor)
+}
+
+/// A [`Server`], from any thread, running or not.
+#[derive(Clone)]
+pub struct ServerHandle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    stop: Arc<Stop>,
+    addresses: Vec<Name>,
+    /// The listening sockets, while they are served.
+    copies: Mutex<Vec<OwnedFd>>,
+}
+
+impl ServerHandle {
+    /// Ends the server: stops accepting, calls [`Handler::on_shutdown`] for every connection, and returns from
+    /// [`Server::run`] when all have ended and their last bytes have arrived, after `within` the latest; what is left by then is closed, and lost where
+    /// the system does not take it at once. The first call counts.
+    pub fn shutdown(&self, within: Duration) {
+        self.shared.stop.at(Instant::now() + within);
+    }
+
+    /// The addresses that are listened on, in the order of [`Builder::listen`].
+    pub fn addresses(&self) -> &[Name] {
+        &self.shared.addresses
+    }
+
+    /// Copies of the listening sockets, in the order of [`Builder::listen`], for a successor, which [adopts](Listen::adopt)
+    /// them: in this process, or in another that got them over a UNIX socket or [inherits](inherited) them. Nobody who connects is turned away if this server is
+    /// shut down after that one runs. Empty once this one has stopped accepting.
+    ///
+    /// # Errors
+    ///
+    /// Out of descriptors.
+    pub fn listeners(&self) -> io::Result<Vec<OwnedFd>> {
+        self.copies().iter().map(OwnedFd::try_clone).collect()
+    }
+
+    fn copies(&self) -> std::sync::MutexGuard<'_, Vec<OwnedFd>> {
+        self.shared
+            .copies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The listening sockets that whoever started this process has opened for it, as service managers do: sd_listen_fds(3).
+/// Whoever asks first gets them.
+pub fn inherited() -> Vec<OwnedFd> {
+    crate::socket::inherited()
+}

@@ -1,0 +1,270 @@
+//! Accepting for all threads, and dealing what was accepted out to them in turn.
+//!
+//! Listening sockets of each thread's own (SO_REUSEPORT) would spare the handing over, but there the system's hash of the
+//! addresses decides who gets what: of 400 connections from one machine on four threads, in 4 of 60 runs a thread was more
+//! than a fifth off its share. Dealing is even to the connection, and does for sockets that were inherited, too.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use super::handle::{Command, Mailbox};
+use super::{Contexts, Factory, Notice};
+use crate::config::ReadSize;
+use crate::event::{Event, Level};
+use crate::listener::{self, Accept, Listener, reserved_descriptor};
+use crate::poller::Interest;
+use crate::reactor::Reactor;
+use crate::registry::Key;
+use crate::timers::TimerId;
+use crate::waker::Waker;
+
+/// How often the log is told that accepting fails, in seconds.
+const NOTICE_INTERVAL: u64 = 10;
+
+/// What the connections of one listener get.
+pub(super) struct Plan {
+    pub(super) factory: Factory,
+    pub(super) contexts: Option<Contexts>,
+    pub(super) read_size: ReadSize,
+}
+
+/// What ends the accepting, from any thread.
+#[derive(Default)]
+pub(super) struct Stop {
+    deadline: Mutex<Option<Instant>>,
+    waker: Arc<OnceLock<Waker>>,
+}
+
+impl Stop {
+    /// The first deadline counts.
+    pub(super) fn at(&self, deadline: Instant) {
+        self.deadline
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(deadline);
+        if let Some(waker) = self.waker.get() {
+            waker.wake();
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The connections of one listener that live.
+struct Places {
+    taken: AtomicUsize,
+    /// The acceptor waits for one to become free.
+    awaited: AtomicBool,
+    waker: Arc<OnceLock<Waker>>,
+}
+
+/// One connection's place; dropping it makes room.
+pub(super) struct Place(Arc<Places>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::SeqCst);
+        if self.0.awaited.load(Ordering::SeqCst)
+            && let Some(waker) = self.0.waker.get()
+        {
+            waker.wake();
+        }
+    }
+}
+
+struct Door {
+    listener: Listener,
+    watch: Key,
+    plan: Arc<Plan>,
+    places: Arc<Places>,
+    /// After a refusal of the system: when to try again.
+    rest: Option<TimerId>,
+    /// How many places were taken when it began.
+    taken_at_rest: usize,
+}
+
+pub(super) struct Acceptor {
+    reactor: Reactor,
+    doors: Vec<Door>,
+    threads: Vec<Arc<Mailbox>>,
+    next: usize,
+    reserve: Option<OwnedFd>,
+    notice: Notice,
+    warned: Option<Instant>,
+    stop: Arc<Stop>,
+}
+
+impl Acceptor {
+    /// # Errors
+    ///
+    /// Out of descriptors, or the poller can not hold one.
+    pub(super) fn new(
+        mut reactor: Reactor,
+        listeners: Vec<(Listener, Plan)>,
+        threads: Vec<Arc<Mailbox>>,
+        notice: Notice,
+        stop: Arc<Stop>,
+    ) -> Result<Acceptor, crate::Error> {
+        let _ = stop.waker.set(reactor.waker()?);
+        let mut doors = Vec::new();
+        for (listener, plan) in listeners {
+            doors.push(Door {
+                watch: reactor.watch(listener.fd.as_raw_fd(), Interest::READ)?,
+                listener,
+                plan: Arc::new(plan),
+                places: Arc::new(Places {
+                    taken: AtomicUsize::new(0),
+                    awaited: AtomicBool::new(false),
+                    waker: Arc::clone(&stop.waker),
+                }),
+                rest: None,
+                taken_at_rest: 0,
+            });
+        }
+        Ok(Acceptor {
+            reactor,
+            doors,
+            threads,
+            next: 0,
+            reserve: reserved_descriptor(),
+            notice,
+            warned: None,
+            stop,
+        })
+    }
+
+    /// Accepts until it is told to stop; gives the deadline of the end.
+    pub(super) fn run(mut self) -> Instant {
+        loop {
+            if let Some(deadline) = self.stop.deadline() {
+                // Before the descriptors are closed.
+                for door in &self.doors {
+                    self.reactor.close(door.watch);
+                }
+                return deadline;
+            }
+            for index in 0..self.doors.len() {
+                self.reopen(index);
+            }
+            self.reactor.begin_turn(None);
+            while let Some(event) = self.reactor.next_event() {
+                match event {
+                    Event::Ready { key, .. } => {
+                        if let Some(index) = self.doors.iter().position(|door| door.watch == key) {
+                            self.accept(index);
+                        }
+                    }
+                    Event::Timer { id } => {
+                        for door in &mut self.doors {
+                            if door.rest == Some(id) {
+                                door.rest = None;
+                            }
+                        }
+                    }
+                    Event::Notice { level, text } => (self.notice)(level, &text),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn most(&self) -> usize {
+        self.reactor.config().max_connections
+    }
+
+    /// Has a door watched exactly while it may accept.
+    fn reopen(&mut self, index: usize) {
+        let most = self.most();
+        let Some(door) = self.doors.get_mut(index) else {
+            return;
+        };
+        // Said before looking: a place that becomes free in between wakes us.
+        door.places.awaited.store(true, Ordering::SeqCst);
+        let taken = door.places.taken.load(Ordering::SeqCst);
+        if let Some(timer) = door.rest
+            && taken < door.taken_at_rest
+        {
+            self.reactor.cancel_timer(timer);
+            door.rest = None;
+        }
+        let open = door.rest.is_none() && taken < most;
+        door.places.awaited.store(!open, Ordering::SeqCst);
+        let interest = if open { Interest::READ } else { Interest::NONE };
+        // The watch is there for as long as the door.
+        let _ = self.reactor.set_watch(door.watch, interest);
+    }
+
+    /// A batch of connections.
+    fn accept(&mut self, index: usize) {
+        let most = self.most();
+        for _ in 0..listener::BATCH {
+            let Some(door) = self.doors.get_mut(index) else {
+                return;
+            };
+            if door.places.taken.load(Ordering::SeqCst) >= most {
+                return;
+            }
+            let accepted = match door.listener.accept() {
+                Accept::NoDescriptor(errno) => door.listener.turn_away(&mut self.reserve, errno),
+                accepted => accepted,
+            };
+            match accepted {
+                Accept::Connection(fd, peer) => {
+                    if self.reserve.is_none() {
+                        self.reserve = reserved_descriptor();
+                    }
+                    door.places.taken.fetch_add(1, Ordering::SeqCst);
+                    let place = Place(Arc::clone(&door.places));
+                    let plan = Arc::clone(&door.plan);
+                    self.deal(Command::Adopt {
+                        fd,
+                        peer,
+                        plan,
+                        place,
+                    });
+                }
+                Accept::Nothing => return,
+                Accept::TurnedAway(peer) => {
+                    let from = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
+                    self.warn(&format!(
+                        "out of file descriptors: a connection{from} was turned away. Raise the limit \
+                         (LimitNOFILE in systemd, ulimit -n)."
+                    ));
+                }
+                Accept::Refused(errno) | Accept::NoDescriptor(errno) => {
+                    let interval = self.reactor.config().accept_retry_interval;
+                    door.rest = Some(self.reactor.set_timer(interval));
+                    door.taken_at_rest = door.places.taken.load(Ordering::SeqCst);
+                    self.warn(&format!(
+                        "accepting failed ({errno}); the listener rests until a connection ends, {} s at most",
+                        interval.as_secs_f64()
+                    ));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn deal(&mut self, command: Command) {
+        if let Some(mailbox) = self.threads.get(self.next) {
+            // Closed only after this thread has ended.
+            let _ = mailbox.post(command);
+        }
+        self.next = (self.next + 1) % self.threads.len().max(1);
+    }
+
+    fn warn(&mut self, text: &str) {
+        let now = Instant::now();
+        if self
+            .warned
+            .is_none_or(|at| now.duration_since(at).as_secs() >= NOTICE_INTERVAL)
+        {
+            self.warned = Some(now);
+            (self.notice)(Level::Error, text);
+        }
+    }
+}

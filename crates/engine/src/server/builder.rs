@@ -1,0 +1,206 @@
+//! What a server is made of, and what it listens on.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+
+use super::acceptor::Plan;
+use super::{
+    Contexts, Error, Factory, Handler, MOST_THREADS, Notice, Server, ServerHandle, Shared, start,
+};
+use crate::config::{Config, ReadSize};
+use crate::event::Level;
+use crate::listener::Listener;
+use crate::poller;
+use crate::socket::{self, Name};
+
+/// What a server listens on: an address with a port (0 takes a free one), or a socket that listens already.
+pub struct Listen {
+    at: At,
+    contexts: Option<Contexts>,
+    read_size: ReadSize,
+}
+
+enum At {
+    Address(String),
+    Socket(OwnedFd),
+}
+
+impl Listen {
+    /// An address and a port: `"127.0.0.1:7007"`, `"[::1]:7007"`, `"*:7007"` for every IPv4 address, `"[::]:7007"` for every
+    /// IPv6 address and no IPv4 one, or a name, which is looked up.
+    pub fn on(address: impl Into<String>) -> Listen {
+        Listen::new(At::Address(address.into()))
+    }
+
+    /// A socket that listens already, TCP or UNIX: bound by somebody else, [inherited], or [handed over] by a
+    /// predecessor.
+    ///
+    /// [inherited]: super::inherited
+    /// [handed over]: ServerHandle::listeners
+    pub fn adopt(socket: OwnedFd) -> Listen {
+        Listen::new(At::Socket(socket))
+    }
+
+    fn new(at: At) -> Listen {
+        Listen {
+            at,
+            contexts: None,
+            read_size: ReadSize::All,
+        }
+    }
+
+    /// TLS from the first byte.
+    pub fn tls(self, contexts: &Contexts) -> Listen {
+        let contexts = Some(contexts.clone());
+        Listen { contexts, ..self }
+    }
+
+    /// How much [`Handler::on_incoming`] gets at a time; what is there, unless set.
+    pub fn read_size(self, read_size: ReadSize) -> Listen {
+        Listen { read_size, ..self }
+    }
+}
+
+impl From<&str> for Listen {
+    fn from(address: &str) -> Listen {
+        Listen::on(address)
+    }
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(address: SocketAddr) -> Listen {
+        Listen::on(address.to_string())
+    }
+}
+
+/// What a [`Server`] is made of.
+pub struct Builder {
+    backend: String,
+    threads: usize,
+    config: Config,
+    notice: Notice,
+    listeners: Vec<(Listen, Factory)>,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder {
+            backend: poller::AUTO.to_owned(),
+            threads: 1,
+            config: Config::default(),
+            notice: Arc::new(|level, text| {
+                if level >= Level::Warn {
+                    eprintln!("{}: {text}", level.as_str());
+                }
+            }),
+            listeners: Vec::new(),
+        }
+    }
+}
+
+impl Builder {
+    /// The poller by name: see [`Reactor::set_backend`](crate::Reactor::set_backend). `"auto"` unless set.
+    pub fn backend(self, name: impl Into<String>) -> Builder {
+        let backend = name.into();
+        Builder { backend, ..self }
+    }
+
+    /// How many threads serve connections. One unless set; [`std::thread::available_parallelism`] for all cores.
+    pub fn threads(self, threads: usize) -> Builder {
+        Builder { threads, ..self }
+    }
+
+    /// Limits and timeouts. [`Config::max_connections`] is counted for each listener over all threads.
+    pub fn config(self, config: Config) -> Builder {
+        Builder { config, ..self }
+    }
+
+    /// Where words for the log go, from any thread. Unless set, to standard error from [`Level::Warn`] on.
+    pub fn on_notice(self, notice: impl Fn(Level, &str) + Send + Sync + 'static) -> Builder {
+        let notice = Arc::new(notice);
+        Builder { notice, ..self }
+    }
+
+    /// Listens; each connection gets a handler from `make`, which is called on its thread.
+    pub fn listen<H: Handler>(
+        mut self,
+        on: impl Into<Listen>,
+        make: impl Fn() -> H + Send + Sync + 'static,
+    ) -> Builder {
+        let factory: Factory = Arc::new(move || Box::new(make()));
+        self.listeners.push((on.into(), factory));
+        self
+    }
+
+    /// Opens the listening sockets. Nobody is served before [`Server::run`], but who connects meanwhile is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] names what is wrong.
+    pub fn build(self) -> Result<Server, Error> {
+        poller::open(&self.backend)?;
+        if !(1..=MOST_THREADS).contains(&self.threads) {
+            return Err(Error::Threads(self.threads));
+        }
+        let mut listeners = Vec::new();
+        let mut copies = Vec::new();
+        let mut addresses = Vec::new();
+        for (listen, factory) in self.listeners {
+            let fd = listen.at.open(&self.config)?;
+            addresses.push(socket::local_name(&fd).unwrap_or(Name::Unix(String::new())));
+            copies.push(fd.try_clone().map_err(start)?);
+            let plan = Plan {
+                factory,
+                contexts: listen.contexts,
+                read_size: listen.read_size,
+            };
+            listeners.push((Listener::new(Arc::new(fd), listen.read_size), plan));
+        }
+        Ok(Server {
+            backend: self.backend,
+            threads: self.threads,
+            config: self.config,
+            notice: self.notice,
+            listeners,
+            handle: ServerHandle {
+                shared: Arc::new(Shared {
+                    stop: Arc::default(),
+                    addresses,
+                    copies: Mutex::new(copies),
+                }),
+            },
+        })
+    }
+}
+
+impl At {
+    fn open(self, config: &Config) -> Result<OwnedFd, Error> {
+        match self {
+            At::Address(at) => {
+                let refused = |error| Error::Listen {
+                    at: at.clone(),
+                    error,
+                };
+                let (host, port) = at
+                    .rsplit_once(':')
+                    .and_then(|(host, port)| Some((host, port.parse().ok()?)))
+                    .ok_or_else(|| refused(crate::Error::UnknownHost))?;
+                let host = host
+                    .strip_prefix('[')
+                    .and_then(|host| host.strip_suffix(']'))
+                    .unwrap_or(host);
+                socket::listen(host, port, config).map_err(refused)
+            }
+            At::Socket(fd) => {
+                let adopted = socket::adopt(&fd).map_err(|errno| Error::Listen {
+                    at: format!("descriptor {}", fd.as_raw_fd()),
+                    error: errno.into(),
+                });
+                adopted?;
+                socket::set_listener_options(&fd, config);
+                Ok(fd)
+            }
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! One thread: a reactor, its connections, and the calls of their handlers.
+
+use std::any::Any;
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::acceptor::Place;
+use super::handle::{Command, Link, Mailbox};
+use super::{Conn, Contexts, Handler, Notice, Status};
+use crate::error::{Error, Reason};
+use crate::event::{Event, Level};
+use crate::reactor::{Close, Reactor};
+use crate::registry::Key;
+use crate::timers::TimerId;
+
+pub(super) struct Worker {
+    pub(super) reactor: Reactor,
+    pub(super) entries: HashMap<Key, Entry>,
+    /// Whose timer each is.
+    timers: HashMap<TimerId, Key>,
+    /// Ends of our own making, which the reactor does not tell of.
+    over: VecDeque<(Key, Reason)>,
+    mailbox: Arc<Mailbox>,
+    notice: Notice,
+    deadline: Option<Instant>,
+    /// The deadline has passed: nothing begins any more.
+    cut: bool,
+    /// What was read, out of the reactor, which the handler may use meanwhile.
+    data: Vec<u8>,
+}
+
+/// One connection.
+pub(super) struct Entry {
+    /// `None` while it is called.
+    handler: Option<Box<dyn Handler>>,
+    link: Option<Arc<Link>>,
+    timers: Vec<TimerId>,
+    contexts: Option<Contexts>,
+    /// [`Handler::on_connect`] waits for the handshake.
+    awaits_tls: bool,
+    /// [`Handler::on_connect`] was called.
+    begun: bool,
+    /// Why we closed it, where that is not [`Reason::Local`].
+    why: Option<Reason>,
+    _place: Option<Place>,
+}
+
+impl Entry {
+    pub(super) fn new(handler: Box<dyn Handler>, place: Option<Place>) -> Entry {
+        Entry {
+            handler: Some(handler),
+            link: None,
+            timers: Vec::new(),
+            contexts: None,
+            awaits_tls: false,
+            begun: false,
+            why: None,
+            _place: place,
+        }
+    }
+}
+
+impl Worker {
+    pub(super) fn new(reactor: Reactor, mailbox: Arc<Mailbox>, notice: Notice) -> Worker {
+        Worker {
+            reactor,
+            entries: HashMap::new(),
+            timers: HashMap::new(),
+            over: VecDeque::new(),
+            mailbox,
+            notice,
+            deadline: None,
+            cut: false,
+            data: Vec::new(),
+        }
+    }
+
+    /// Serves until the server ends.
+    pub(super) fn run(mut self) {
+        let mut commands = Vec::new();
+        loop {
+            self.mailbox.take(&mut commands);
+            for command in commands.drain(..) {
+                self.obey(command);
+            }
+            self.settle();
+            let left = self
+                .deadline
+                .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match left {
+                Some(_) if self.entries.is_empty() && !self.reactor.is_lingering() => break,
+                Some(Duration::ZERO) => {
+                    self.end_all();
+                    break;
+                }
+                _ => self.turn(left),
+            }
+        }
+        self.mailbox.close();
+    }
+
+    fn turn(&mut self, max_wait: Option<Duration>) {
+        self.reactor.begin_turn(max_wait);
+        while self.step() {
+            self.settle();
+        }
+    }
+
+    /// One event, for the handler that it concerns.
+    fn step(&mut self) -> bool {
+        let Some(event) = self.reactor.next_event() else {
+            return false;
+        };
+        match event {
+            Event::Data { key, data, .. } => {
+                let mut copy = std::mem::take(&mut self.data);
+                copy.clear();
+                copy.extend_from_slice(data);
+                self.call(key, |handler, conn| handler.on_incoming(conn, &copy));
+                self.data = copy;
+            }
+            Event::Connected { key } => self.connected(key),
+            Event::ClientHello {
+                key, server_name, ..
+            } => self.choose(key, server_name.as_deref()),
+            Event::Secured { key } => self.secured(key),
+            Event::Ended { key } => self.call(key, |handler, conn| handler.on_end(conn)),
+            Event::ReadTimeout { key } => self.read_timeout(key),
+            Event::Predrain { key } => self.call(key, |handler, conn| handler.on_predrain(conn)),
+            Event::Drain { key } => self.call(key, |handler, conn| handler.on_drain(conn)),
+            Event::Closed { key, reason } => self.end(key, reason),
+            Event::Timer { id } => {
+                if let Some(key) = self.timers.remove(&id) {
+                    if let Some(entry) = self.entries.get_mut(&key) {
+                        entry.timers.retain(|timer| *timer != id);
+                    }
+                    self.call(key, |handler, conn| handler.on_timer(conn, id));
+                }
+            }
+            Event::Notice { level, text } => (self.notice)(level, &text),
+            // Listeners, watches and signals are not here.
+            Event::Accepted { .. } | Event::Ready { .. } | Event::Signal { .. } => {}
+        }
+        true
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Adopt {
+                fd,
+                peer,
+                plan,
+                place,
+            } => {
+                let Ok(handler) = catch_unwind(AssertUnwindSafe(|| (plan.factory)())) else {
+                    let text = "a connection was refused: what makes its handler panicked";
+                    return (self.notice)(Level::Error, text);
+                };
+                match self.reactor.adopt_accepted(fd, peer, plan.read_size) {
+                    Ok(key) => self.begin(key, Entry::new(handler, Some(place)), &plan.contexts),
+                    // The reactor has told.
+                    Err(_) => drop(handler),
+                }
+            }
+            Command::Write(key, data) => {
+                // Where it fails the connection is over, and the handler hears of that.
+                let _ = self.reactor.write(key, &data);
+            }
+            Command::Pause(key) => {
+                self.reactor.pause(key);
+            }
+            Command::Resume(key) => {
+                self.reactor.resume(key);
+            }
+            Command::Close(key) => self.close(key),
+            Command::Shutdown(deadline) => {
+                self.deadline = Some(deadline);
+                // Those that are still to begin are told then.
+                for key in self.keys() {
+                    if self.entries.get(&key).is_some_and(|entry| entry.begun) {
+                        self.call(key, |handler, conn| handler.on_shutdown(conn, deadline));
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, key: Key, entry: Entry, contexts: &Option<Contexts>) {
+        self.entries.insert(key, entry);
+        match contexts {
+            Some(contexts) => {
+                if let Some(entry) = self.entries.get_mut(&key) {
+                    entry.awaits_tls = true;
+                }
+                // Cannot fail on a connection that has just begun.
+                let _ = self.serve_tls(key, contexts);
+            }
+            None => self.connected(key),
+        }
+    }
+
+    fn connected(&mut self, key: Key) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.begun = true;
+        }
+        self.call(key, |handler, conn| handler.on_connect(conn));
+        if let Some(deadline) = self.deadline {
+            self.call(key, |handler, conn| handler.on_shutdown(conn, deadline));
+        }
+    }
+
+    pub(super) fn serve_tls(&mut self, key: Key, contexts: &Contexts) -> Result<(), Error> {
+        self.reactor.start_tls(key, contexts.start())?;
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.contexts = Some(contexts.clone());
+        }
+        Ok(())
+    }
+
+    fn choose(&mut self, key: Key, name: Option<&str>) {
+        let contexts = self
+            .entries
+            .get_mut(&key)
+            .and_then(|entry| entry.contexts.take());
+        // Fails only where the connection is over.
+        let _ = match contexts {
+            Some(contexts) => self.reactor.accept_tls(key, contexts.choose(name), None),
+            None => self.reactor.refuse_tls(key),
+        };
+    }
+
+    fn secured(&mut self, key: Key) {
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return;
+        };
+        entry.contexts = None;
+        let begins = std::mem::take(&mut entry.awaits_tls);
+        self.call(key, |handler, conn| {
+            handler.on_status(conn, Status::Secured)
+        });
+        if begins {
+            self.connected(key);
+        }
+    }
+
+    fn read_timeout(&mut self, key: Key) {
+        let mut stays = true;
+        self.call(key, |handler, conn| stays = handler.on_read_timeout(conn));
+        if !stays {
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.why = Some(Reason::ReadTimeout);
+            }
+            self.close(key);
+        }
+    }
+
+    /// Calls the handler of `key`, if it is there.
+    fn call(&mut self, key: Key, call: impl FnOnce(&mut dyn Handler, &mut Conn<'_>)) {
+        let Some(mut handler) = self
+            .entries
+            .get_mut(&key)
+            .and_then(|entry| entry.handler.take())
+        else {
+            return;
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            call(&mut *handler, &mut Conn { worker: self, key });
+        }));
+        match outcome {
+            // Entries leave between calls only.
+            Ok(()) => {
+                if let Some(entry) = self.entries.get_mut(&key) {
+                    entry.handler = Some(handler);
+                }
+            }
+            Err(panic) => {
+                self.panicked(&*panic);
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(handler)));
+                self.destroy(key);
+            }
+        }
+    }
+
+    fn panicked(&self, panic: &(dyn Any + Send)) {
+        let message = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        let text = format!("a handler panicked, and its connection was closed: {message}");
+        (self.notice)(Level::Error, &text);
+    }
+
+    pub(super) fn close(&mut self, key: Key) {
+        if let Some(link) = self.entries.get(&key).and_then(|entry| entry.link.as_ref()) {
+            link.cut();
+        }
+        if self.reactor.close(key) == Close::Done {
+            self.over.push_back((key, Reason::Local));
+        }
+    }
+
+    pub(super) fn destroy(&mut self, key: Key) {
+        if self.reactor.destroy(key) {
+            self.over.push_back((key, Reason::Local));
+        }
+    }
+
+    /// Tells of the ends of our own making.
+    fn settle(&mut self) {
+        while let Some((key, reason)) = self.over.pop_front() {
+            self.end(key, reason);
+        }
+    }
+
+    /// A connection is over.
+    fn end(&mut self, key: Key, reason: Reason) {
+        let Some(mut entry) = self.entries.remove(&key) else {
+            return;
+        };
+        if let Some(link) = &entry.link {
+            link.cut();
+        }
+        for timer in entry.timers.drain(..) {
+            self.timers.remove(&timer);
+            self.reactor.cancel_timer(timer);
+        }
+        let reason = entry.why.take().unwrap_or(reason);
+        if let Some(mut handler) = entry.handler.take() {
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                handler.on_disconnect(&mut Conn { worker: self, key }, &reason);
+                drop(handler);
+            }));
+            if let Err(panic) = outcome {
+                self.panicked(&*panic);
+            }
+        }
+    }
+
+    /// The deadline has passed: closes what is left, and ends what that did not end.
+    fn end_all(&mut self) {
+        self.cut = true;
+        for key in self.keys() {
+            self.close(key);
+        }
+        self.settle();
+        self.turn(Some(Duration::ZERO));
+        for key in self.keys() {
+            self.destroy(key);
+        }
+        self.settle();
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        self.entries.keys().copied().collect()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.cut
+    }
+
+    pub(super) fn link(&mut self, key: Key) -> Option<&Arc<Link>> {
+        let mailbox = &self.mailbox;
+        let entry = self.entries.get_mut(&key)?;
+        let link = entry
+            .link
+            .get_or_insert_with(|| Arc::new(Link::new(key, Arc::clone(mailbox))));
+        Some(link)
+    }
+
+    pub(super) fn set_timer(&mut self, key: Key, after: Duration) -> Option<TimerId> {
+        let entry = self.entries.get_mut(&key)?;
+        let timer = self.reactor.set_timer(after);
+        entry.timers.push(timer);
+        self.timers.insert(timer, key);
+        Some(timer)
+    }
+
+    pub(super) fn owns(&self, key: Key, timer: TimerId) -> bool {
+        self.timers.get(&timer) == Some(&key)
+    }
+
+    pub(super) fn cancel_timer(&mut self, key: Key, timer: TimerId) -> bool {
+        if !self.owns(key, timer) {
+            return false;
+        }
+        self.timers.remove(&timer);
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.timers.retain(|other| *other != timer);
+        }
+        self.reactor.cancel_timer(timer)
+    }
+}

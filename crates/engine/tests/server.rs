@@ -1,0 +1,15 @@
+//! The server API over real sockets, on every poller, with one thread and with four.
+//!
+//! One suite, `server/`, is compiled once for each poller, as in `reactor_conformance.rs`.
+
+#![allow(clippy::duplicate_mod)]
+
+#[cfg(target_os = "linux")]
+#[path = "server/mod.rs"]
+mod epoll;
+
+#[path = "server/mod.rs"]
+mod poll;
+
+#[path = "server/mod.rs"]
+mod select;

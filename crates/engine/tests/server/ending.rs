@@ -1,0 +1,165 @@
+//! The end of a server, and its successor.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicBool;
+
+use super::*;
+
+/// Writes 8 MiB at once; closing sends them.
+struct Generous;
+
+impl Handler for Generous {
+    fn on_connect(&mut self, conn: &mut Conn<'_>) {
+        conn.write(&pattern(8 << 20)).unwrap();
+    }
+}
+
+#[test]
+fn a_shutdown_sends_what_is_queued() {
+    available!();
+    for threads in THREADS {
+        let server = serve(threads, || Generous);
+        let mut peers: Vec<_> = (0..threads)
+            .map(|_| narrow_peer(server.address()))
+            .collect();
+        for peer in &mut peers {
+            expect(peer, &pattern(8 << 20)[..100]);
+        }
+        let address = server.address();
+        let readers: Vec<_> = peers
+            .into_iter()
+            .map(|peer| thread::spawn(move || read_to_end(&peer)))
+            .collect();
+        let took = server.end(PATIENCE);
+        assert!(took < PATIENCE, "{took:?}");
+        for reader in readers {
+            assert!(reader.join().unwrap() == pattern(8 << 20)[100..]);
+        }
+        TcpStream::connect(address).unwrap_err();
+    }
+}
+
+#[test]
+fn handlers_are_told_and_have_until_the_deadline() {
+    available!();
+    for threads in THREADS {
+        // Tells of the shutdown and stays.
+        let (make, calls) = probe(|_, _| {});
+        let server = serve(threads, make);
+        let stream = server.connect();
+        assert_eq!(next(&calls), Call::Connect);
+        let within = Duration::from_millis(200);
+        let took = server.end(within);
+        assert!(took >= within && took < PATIENCE, "{took:?}");
+        assert_eq!(next(&calls), Call::Shutdown);
+        assert_eq!(next(&calls), Call::Disconnect(Reason::Local));
+        assert_eq!(read_to_end(&stream), b"");
+    }
+}
+
+/// A peer that takes nothing can not hold it up.
+#[test]
+fn a_deadline_ends_what_does_not_end() {
+    available!();
+    let server = serve(1, || Generous);
+    let mut stream = narrow_peer(server.address());
+    expect(&mut stream, &pattern(8 << 20)[..1]);
+    let within = Duration::from_millis(100);
+    let took = server.end(within);
+    assert!(took >= within && took < PATIENCE, "{took:?}");
+}
+
+/// Echoes, and at a shutdown waits for its peer to leave.
+struct Finishing;
+
+impl Handler for Finishing {
+    fn on_incoming(&mut self, conn: &mut Conn<'_>, data: &[u8]) {
+        let _ = conn.write(data);
+    }
+
+    fn on_shutdown(&mut self, _conn: &mut Conn<'_>, _deadline: Instant) {}
+}
+
+#[test]
+fn a_successor_takes_over_the_listeners_and_nobody_is_turned_away() {
+    available!();
+    for threads in THREADS {
+        let first = serve(threads, || Finishing);
+        let address = first.address();
+        let (stop, stopped) = (Arc::new(AtomicBool::new(false)), AtomicUsize::new(0));
+        let asked = Arc::new(stopped);
+        let (watch, count) = (Arc::clone(&stop), Arc::clone(&asked));
+        let client = thread::spawn(move || {
+            while !watch.load(Ordering::Relaxed) {
+                let mut stream = peer(address);
+                stream.write_all(b"?").unwrap();
+                expect(&mut stream, b"?");
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let asked_more = |more: usize| {
+            let (before, give_up) = (asked.load(Ordering::Relaxed), Instant::now() + PATIENCE);
+            while asked.load(Ordering::Relaxed) < before + more {
+                assert!(Instant::now() < give_up && !client.is_finished());
+                thread::yield_now();
+            }
+        };
+        asked_more(20);
+        let sockets = first.handle.listeners().unwrap();
+        let second = run(threads, |mut builder| {
+            for socket in sockets {
+                builder = builder.listen(Listen::adopt(socket), || Echo);
+            }
+            builder
+        });
+        assert_eq!(second.address(), address);
+        let handle = first.handle.clone();
+        first.end(PATIENCE);
+        assert_eq!(handle.listeners().unwrap().len(), 0);
+        asked_more(20);
+        stop.store(true, Ordering::Relaxed);
+        client.join().unwrap();
+        drop(second);
+    }
+}
+
+/// As systemd starts a service: the socket is descriptor 3, and two variables say so.
+#[test]
+fn sockets_are_inherited_from_a_service_manager() {
+    available!();
+    const TEST: &str = "ending::sockets_are_inherited_from_a_service_manager";
+    if std::env::var_os("LISTEN_FDS").is_some() {
+        let sockets = trochee::server::inherited();
+        assert_eq!(sockets.len(), 1);
+        assert!(trochee::server::inherited().is_empty());
+        let (make, calls) = probe(|conn, call| {
+            if let Call::Incoming(data) = call {
+                conn.write(data).unwrap();
+            }
+        });
+        let server = run(1, |builder| {
+            builder.listen(Listen::adopt(sockets.into_iter().next().unwrap()), make)
+        });
+        while !matches!(next(&calls), Call::Disconnect(_)) {}
+        server.end(PATIENCE);
+        return;
+    }
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let script = format!(
+        "exec 3<&0; LISTEN_PID=$$ LISTEN_FDS=1 exec '{}' {}::{TEST} --exact --nocapture",
+        std::env::current_exe().unwrap().display(),
+        poller_name()
+    );
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .stdin(OwnedFd::from(socket))
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stream = peer(address);
+    stream.write_all(b"inherited").unwrap();
+    expect(&mut stream, b"inherited");
+    drop(stream);
+    assert!(child.wait().unwrap().success());
+}

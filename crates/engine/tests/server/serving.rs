@@ -1,0 +1,256 @@
+//! Connections, their threads, and their handlers.
+
+use super::*;
+
+#[test]
+fn every_connection_gets_its_own_bytes_back() {
+    available!();
+    for threads in THREADS {
+        let server = serve(threads, || Echo);
+        let address = server.address();
+        let peers: Vec<_> = (0..8)
+            .map(|index| {
+                thread::spawn(move || {
+                    let stream = peer(address);
+                    let sent = pattern(300_000 + index);
+                    let mut writing = stream.try_clone().unwrap();
+                    let all = sent.clone();
+                    let writer = thread::spawn(move || {
+                        writing.write_all(&all).unwrap();
+                        writing.shutdown(Shutdown::Write).unwrap();
+                    });
+                    assert!(read_to_end(&stream) == sent);
+                    writer.join().unwrap();
+                })
+            })
+            .collect();
+        for peer in peers {
+            peer.join().unwrap();
+        }
+        assert_eq!(*server.notices.lock().unwrap(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn connections_are_dealt_out_evenly() {
+    available!();
+    const CONNECTIONS: usize = 400;
+    const SHARE: usize = CONNECTIONS / 4;
+    let (make, calls) = probe(|conn, call| {
+        if *call == Call::Connect {
+            let name = thread::current().name().unwrap_or_default().to_owned();
+            conn.write(name.as_bytes()).unwrap();
+            conn.close();
+        }
+    });
+    let server = serve(4, make);
+    let mut shares: HashMap<Vec<u8>, usize> = HashMap::new();
+    for _ in 0..CONNECTIONS {
+        *shares.entry(read_to_end(&server.connect())).or_default() += 1;
+    }
+    assert_eq!(shares.len(), 4, "{shares:?}");
+    let fair = SHARE * 4 / 5..=SHARE * 6 / 5;
+    assert!(
+        shares.values().all(|share| fair.contains(share)),
+        "{shares:?}"
+    );
+    drop(calls);
+}
+
+#[test]
+fn a_panic_ends_its_own_connection_only() {
+    available!();
+    struct Touchy;
+    impl Handler for Touchy {
+        fn on_incoming(&mut self, conn: &mut Conn<'_>, data: &[u8]) {
+            assert_ne!(data, b"boo", "that was too much");
+            let _ = conn.write(data);
+        }
+    }
+    for threads in THREADS {
+        let server = serve(threads, || Touchy);
+        // So many that each thread has some of either kind.
+        let mut calm: Vec<_> = (0..2 * threads).map(|_| server.connect()).collect();
+        for _ in 0..threads {
+            let mut stream = server.connect();
+            stream.write_all(b"boo").unwrap();
+            assert_eq!(read_to_end(&stream), b"");
+        }
+        for stream in &mut calm {
+            stream.write_all(b"still here").unwrap();
+            expect(stream, b"still here");
+        }
+        let notices = server.notices.lock().unwrap();
+        assert_eq!(notices.len(), threads, "{notices:?}");
+        assert!(notices[0].contains("that was too much"), "{notices:?}");
+    }
+}
+
+#[test]
+fn a_factory_that_panics_costs_one_connection() {
+    available!();
+    let made = AtomicUsize::new(0);
+    let server = serve(1, move || {
+        assert_ne!(made.fetch_add(1, Ordering::Relaxed), 0, "not today");
+        Echo
+    });
+    assert_eq!(read_to_end(&server.connect()), b"");
+    let mut stream = server.connect();
+    stream.write_all(b"now").unwrap();
+    expect(&mut stream, b"now");
+}
+
+#[test]
+fn timers_fire_once_unless_they_are_taken_back() {
+    available!();
+    for threads in THREADS {
+        let mut timers = Vec::new();
+        let (make, calls) = probe(move |conn: &mut Conn<'_>, call: &Call| match call {
+            Call::Connect => {
+                for after in [20, 1, 60_000, 10] {
+                    let after = Duration::from_millis(after);
+                    timers.push(conn.set_timer(after).unwrap());
+                }
+                assert!(conn.cancel_timer(timers[3]));
+                assert!(!conn.cancel_timer(timers[3]));
+                assert!(conn.reset_timer(timers[2], Duration::from_millis(40)));
+            }
+            Call::Timer(timer) => {
+                let nth = timers.iter().position(|other| other == timer).unwrap();
+                conn.write(&[nth as u8]).unwrap();
+                if nth == 2 {
+                    // These end with the connection.
+                    conn.set_timer(Duration::from_millis(1));
+                    conn.close();
+                }
+            }
+            _ => {}
+        });
+        let server = serve(threads, make);
+        assert_eq!(read_to_end(&server.connect()), [1, 0, 2]);
+        let calls: Vec<_> = std::iter::from_fn(|| Some(next(&calls))).take(5).collect();
+        assert!(matches!(calls[4], Call::Disconnect(_)), "{calls:?}");
+    }
+}
+
+#[test]
+fn silence_is_told_and_ends_a_connection_that_does_not_mind() {
+    available!();
+    let (make, calls) = probe(|_, _| {});
+    let config = Config {
+        read_timeout: Duration::from_millis(50),
+        ..Config::default()
+    };
+    let server = run(1, |builder| {
+        builder.config(config).listen("127.0.0.1:0", make)
+    });
+    let stream = server.connect();
+    assert_eq!(read_to_end(&stream), b"");
+    for wanted in [
+        Call::Connect,
+        Call::ReadTimeout,
+        Call::Disconnect(Reason::ReadTimeout),
+    ] {
+        assert_eq!(next(&calls), wanted);
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_read_is_seen_in_time_and_cut_off_at_the_limit() {
+    available!();
+    const LIMIT: usize = 256 * 1024;
+    let (make, calls) = probe(|conn, call| {
+        if *call == Call::Connect {
+            let piece = pattern(64 * 1024);
+            while conn.write(&piece).is_ok() {
+                assert!(conn.pending() <= LIMIT);
+            }
+        }
+    });
+    let config = Config {
+        max_send_buffer_size: LIMIT,
+        ..Config::default()
+    };
+    let server = run(1, |builder| {
+        builder.config(config).listen("127.0.0.1:0", make)
+    });
+    let _stream = narrow_peer(server.address());
+    assert_eq!(next(&calls), Call::Connect);
+    assert_eq!(next(&calls), Call::Disconnect(Reason::SendBufferFull));
+}
+
+#[test]
+fn a_listener_serves_no_more_than_max_connections_over_all_threads() {
+    available!();
+    for threads in THREADS {
+        let (make, calls) = probe(|_, _| {});
+        let config = Config {
+            max_connections: 3,
+            ..Config::default()
+        };
+        let server = run(threads, |builder| {
+            builder.config(config).listen("127.0.0.1:0", make)
+        });
+        let mut peers: Vec<_> = (0..5).map(|_| server.connect()).collect();
+        for _ in 0..3 {
+            assert_eq!(next(&calls), Call::Connect);
+        }
+        assert!(calls.recv_timeout(SILENCE).is_err(), "a fourth one");
+        // Each that leaves makes room for one that waits.
+        for _ in 0..2 {
+            drop(peers.remove(0));
+            let two = [next(&calls), next(&calls)];
+            assert!(two.contains(&Call::Connect), "{two:?}");
+        }
+    }
+}
+
+#[test]
+fn signals_are_for_other_threads() {
+    available!();
+    let server = serve(4, || Echo);
+    let give_up = Instant::now() + PATIENCE;
+    let masks = loop {
+        let masks: Vec<u64> = std::fs::read_dir("/proc/self/task")
+            .unwrap()
+            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok())
+            .filter(|status| status.starts_with("Name:\ttrochee-"))
+            .filter_map(|status| {
+                let mask = status
+                    .lines()
+                    .find_map(|line| line.strip_prefix("SigBlk:"))?;
+                u64::from_str_radix(mask.trim(), 16).ok()
+            })
+            .collect();
+        if masks.len() >= 4 {
+            break masks;
+        }
+        assert!(Instant::now() < give_up, "{masks:?}");
+        thread::yield_now();
+    };
+    let wanted = 1 << (libc::SIGTERM - 1) | 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGINT - 1);
+    assert!(
+        masks.iter().all(|mask| mask & wanted == wanted),
+        "{masks:x?}"
+    );
+    drop(server);
+}
+
+#[test]
+fn what_can_not_be_built_says_why() {
+    available!();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let builder = || Server::builder().backend(poller_name());
+    let error = |builder: Builder| builder.build().err().unwrap().to_string();
+    assert_eq!(
+        error(builder().listen(address, || Echo)),
+        format!("cannot listen on {address}: address already in use")
+    );
+    let text = error(builder().listen("nonsense", || Echo));
+    assert!(text.contains("cannot listen on nonsense"), "{text}");
+    let text = error(builder().threads(0));
+    assert!(text.starts_with("0 threads"), "{text}");
+    let text = error(builder().backend("kqueue"));
+    assert!(text.contains("kqueue") && text.contains("poll"), "{text}");
+}
