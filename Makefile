@@ -12,7 +12,7 @@ setup:          ## install what building, running and testing need (Debian; as r
 build:          ## release build; leaves the install tree in dist/
 	@scripts/build
 
-run:            ## Prosody on loopback with two accounts; BACKEND=epoll|poll|select, PROSODY_CONFIG=file
+run:            ## Prosody on loopback with two accounts; BACKEND=epoll|poll|select|libevent, PROSODY_VERSION=13.0, PROSODY_CONFIG=file
 	@scripts/setup
 	@scripts/build
 	@scripts/run

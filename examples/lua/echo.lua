@@ -1,4 +1,4 @@
--- An echo server without Prosody: lua5.4 examples/lua/echo.lua [epoll|poll|select] [PORT]
+-- An echo server without Prosody: lua5.4 examples/lua/echo.lua [epoll|poll|select|libevent] [PORT]
 -- Needs LUA_PATH='dist/lua/?.lua;;' and LUA_CPATH='dist/lua/?.so;;', which `make build` fills.
 
 local server = require "net.server_trochee";

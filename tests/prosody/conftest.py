@@ -7,7 +7,7 @@ import pytest
 
 from prosody_server import BACKENDS, Prosody
 
-DEFAULT_BACKENDS = "epoll,poll,select,stock-epoll"
+DEFAULT_BACKENDS = "epoll,poll,select,stock-epoll,13-epoll,13-stock-epoll"
 
 
 def pytest_addoption(parser):
@@ -22,6 +22,7 @@ def pytest_configure(config):
     unknown = set(config.getoption("--backends").split(",")) - set(BACKENDS)
     if unknown:
         raise pytest.UsageError(f"--backends: {', '.join(unknown)}; there are: {', '.join(BACKENDS)}")
+    config.addinivalue_line("markers", "since_13: about what Prosody 0.12 does not have")
     # slixmpp tells of every stanza at debug level; its errors belong to the report of a failed test.
     logging.getLogger("slixmpp").setLevel(logging.WARNING)
 
@@ -29,6 +30,8 @@ def pytest_configure(config):
 def pytest_generate_tests(metafunc):
     if "backend" in metafunc.fixturenames:
         names = metafunc.config.getoption("--backends").split(",")
+        if metafunc.definition.get_closest_marker("since_13"):
+            names = [name for name in names if BACKENDS[name].version != "0.12"]
         metafunc.parametrize("backend", [BACKENDS[n] for n in names], ids=names, scope="session")
 
 

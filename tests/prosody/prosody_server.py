@@ -25,9 +25,10 @@ STOP_TIMEOUT = 15
 
 @dataclasses.dataclass(frozen=True)
 class Backend:
-    """A network backend of Prosody: what the configuration says, and how the running process shows it."""
+    """A network backend in a version of Prosody: what the configuration says, and how the running process shows it."""
 
     name: str
+    version: str
     network_backend: str
     poller: str | None
     # The system call in which the idle process sits, which is how the kernel tells pollers apart.
@@ -37,21 +38,30 @@ class Backend:
     def ours(self):
         return self.network_backend == "trochee"
 
+    def command(self, name):
+        """`prosody` or `prosodyctl` of this version."""
+        return name if self.version == "0.12" else PROSODY_13 / name
+
+
+# Where scripts/setup has unpacked it; 0.12 is installed.
+PROSODY_13 = ROOT / ".prosody" / "13.0" / "usr" / "bin"
 
 _EPOLL = frozenset({"epoll_wait", "epoll_pwait", "epoll_pwait2"})
 _POLL = frozenset({"poll", "ppoll"})
 _SELECT = frozenset({"select", "pselect6"})
 
 BACKENDS = {
-    b.name: b
-    for b in (
-        Backend("epoll", "trochee", "epoll", _EPOLL),
-        Backend("poll", "trochee", "poll", _POLL),
-        Backend("select", "trochee", "select", _SELECT),
+    prefix + name: Backend(prefix + name, version, *rest)
+    for prefix, version in (("", "0.12"), ("13-", "13.0"))
+    for name, *rest in (
+        ("epoll", "trochee", "epoll", _EPOLL),
+        ("poll", "trochee", "poll", _POLL),
+        ("select", "trochee", "select", _SELECT),
+        ("libevent", "trochee", "libevent", _EPOLL),
         # Prosody's own: the control that shows whether a failure is ours or the test's.
-        Backend("stock-epoll", "epoll", None, _EPOLL),
-        Backend("stock-event", "event", None, _EPOLL),
-        Backend("stock-select", "select", None, _SELECT),
+        ("stock-epoll", "epoll", None, _EPOLL),
+        ("stock-event", "event", None, _EPOLL),
+        ("stock-select", "select", None, _SELECT),
     )
 }
 
@@ -222,7 +232,7 @@ class Prosody:
     def ctl(self, *args, timeout=30):
         """prosodyctl; it loads the network backend too."""
         return subprocess.run(
-            ["prosodyctl", "--config", self.config, *args],
+            [self.backend.command("prosodyctl"), "--config", self.config, *args],
             env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout,
         )
@@ -238,6 +248,8 @@ class Prosody:
             assert result.returncode == 0, result.stdout
 
     def start(self, *, daemonize=False):
+        if self.backend.version == "13.0":
+            assert PROSODY_13.exists(), "Prosody 13.0 is missing: run 'make setup' first"
         if self.backend.ours:
             assert (DIST / "lua" / "trochee.so").exists(), "dist/ is missing: run 'make build' first"
         self.write_config()
@@ -245,7 +257,7 @@ class Prosody:
         self.log.unlink(missing_ok=True)
         with open(self.console, "w") as console:
             self.process = subprocess.Popen(
-                ["prosody", "-D" if daemonize else "-F", "--config", self.config],
+                [self.backend.command("prosody"), "-D" if daemonize else "-F", "--config", self.config],
                 env=self.environment, cwd=self.folder,
                 stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -367,6 +379,7 @@ class Prosody:
         # "Nov 23 17:12:30 mod_cron\tinfo\tRunning periodic tasks"
         log = self.log.read_text(errors="replace")
         assert "backend for connection handling" in log, "this is not the log of a whole life"
+        assert f"welcome to Prosody version {self.backend.version}" in log, "this is another version"
         bad = [
             line
             for line in log.splitlines()

@@ -24,7 +24,7 @@ class Run:
         self.ports = dict(zip(PORTS, map(str, free_ports(len(PORTS)))))
         self.run_dir = folder / "run"
         self.output = folder / "output"
-        inherited = {k: v for k, v in os.environ.items() if k not in ("BACKEND", "PROSODY_CONFIG", "TROCHEE_POLLER")}
+        inherited = {k: v for k, v in os.environ.items() if k not in ("BACKEND", "PROSODY_CONFIG", "PROSODY_VERSION", "TROCHEE_POLLER")}
         env = {**inherited, "RUN_DIR": str(self.run_dir), **self.ports, **variables}
         if backend:
             env["BACKEND"] = backend
@@ -61,9 +61,12 @@ class Run:
             self.process.wait()
 
 
-def _make_name(backend):
-    """What BACKEND has to be."""
-    return backend.poller if backend.ours else backend.name
+def _variables(backend):
+    """What chooses it."""
+    return {
+        "backend": backend.poller if backend.ours else f"stock-{backend.network_backend}",
+        "PROSODY_VERSION": backend.version,
+    }
 
 
 # Ctrl-C reaches the whole process group; what a supervisor sends reaches the script alone.
@@ -74,7 +77,7 @@ def test_demo(backend, tmp_path, end):
             romeo.send_message(mto=juliet.boundjid, mbody="hello", mtype="chat")
             await juliet.messages.wait_for(lambda m: m["body"] == "hello", "the message")
 
-    with Run(tmp_path, _make_name(backend)) as run:
+    with Run(tmp_path, **_variables(backend)) as run:
         run.wait_for("^Ctrl-C ends it")
         said = run.said()
         in_use = re.search(r"its network backend is (.*)", said).group(1)
@@ -83,6 +86,7 @@ def test_demo(backend, tmp_path, end):
         for port in run.ports.values():
             assert port in said
         run.wait_for("Activated service 'c2s'")  # the log follows
+        assert f"welcome to Prosody version {backend.version}" in run.said(), run.said()
         asyncio.run(talk(run.server))
         if "::1" in said:  # this machine has IPv6, and so has the demo
             with RawStream(types.SimpleNamespace(**{**vars(run.server), "address": "::1"})) as stream:
@@ -118,7 +122,7 @@ def test_demo_with_tls(backend, tmp_path):
 
     serials = set()
     for _ in range(2):
-        with Run(tmp_path, _make_name(backend)) as run:
+        with Run(tmp_path, **_variables(backend)) as run:
             run.wait_for("^Ctrl-C ends it")
             ca = run.run_dir / "ca.pem"
             assert f"-CAfile {ca}" in run.said() and f"--cacert {ca}" in run.said()
@@ -137,7 +141,7 @@ def test_demo_with_tls(backend, tmp_path):
 
 
 def test_client_that_does_not_answer_can_not_hold_up_the_end(backend, tmp_path):
-    with Run(tmp_path, _make_name(backend)) as run:
+    with Run(tmp_path, **_variables(backend)) as run:
         run.wait_for("^Ctrl-C ends it")
         with RawStream(run.server) as stream:
             stream.open()
@@ -170,12 +174,18 @@ def test_unknown_backend(tmp_path):
             assert name in run.said()
 
 
+def test_unknown_version(tmp_path):
+    with Run(tmp_path, "stock-epoll", PROSODY_VERSION="0.9") as run:
+        assert run.process.wait(15) != 0
+        assert "0.9" in run.said() and "0.12" in run.said() and "13.0" in run.said()
+
+
 def test_own_configuration(backend, make_server, tmp_path):
     server = make_server()
     server.write_config()
     server.register()
     server.log.unlink(missing_ok=True)
-    with Run(tmp_path, PROSODY_CONFIG=str(server.config)) as run:
+    with Run(tmp_path, PROSODY_CONFIG=str(server.config), PROSODY_VERSION=backend.version) as run:
         deadline = time.monotonic() + 20
         while True:
             try:

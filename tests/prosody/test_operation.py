@@ -51,6 +51,17 @@ def test_shell(server):
     asyncio.run(flow())
 
 
+def test_prosodyctl(server):
+    """It loads the backend too, and shows it; what it has to say of the configuration is not about that."""
+    about = server.ctl("about")
+    assert about.returncode == 0, about.stdout
+    backend = f"trochee {server.backend.poller}" if server.backend.ours else server.backend.network_backend
+    assert re.search(rf"^Backend:\s+(\S+ )?{re.escape(backend)}\b", about.stdout, re.M), about.stdout
+    for what in ("config", "disabled", "features"):
+        checked = server.ctl("check", what)
+        assert not re.search("traceback|error:|trochee", checked.stdout, re.I), checked.stdout
+
+
 def test_port_closed_at_run_time(make_server):
     with make_server() as server:
         with RawStream(server) as stream:
@@ -119,7 +130,7 @@ def test_end(make_server, number):
             told = [e["condition"] for e in errors.seen]
             # A stock backend closes over what the client has sent meanwhile, and that reset may overtake the
             # farewell: no promise of the control.
-            if not server.backend.name.startswith("stock-"):
+            if server.backend.ours:
                 assert told == ["system-shutdown"]
             assert took < END_WITHIN, f"{took:.2f} s"
 

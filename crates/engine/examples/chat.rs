@@ -18,7 +18,7 @@ const LONGEST_QUEUE: usize = 1 << 20;
 
 #[derive(Parser)]
 struct Arguments {
-    /// The poller: epoll, poll, select, or auto for the best that works here.
+    /// The poller: epoll, poll, select, libevent, or auto for the best that works here.
     #[arg(long, default_value = "auto")]
     backend: String,
     /// How many threads serve.

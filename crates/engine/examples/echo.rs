@@ -8,7 +8,7 @@ use trochee::{Conn, Handler, Server, server};
 
 #[derive(Parser)]
 struct Arguments {
-    /// The poller: epoll, poll, select, or auto for the best that works here.
+    /// The poller: epoll, poll, select, libevent, or auto for the best that works here.
     #[arg(long, default_value = "auto")]
     backend: String,
     /// How many threads serve.

@@ -42,6 +42,27 @@ impl OutQueue {
         self.chunks.push_back(data.to_vec());
     }
 
+    /// Appends to the stream what `fill` writes into `most` bytes; it says how many it used. After an error, nothing.
+    pub(crate) fn push_with<E>(
+        &mut self,
+        most: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), E> {
+        let mut chunk = match self.chunks.back() {
+            Some(last) if last.len() + most <= CHUNK => self.chunks.pop_back().unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        let len = chunk.len();
+        chunk.resize(len + most, 0);
+        let used = fill(&mut chunk[len..]);
+        chunk.truncate(len + used.as_ref().map_or(0, |used| *used));
+        self.len += chunk.len() - len;
+        if !chunk.is_empty() {
+            self.chunks.push_back(chunk);
+        }
+        used.map(|_| ())
+    }
+
     /// Appends a datagram; it stays a chunk of its own, empty or not.
     pub(crate) fn push_datagram(&mut self, data: &[u8]) {
         self.len += data.len();

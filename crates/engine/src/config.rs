@@ -48,6 +48,9 @@ pub struct Config {
     /// Whether the soft limit of open descriptors is raised to the hard limit at the first turn. On: systemd and login
     /// shells hand out 1024, sized for programs on select(2).
     pub raise_descriptor_limit: bool,
+    /// Threads that do the I/O of TCP connections, TLS included, for the reactor; 0 does it all in its own. Counts at the
+    /// first turn and not later.
+    pub io_threads: usize,
 }
 
 impl Default for Config {
@@ -69,6 +72,7 @@ impl Default for Config {
             tcp_fastopen: None,
             tcp_defer_accept: None,
             raise_descriptor_limit: true,
+            io_threads: 0,
         }
     }
 }

@@ -17,6 +17,8 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -104,6 +106,17 @@ pub(crate) struct Connection {
     pub(crate) peer_ended: bool,
     pub(crate) own_side: OwnSide,
 
+    /// The consumer, who is another thread, has not dealt with the last data: nothing more is read until it has.
+    pub(crate) awaiting: bool,
+    /// The poller reported more meanwhile, and is not asked about reading.
+    pub(crate) silenced: bool,
+    /// What that consumer has given back: it belongs to the TLS handshake.
+    pub(crate) taken_back: Option<Box<[u8]>>,
+    /// How often that consumer was told of an empty queue and has not answered.
+    pub(crate) drains_untold: u32,
+    /// Counts what the system has taken, for that consumer.
+    pub(crate) sent: Option<Arc<AtomicU64>>,
+
     /// What the poller was last told; `None` while it does not know the descriptor.
     pub(crate) armed: Option<Interest>,
     /// The peer is gone but nobody reads yet: out of the poller, which would report it again and again.
@@ -183,6 +196,11 @@ impl Connection {
             throttled_until: None,
             blocked: false,
             notify: false,
+            awaiting: false,
+            silenced: false,
+            taken_back: None,
+            drains_untold: 0,
+            sent: None,
             half_open: false,
             peer_ended: false,
             own_side: OwnSide::Open,
@@ -222,7 +240,7 @@ impl Connection {
     /// What the poller should be told; `None` for nothing at all.
     pub(crate) fn wanted(&self) -> Option<Interest> {
         let interest = Interest {
-            readable: self.wants_read(),
+            readable: self.wants_read() && !self.silenced,
             writable: self.state == State::Connecting || (self.blocked && self.may_flush()),
         };
         if self.detached && interest == Interest::NONE {
@@ -297,11 +315,19 @@ impl Connection {
 
     /// Sends the front of the queue.
     pub(crate) fn flush(&mut self) -> Flush {
-        match self.kind {
+        let before = self.sent.is_some().then(|| self.pending());
+        let flush = match self.kind {
             SocketKind::Stream if self.tls.is_some() => self.flush_secure(),
             SocketKind::Stream => self.flush_stream(),
             SocketKind::Datagram => self.flush_datagrams(),
+        };
+        if let (Some(before), Some(sent)) = (before, &self.sent) {
+            sent.fetch_add(
+                before.saturating_sub(self.pending()) as u64,
+                Ordering::Release,
+            );
         }
+        flush
     }
 
     fn flush_stream(&mut self) -> Flush {

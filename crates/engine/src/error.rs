@@ -44,6 +44,9 @@ pub enum Error {
     /// The poller can not hold the descriptor: select(2) ends at 1024.
     #[error("{0}")]
     Poller(io::Error),
+    /// A thread could not be started.
+    #[error("an I/O thread could not be started: {0}")]
+    Thread(String),
     /// A system call failed.
     #[error("{}", os_text(*.0))]
     Os(Errno),

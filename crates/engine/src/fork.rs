@@ -10,8 +10,10 @@ unsafe extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A number that differs between a process and the children it forks with fork(2).
-pub(crate) fn generation() -> u32 {
+/// A number that differs between a process and the children it forks with fork(2), from the first call on.
+///
+/// A [`Poller`](crate::Poller) serves the process that opened it; who keeps one across a fork opens another when this has changed.
+pub fn generation() -> u32 {
     static WATCH: Once = Once::new();
     WATCH.call_once(|| {
         // SAFETY: the function stays mapped (the Lua module is linked never to be unloaded) and only adds to an atomic.

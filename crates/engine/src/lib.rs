@@ -5,8 +5,8 @@
 //! kernel ◀─ flush  ◀─ Reactor ◀─ Connection ◀─ command ◀─ consumer
 //! ```
 //!
-//! Every readiness system of the kernel hides behind a [`Poller`]: [`epoll(7)`], [`poll(2)`], [`select(2)`], chosen at
-//! run time by name. Every consumer (a table of Lua listeners, a Rust program) sits above one [`Reactor`], which calls
+//! Every readiness system of the kernel hides behind a [`Poller`]: [`epoll(7)`], [`poll(2)`], [`select(2)`],
+//! libevent, chosen at run time by name. Every consumer (a table of Lua listeners, a Rust program) sits above one [`Reactor`], which calls
 //! nobody: [`Reactor::next_event`] hands out an [`Event`], the consumer answers with commands, and the next turn carries
 //! them out. No borrow, lock or stack frame of the engine is alive while the consumer's code runs, so that code may
 //! close, write, re-enter, fail or leave the process as it likes.
@@ -73,6 +73,7 @@ mod event;
 mod fork;
 mod listener;
 pub mod poller;
+mod pool;
 mod reactor;
 mod registry;
 pub mod server;
@@ -85,6 +86,7 @@ mod waker;
 pub use config::{Config, KeepAlive, ReadSize, SocketKind, SocketOption};
 pub use error::{Error, Reason};
 pub use event::{Chunk, Event, Level};
+pub use fork::generation as fork_generation;
 pub use poller::{Interest, Poller};
 pub use reactor::{Close, Reactor};
 pub use registry::Key;

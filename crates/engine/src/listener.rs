@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
@@ -14,11 +15,15 @@ use crate::timers::TimerId;
 pub(crate) const BATCH: usize = 64;
 
 pub(crate) struct Listener {
-    pub(crate) fd: OwnedFd,
+    pub(crate) fd: Arc<OwnedFd>,
     pub(crate) read_size: ReadSize,
     /// Connections of this listener that live.
     pub(crate) connections: usize,
     pub(crate) paused: bool,
+    /// Somebody else bound it and may use it again: it is closed here, and not shut down for all.
+    pub(crate) adopted: bool,
+    /// The I/O threads accept for it.
+    pub(crate) lent: bool,
     /// Resting after a refusal of the system; the timer ends the rest.
     pub(crate) resting: Option<TimerId>,
     pub(crate) armed: Option<Interest>,
@@ -42,12 +47,14 @@ pub(crate) enum Accept {
 }
 
 impl Listener {
-    pub(crate) fn new(fd: OwnedFd, read_size: ReadSize) -> Listener {
+    pub(crate) fn new(fd: Arc<OwnedFd>, read_size: ReadSize) -> Listener {
         Listener {
             fd,
             read_size,
             connections: 0,
             paused: false,
+            adopted: false,
+            lent: false,
             resting: None,
             armed: None,
             in_ready: false,
@@ -57,7 +64,7 @@ impl Listener {
     }
 
     pub(crate) fn wants_accept(&self, max_connections: usize) -> bool {
-        !self.paused && self.resting.is_none() && self.connections < max_connections
+        !self.lent && !self.paused && self.resting.is_none() && self.connections < max_connections
     }
 
     /// Accepts one connection.
@@ -66,6 +73,8 @@ impl Listener {
             return match socket::accept(&self.fd) {
                 Ok((fd, peer)) => Accept::Connection(fd, peer),
                 Err(Errno::AGAIN) => Accept::Nothing,
+                // Another thread has shut it, and says so in a moment.
+                Err(Errno::INVAL) => Accept::Nothing,
                 // The peer gave up, or its network failed it, while it waited: accept(2) says to go on.
                 Err(
                     Errno::INTR

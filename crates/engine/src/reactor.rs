@@ -2,7 +2,7 @@
 //!
 //! The files below this one each hold one part: [`commands`] what goes in, [`registration`] what the poller is told,
 //! [`output`] flushing and closing, [`lingering`] what a close leaves for a moment, [`input`] what readiness becomes,
-//! [`secure`] TLS.
+//! [`secure`] TLS, [`remote`] connections of I/O threads.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,7 +16,8 @@ use crate::error::{Error, Reason};
 use crate::event::{Chunk, Event, Level};
 use crate::fork;
 use crate::listener::Listener;
-use crate::poller::{self, Interest, Poller, Readiness};
+use crate::poller::{self, BACKENDS, Interest, Poller, Readiness};
+use crate::pool::Pool;
 use crate::registry::{Key, Registry};
 use crate::signals::{Handler, Wake};
 use crate::timers::{self, TimerId, Timers};
@@ -24,12 +25,14 @@ use crate::waker::Waker;
 
 pub use commands::Close;
 use lingering::Lingering;
+use remote::{Owed, Remote};
 
 mod commands;
 mod input;
 mod lingering;
 mod output;
 mod registration;
+mod remote;
 mod secure;
 
 /// The largest read. With it a fast sender costs few system calls, and an idle connection no memory: there is one
@@ -99,6 +102,16 @@ pub struct Reactor {
     /// Descriptors that outlive their connection for a moment, oldest first.
     lingering: VecDeque<Key>,
     notices: VecDeque<(Level, String)>,
+    /// I/O threads, from the first turn on.
+    pool: Option<Pool>,
+    /// Whether the next share of step 5 is theirs.
+    threads_first: bool,
+    /// What a thread waits for until the consumer asks for the next event.
+    owed: Option<Owed>,
+    /// Connections of threads that are no longer paused, and for which something came meanwhile.
+    unheld: VecDeque<Key>,
+    /// Whether the consumer of this reactor is another thread.
+    answers_later: bool,
     /// When the log was last told that descriptors ran out.
     exhausted_at: Option<u64>,
     warned_of_fd_limit: bool,
@@ -123,6 +136,7 @@ enum Stage {
 
 enum Source {
     Connection(Box<Connection>),
+    Remote(Box<Remote>),
     Listener(Box<Listener>),
     Watch(Watch),
     Signal(Handler),
@@ -192,36 +206,46 @@ impl Reactor {
             arrived: VecDeque::new(),
             lingering: VecDeque::new(),
             notices: VecDeque::new(),
+            pool: None,
+            threads_first: false,
+            owed: None,
+            unheld: VecDeque::new(),
+            answers_later: false,
             exhausted_at: None,
             warned_of_fd_limit: false,
         }
     }
 
-    /// Chooses the poller: `"epoll"`, `"poll"`, `"select"`, or `"auto"` for the best that works here.
+    /// Chooses the poller: a name of [`BACKENDS`], or `"auto"` for the best that works here.
     ///
     /// # Errors
     ///
     /// [`Error::Backend`] names the ones there are, or says why this one can not work; [`Error::BackendInUse`] after
     /// the first turn. Either way the choice stays what it was.
     pub fn set_backend(&mut self, name: &str) -> Result<(), Error> {
-        let probed = poller::open(name)?;
+        drop(poller::open(name)?);
         if self.poller.is_some() {
             return Err(Error::BackendInUse);
         }
-        self.backend = if name == poller::AUTO {
-            poller::AUTO
-        } else {
-            probed.name()
-        };
+        self.backend = BACKENDS
+            .iter()
+            .map(|backend| backend.name)
+            .find(|known| *known == name)
+            .unwrap_or(poller::AUTO);
         Ok(())
     }
 
-    /// The name of the poller in use, or of the one that the first turn will open.
+    /// What the poller in use, or the one that the first turn will open, calls [itself](Poller::name).
     pub fn backend(&self) -> &'static str {
         match &self.poller {
             Some(poller) => poller.name(),
             None => poller::open(self.backend).map_or(self.backend, |probed| probed.name()),
         }
+    }
+
+    /// Whether there was a turn yet: what has to be chosen before is chosen.
+    pub fn has_begun(&self) -> bool {
+        self.poller.is_some()
     }
 
     /// The settings in force.
@@ -259,6 +283,7 @@ impl Reactor {
     }
 
     fn step(&mut self) -> Option<Step> {
+        self.settle();
         loop {
             if let Some((level, text)) = self.notices.pop_front() {
                 return Some(Step::Event(Event::Notice { level, text }));
@@ -288,12 +313,17 @@ impl Reactor {
                             return Some(Step::Event(event));
                         }
                     }
-                    None if self.io_began => self.stage = Stage::Io,
+                    None if self.io_began => {
+                        self.post_commands();
+                        self.stage = Stage::Io;
+                    }
                     None => self.stage = Stage::Wait,
                 },
                 Stage::Wait => {
                     self.ensure_poller();
+                    self.ensure_pool();
                     self.arm_all();
+                    self.post_commands();
                     self.wait();
                     self.io_began = true;
                     self.stage = Stage::Io;
@@ -317,7 +347,11 @@ impl Reactor {
                             return Some(Step::Event(event));
                         }
                     }
-                    None => self.stage = Stage::Over,
+                    None => {
+                        // There may be no next turn.
+                        self.post_commands();
+                        self.stage = Stage::Over;
+                    }
                 },
                 Stage::Over => return None,
             }
@@ -366,7 +400,8 @@ impl Reactor {
             && self.to_flush.is_empty()
             && self.over.is_empty()
             && self.arrived.is_empty()
-            && self.notices.is_empty());
+            && self.notices.is_empty()
+            && !self.has_reports());
         if work_left {
             return Some(Duration::ZERO);
         }
@@ -419,6 +454,7 @@ impl Source {
     fn raw_fd(&self) -> RawFd {
         match self {
             Source::Connection(connection) => connection.fd.as_raw_fd(),
+            Source::Remote(remote) => remote.fd,
             Source::Listener(listener) => listener.fd.as_raw_fd(),
             Source::Watch(watch) => watch.fd,
             Source::Signal(_) => -1,

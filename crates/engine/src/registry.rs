@@ -18,7 +18,7 @@ impl Key {
         Key(u64::from(generation) << INDEX_BITS | u64::from(index))
     }
 
-    fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         self.0 as u32 as usize
     }
 

@@ -348,6 +348,11 @@ fn unacknowledged(fd: &OwnedFd) -> libc::c_int {
     if result == 0 { count } else { 0 }
 }
 
+/// Has nobody accept any more, in whatever thread, and frees the port for the next who listens.
+pub(crate) fn stop_listening(fd: &OwnedFd) {
+    let _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Both);
+}
+
 /// The error that the system keeps for the socket; reading it clears it.
 pub(crate) fn take_error(fd: &OwnedFd) -> Result<(), Errno> {
     sockopt::socket_error(fd).unwrap_or_else(Err)

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 mod ciphers;
 mod context;
 mod dane;
+mod exporter;
 mod keys;
 pub(crate) mod session;
 mod store;

@@ -5,7 +5,7 @@
 //!
 //! A poller that is not available here prints a skip; with `TROCHEE_NO_SKIPS` in the environment it fails instead.
 
-// That a file is compiled three times is the point.
+// That a file is compiled several times is the point.
 #![allow(clippy::duplicate_mod)]
 
 use std::sync::Mutex;
@@ -16,6 +16,10 @@ static NUMBERS: Mutex<()> = Mutex::new(());
 #[cfg(target_os = "linux")]
 #[path = "conformance/mod.rs"]
 mod epoll;
+
+#[cfg(target_os = "linux")]
+#[path = "conformance/mod.rs"]
+mod libevent;
 
 #[path = "conformance/mod.rs"]
 mod poll;

@@ -5,12 +5,16 @@
 //!
 //! A poller that is not available here prints a skip; with `TROCHEE_NO_SKIPS` in the environment it fails instead.
 
-// That a file is compiled three times is the point.
+// That a file is compiled several times is the point.
 #![allow(clippy::duplicate_mod)]
 
 #[cfg(target_os = "linux")]
 #[path = "reactor/mod.rs"]
 mod epoll;
+
+#[cfg(target_os = "linux")]
+#[path = "reactor/mod.rs"]
+mod libevent;
 
 #[path = "reactor/mod.rs"]
 mod poll;

@@ -13,6 +13,8 @@ local results = require "results"
 
 local document_name = "docs/differences.md"
 local stock = { "epoll", "event", "select" }
+-- Column titles and, in the list, what a subject is called when its other version does not share the reason
+local versions = { { suffix = "", title = " 0.12", of = " of 0.12" }, { suffix = "-13", title = " 13.0", of = " of 13.0" } }
 
 local function read_file(name)
 	local file = io.open(name)
@@ -47,15 +49,38 @@ local numbers = {}
 for number in pairs(cells) do table.insert(numbers, number) end
 table.sort(numbers)
 
-table.insert(lines, "| | item | trochee | epoll | event | select |")
-table.insert(lines, "|--:|---|---|---|---|---|")
+-- The subjects of a reason: "epoll" where both versions share it
+local function named(subjects)
+	local names = {}
+	for _, name in ipairs(stock) do
+		local old, new = subjects[name..versions[1].suffix], subjects[name..versions[2].suffix]
+		if old and new then
+			table.insert(names, name)
+		elseif old or new then
+			table.insert(names, name..versions[old and 1 or 2].of)
+		end
+	end
+	return (table.concat(names, ", "):gsub(", ([^,]+)$", " and %1"))
+end
+
+local titles, rules = {}, {}
+for _, version in ipairs(versions) do
+	for _, name in ipairs(stock) do
+		table.insert(titles, name..version.title)
+		table.insert(rules, "---")
+	end
+end
+table.insert(lines, ("| | item | trochee | %s |"):format(table.concat(titles, " | ")))
+table.insert(lines, ("|--:|---|---|%s|"):format(table.concat(rules, "|")))
 for _, number in ipairs(numbers) do
 	local item, row = harness.items[number], cells[number]
 	local title = item.title:gsub("[*|]", "\\%0")
-	-- A clean run has passed with every poller.
+	-- A clean run has passed with every poller, and on both versions.
 	local columns = { "pass" }
-	for i, subject in ipairs(stock) do
-		columns[i + 1] = row[subject]
+	for _, version in ipairs(versions) do
+		for _, name in ipairs(stock) do
+			table.insert(columns, row[name..version.suffix])
+		end
 	end
 	table.insert(lines, ("| %d | %s: %s | %s |"):format(number, item.group, title, table.concat(columns, " | ")))
 	if row.why then
@@ -67,11 +92,10 @@ for _, number in ipairs(numbers) do
 				by_reason[why] = {}
 				table.insert(order, why)
 			end
-			table.insert(by_reason[why], subject)
+			by_reason[why][subject] = true
 		end
 		for _, why in ipairs(order) do
-			local subjects = table.concat(by_reason[why], ", "):gsub(", (%w+)$", " and %1")
-			table.insert(bugs, ("- %d, %s: %s."):format(number, subjects, (why:gsub("[*|]", "\\%0"))))
+			table.insert(bugs, ("- %d, %s: %s."):format(number, named(by_reason[why]), (why:gsub("[*|]", "\\%0"))))
 		end
 	end
 end

@@ -145,7 +145,7 @@ impl Functions<'_> {
         self.add_fallible("set_backend", |core, name: String| {
             core.command(|reactor| done(reactor.set_backend(&name)))
         })?;
-        // configure(network_settings) → settings that the loop needs, array of {level, text} to log
+        // configure(network_settings) → settings in force by name, array of {level, text} to log
         self.add("configure", |lua, core, given: Value| {
             let mut settings = core.settings.borrow_mut();
             let messages = core.with(|reactor| {
@@ -157,7 +157,7 @@ impl Functions<'_> {
             for (level, text) in messages.transpose()?.unwrap_or_default() {
                 log.raw_push(lua.create_sequence_from([level.to_owned(), text])?)?;
             }
-            Ok((settings.front(lua)?, log))
+            Ok((settings.in_force(lua)?, log))
         })
     }
 
@@ -206,6 +206,18 @@ impl Functions<'_> {
         // is_datagram(fd)
         self.add("is_datagram", |_, _, fd: Value| {
             Ok(convert::descriptor(&fd).is_ok_and(descriptor::is_datagram))
+        })?;
+        // inherited(fd) → address, port | nil (no listening TCP socket) | false (not open)
+        self.add("inherited", |lua, _, fd: Value| {
+            let listening = convert::descriptor(&fd).and_then(descriptor::inherited);
+            Ok(match listening {
+                Ok(Some(at)) => MultiValue::from_iter([
+                    Value::String(lua.create_string(at.ip().to_string())?),
+                    Value::Integer(at.port().into()),
+                ]),
+                Ok(None) => MultiValue::from_iter([Value::Nil]),
+                Err(_) => MultiValue::from_iter([Value::Boolean(false)]),
+            })
         })?;
         // watch(fd, readable, writable): the descriptor stays the caller's
         self.add_fallible(

@@ -1,9 +1,10 @@
 //! Descriptors that Lua knows by number, such as those of LuaSocket's objects.
 #![allow(unsafe_code)] // a number says nothing about who owns the descriptor
 
+use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
-use rustix::io::fcntl_dupfd_cloexec;
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::net::{SocketType, sockopt};
 
 /// A copy of the descriptor, the engine's own: whoever closes the original can then never hit a reused number.
@@ -17,7 +18,22 @@ pub(crate) fn is_datagram(fd: RawFd) -> bool {
     borrow(fd).is_ok_and(|fd| sockopt::socket_type(fd) == Ok(SocketType::DGRAM))
 }
 
-fn borrow<'a>(fd: RawFd) -> Result<BorrowedFd<'a>, String> {
+/// Where an inherited socket listens, `None` if it is no listening TCP socket. From now on programs that the server starts
+/// do not inherit it in turn.
+///
+/// # Errors
+///
+/// What the system says about a number that names no descriptor.
+pub(crate) fn inherited(fd: RawFd) -> Result<Option<SocketAddr>, String> {
+    let fd = borrow(fd)?;
+    fcntl_setfd(fd, FdFlags::CLOEXEC).map_err(|errno| trochee::Error::from(errno).to_string())?;
+    let listens = sockopt::socket_acceptconn(fd) == Ok(true)
+        && sockopt::socket_type(fd) == Ok(SocketType::STREAM);
+    let address = listens.then(|| rustix::net::getsockname(fd).ok()).flatten();
+    Ok(address.and_then(|address| SocketAddr::try_from(address).ok()))
+}
+
+pub(crate) fn borrow<'a>(fd: RawFd) -> Result<BorrowedFd<'a>, String> {
     if fd < 0 {
         return Err("invalid fd".into());
     }

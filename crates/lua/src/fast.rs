@@ -319,7 +319,7 @@ unsafe fn bad_data(state: *mut lua_State) -> c_int {
 ///
 /// # Safety
 /// Raises: the caller holds nothing that needs dropping.
-unsafe fn fail(state: *mut lua_State, panic: Box<dyn std::any::Any + Send>) -> ! {
+pub(crate) unsafe fn fail(state: *mut lua_State, panic: Box<dyn std::any::Any + Send>) -> ! {
     drop(panic);
     // SAFETY: as the function's own.
     unsafe {

@@ -14,15 +14,22 @@ mod descriptor;
 mod fast;
 mod settings;
 mod tls;
+mod util_poll;
 
 use mlua::{Lua, Result, Table};
 
-/// Entry point: the table with `new`, the numbers of the events, and the version.
+/// Entry point: the table with `new`, the numbers of the events, util.poll, and the version.
 #[mlua::lua_module(name = "trochee")]
 fn trochee_module(lua: &Lua) -> Result<Table> {
     let module = lua.create_table()?;
     module.set("new", lua.create_function(|lua, ()| core::new(lua))?)?;
     module.set("events", fast::kinds(lua)?)?;
+    module.set(
+        "util_poll",
+        lua.create_function(|lua, arguments| {
+            convert::answer(lua, util_poll::module(lua, arguments)?)
+        })?,
+    )?;
     module.set("_VERSION", env!("CARGO_PKG_VERSION"))?;
     Ok(module)
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use mlua::{Lua, Result, Table, Value};
+use trochee::poller::OpenError;
 use trochee::{Config, KeepAlive, Reactor};
 
 use crate::convert::{described, integer, seconds};
@@ -19,7 +20,8 @@ pub(crate) struct Settings {
     /// Those of the loop, which is written in Lua.
     front: Front,
     poller: Option<String>,
-    /// Names warned about; once each, however often the configuration is read again.
+    io_threads: Option<usize>,
+    /// What was warned about once and for all, however often the configuration is read again.
     warned: HashSet<String>,
 }
 
@@ -52,6 +54,7 @@ impl Default for Settings {
                 min_wait: Duration::from_millis(1),
             },
             poller: None,
+            io_threads: None,
             warned: HashSet::new(),
         }
     }
@@ -68,6 +71,7 @@ enum Rule {
     Nagle,
     TcpKeepalive,
     Poller,
+    IoThreads,
     /// A setting of another backend, or of a later version: not an error, and nothing to say about it.
     Unused,
 }
@@ -88,6 +92,7 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("event_clear_interval", Unused),
     ("fatal_errors", Flag(|s| &mut s.front.fatal_errors)),
     ("highest_allowed_fd", Unused),
+    ("io_threads", IoThreads),
     ("keep_buffers", Unused),
     ("linger_timeout", Seconds(|s| &mut s.config.linger_timeout)),
     ("max_connections", Size(|s| &mut s.config.max_connections)),
@@ -138,8 +143,16 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("verbose", Flag(|s| &mut s.front.verbose)),
 ];
 
-/// Where the poller is chosen when `network_settings` does not.
+/// Where whoever starts the server chooses the poller, whatever `network_settings` says.
 const POLLER_VARIABLE: &str = "TROCHEE_POLLER";
+
+/// And the number of I/O threads.
+const IO_THREADS_VARIABLE: &str = "TROCHEE_IO_THREADS";
+
+/// More than any machine has a use for under one Lua thread.
+const MOST_IO_THREADS: usize = 64;
+
+const IO_THREADS: &str = "a whole number from 0 to 64 or \"auto\"";
 
 impl Settings {
     /// Takes over `network_settings`. A key that is absent gets its default, also when it was there before; one with a bad
@@ -181,6 +194,7 @@ impl Settings {
             .config
             .tcp_defer_accept
             .filter(|after| !after.is_zero());
+        self.choose_io_threads(reactor, &mut messages);
         reactor.configure(self.config.clone());
         self.choose_poller(reactor, &mut messages);
         Ok(messages)
@@ -201,50 +215,81 @@ impl Settings {
     }
 
     fn choose_poller(&mut self, reactor: &mut Reactor, messages: &mut Vec<Message>) {
-        let variable = std::env::var(POLLER_VARIABLE)
-            .ok()
-            .filter(|name| !name.is_empty());
-        let (source, name) = match (&self.poller, &variable) {
-            (Some(name), _) => ("network_settings.poller", name.as_str()),
-            (None, Some(name)) => (POLLER_VARIABLE, name.as_str()),
+        let variable = variable(POLLER_VARIABLE);
+        let (source, name) = match (&variable, &self.poller) {
+            (Some(name), _) => (POLLER_VARIABLE, name.as_str()),
+            (None, Some(name)) => ("network_settings.poller", name.as_str()),
             (None, None) => ("network_settings.poller", "auto"),
         };
         let in_use = reactor.backend();
-        if in_use == name {
+        // libevent names its own choice as well.
+        if in_use.split(' ').next() == Some(name) {
             return;
         }
-        match reactor.set_backend(name) {
-            Ok(()) => {}
+        let (level, text) = match reactor.set_backend(name) {
+            Ok(()) => return,
             // "auto" would choose again what it has chosen, or leave alone what an operator has taken back.
-            Err(trochee::Error::BackendInUse) if name == "auto" => {}
-            Err(trochee::Error::BackendInUse) => {
-                let text = format!(
+            Err(trochee::Error::BackendInUse) if name == "auto" => return,
+            Err(trochee::Error::BackendInUse) => (
+                "warn",
+                format!(
                     "{source} = \"{name}\" takes effect after a restart; until then the poller is {in_use}"
-                );
-                messages.push(("warn", text));
+                ),
+            ),
+            Err(trochee::Error::Backend(OpenError::Unavailable { reason, .. }))
+                if reason.kind() == std::io::ErrorKind::NotFound =>
+            {
+                (
+                    "error",
+                    format!(
+                        "{name} not found, falling back to {in_use} ({source} = \"{name}\": {reason})"
+                    ),
+                )
             }
-            Err(error) => messages.push((
+            Err(error) => (
                 "error",
                 format!("{source} = \"{name}\": {error}; keeping {in_use}"),
-            )),
+            ),
+        };
+        // The environment stays what it is, whatever the configuration becomes.
+        if source != POLLER_VARIABLE || self.warned.insert(text.clone()) {
+            messages.push((level, text));
         }
     }
 
-    /// What the loop needs to know, as a Lua table.
-    pub(crate) fn front(&self, lua: &Lua) -> Result<Table> {
-        let front = lua.create_table()?;
-        front.set("protect_listeners", self.front.protect_listeners)?;
-        front.set("fatal_errors", self.front.fatal_errors)?;
-        front.set("verbose", self.front.verbose)?;
-        match self.front.shutdown_deadline {
-            Some(deadline) => front.set("shutdown_deadline", deadline.as_secs_f64())?,
-            None => front.set("shutdown_deadline", false)?,
+    fn choose_io_threads(&mut self, reactor: &Reactor, messages: &mut Vec<Message>) {
+        let variable = variable(IO_THREADS_VARIABLE);
+        let wanted = match (&variable, self.io_threads) {
+            (Some(text), _) => match io_threads(text) {
+                Some(count) => count,
+                None => {
+                    let text = format!(
+                        "{IO_THREADS_VARIABLE} must be {IO_THREADS}, not \"{text}\"; it has no effect"
+                    );
+                    messages.push(("error", text));
+                    self.io_threads.unwrap_or(0)
+                }
+            },
+            (None, Some(count)) => count,
+            (None, None) => 0,
+        };
+        let in_use = reactor.config().io_threads;
+        if reactor.has_begun() && wanted != in_use {
+            messages.push((
+                "warn",
+                format!("io_threads = {wanted} takes effect after a restart; until then there are {in_use}"),
+            ));
         }
-        front.set("read_timeout", self.config.read_timeout.as_secs_f64())?;
-        front.set("send_timeout", self.config.send_timeout.as_secs_f64())?;
-        front.set("max_wait", self.front.max_wait.as_secs_f64())?;
-        front.set("min_wait", self.front.min_wait.as_secs_f64())?;
-        Ok(front)
+        self.config.io_threads = wanted;
+    }
+
+    /// The settings in force by their names, as a Lua table.
+    pub(crate) fn in_force(&mut self, lua: &Lua) -> Result<Table> {
+        let table = lua.create_table()?;
+        for (name, rule) in SETTINGS {
+            table.set(*name, rule.value(self))?;
+        }
+        Ok(table)
     }
 }
 
@@ -289,6 +334,13 @@ impl Rule {
                 Value::String(name) => to.poller = Some(name.to_string_lossy()),
                 _ => return Err("the name of a poller or \"auto\""),
             },
+            IoThreads => {
+                let count = match value {
+                    Value::String(text) => io_threads(&text.to_string_lossy()),
+                    other => integer(other).and_then(|count| io_threads(&count.to_string())),
+                };
+                to.io_threads = Some(count.ok_or(IO_THREADS)?);
+            }
             Unused => {}
         }
         Ok(())
@@ -305,36 +357,66 @@ impl Rule {
             Nagle => to.config.nodelay = from.config.nodelay,
             TcpKeepalive => to.config.tcp_keepalive = from.config.tcp_keepalive,
             Poller => to.poller = from.poller.clone(),
+            IoThreads => to.io_threads = from.io_threads,
             Unused => {}
+        }
+    }
+
+    /// The value in force, as Lua has it. None for the poller, which is known by what it does, and for what has no effect.
+    fn value(&self, settings: &mut Settings) -> Value {
+        fn seconds(duration: Duration) -> Value {
+            Value::Number(duration.as_secs_f64())
+        }
+        fn or_false<T>(value: Option<T>, convert: fn(T) -> Value) -> Value {
+            value.map_or(Value::Boolean(false), convert)
+        }
+        fn number(length: u32) -> Value {
+            Value::Integer(length.into())
+        }
+        match self {
+            Seconds(field) => seconds(*field(settings)),
+            SecondsOrFalse(field) => or_false(*field(settings), seconds),
+            Size(field) => {
+                i64::try_from(*field(settings)).map_or(Value::Number(f64::INFINITY), Value::Integer)
+            }
+            Length(field) => number(*field(settings)),
+            LengthOrFalse(field) => or_false(*field(settings), number),
+            Flag(field) => Value::Boolean(*field(settings)),
+            Nagle => Value::Boolean(!settings.config.nodelay),
+            TcpKeepalive => match settings.config.tcp_keepalive {
+                KeepAlive::Off => Value::Boolean(false),
+                KeepAlive::On => Value::Boolean(true),
+                KeepAlive::Idle(after) => seconds(after),
+            },
+            IoThreads => Value::Integer(settings.config.io_threads as i64),
+            Poller | Unused => Value::Nil,
         }
     }
 
     /// The value in force, as the operator would write it.
     fn show(&self, settings: &mut Settings) -> String {
-        match self {
-            Seconds(field) => field(settings).as_secs_f64().to_string(),
-            SecondsOrFalse(field) => {
-                field(settings).map_or("false".into(), |after| after.as_secs_f64().to_string())
-            }
-            Size(field) => match *field(settings) {
-                usize::MAX => "no limit".into(),
-                size => size.to_string(),
-            },
-            Length(field) => field(settings).to_string(),
-            LengthOrFalse(field) => {
-                field(settings).map_or("false".into(), |length| length.to_string())
-            }
-            Flag(field) => field(settings).to_string(),
-            Nagle => (!settings.config.nodelay).to_string(),
-            TcpKeepalive => match settings.config.tcp_keepalive {
-                KeepAlive::Off => "false".into(),
-                KeepAlive::On => "true".into(),
-                KeepAlive::Idle(after) => after.as_secs().to_string(),
-            },
-            Poller => format!("\"{}\"", settings.poller.as_deref().unwrap_or("auto")),
-            Unused => "the default".into(),
+        match (self, self.value(settings)) {
+            (Poller, _) => format!("\"{}\"", settings.poller.as_deref().unwrap_or("auto")),
+            (_, Value::Number(number)) if number.is_infinite() => "no limit".into(),
+            (_, Value::Number(number)) => number.to_string(),
+            (_, Value::Integer(number)) => number.to_string(),
+            (_, Value::Boolean(flag)) => flag.to_string(),
+            _ => "the default".into(),
         }
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+/// A number, or "auto": one for every core but the loop's own, four at most.
+fn io_threads(text: &str) -> Option<usize> {
+    if text == "auto" {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        return Some((cores - 1).min(4));
+    }
+    text.parse().ok().filter(|count| *count <= MOST_IO_THREADS)
 }
 
 fn duration(value: &Value) -> Option<Duration> {

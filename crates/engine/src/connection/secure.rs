@@ -1,7 +1,5 @@
 //! The read and write paths of a connection with TLS.
 
-use std::io;
-
 use rustix::io::Errno;
 
 use super::{Connection, Flush, OwnSide, Read, State, WRITES};
@@ -12,7 +10,7 @@ use crate::socket;
 /// The end of the read buffer takes what is received, the rest what is decrypted.
 const RECEIVED: usize = 16 * 1024;
 
-/// A receive for a connection that delivers small pieces: what rustls takes in one go. Less is then decrypted ahead.
+/// A receive for a connection that delivers small pieces. Less is then decrypted ahead.
 const SMALL: usize = 4096;
 
 impl Connection {
@@ -40,33 +38,22 @@ impl Connection {
         let mut drained = true;
         let mut ended = false;
         while len == 0 && !session.is_at_end() && session.failure().is_none() {
-            let held = session.take_held();
-            let mut bytes: &[u8] = if held.is_empty() {
-                if self.budget == 0 {
+            if self.budget == 0 {
+                break;
+            }
+            match socket::receive(&self.fd, &mut received[..most]) {
+                Ok(0) => {
+                    ended = true;
                     break;
                 }
-                match socket::receive(&self.fd, &mut received[..most]) {
-                    Ok(0) => {
-                        ended = true;
-                        break;
-                    }
-                    Ok(count) => {
-                        self.budget = self.budget.saturating_sub(count);
-                        drained = count < most;
-                        &received[..count]
-                    }
-                    Err(Errno::AGAIN) => break,
-                    Err(errno) => return Read::Failed(errno),
+                Ok(count) => {
+                    self.budget = self.budget.saturating_sub(count);
+                    drained = count < most;
+                    len = session.take_in(&mut received[..count], plain);
                 }
-            } else {
-                drained = false;
-                &held
-            };
-            while !bytes.is_empty() && session.unread() == 0 && session.failure().is_none() {
-                session.take_in(&mut bytes);
-                len += session.take_out(&mut plain[len..]);
+                Err(Errno::AGAIN) => break,
+                Err(errno) => return Read::Failed(errno),
             }
-            session.hold(bytes);
             if drained && len == 0 {
                 break;
             }
@@ -78,15 +65,9 @@ impl Connection {
             if ended || session.is_at_end() {
                 return Read::End;
             }
-            if drained {
-                session.relax();
-            }
             return Read::Nothing;
         }
-        let more = session.unread() > 0 || session.has_held() || session.failure().is_some();
-        if len > SMALL && !more {
-            session.relax();
-        }
+        let more = session.has_unread() || session.failure().is_some();
         self.read_since = now;
         if let Some(limit) = &mut self.limit {
             self.throttled_until = limit.spend(len, now);
@@ -110,33 +91,24 @@ impl Connection {
             let Some(session) = &mut self.tls else {
                 return Flush::Done;
             };
-            let sent = if session.before().is_empty() {
-                if may_seal {
-                    session.seal(&mut self.out);
-                }
-                let ending = self.state == State::Closing || self.own_side != OwnSide::Open;
-                if ending && self.out.is_empty() {
-                    session.say_goodbye();
-                }
-                if !session.has_output() {
-                    return if session.is_secured() && self.out.is_empty() {
-                        Flush::Done
-                    } else {
-                        Flush::Held
-                    };
-                }
-                session.send(&self.fd).map(|_| ())
-            } else {
-                socket::send_queue(&self.fd, session.before())
-                    .map(|count| session.before().consume(count))
-                    .map_err(io::Error::from)
-            };
-            match sent {
+            if may_seal {
+                session.seal(&mut self.out);
+            }
+            let ending = self.state == State::Closing || self.own_side != OwnSide::Open;
+            if ending && self.out.is_empty() {
+                session.say_goodbye();
+            }
+            if !session.has_output() {
+                return if session.is_secured() && self.out.is_empty() {
+                    Flush::Done
+                } else {
+                    Flush::Held
+                };
+            }
+            match session.send(&self.fd) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.block(),
-                Err(error) => {
-                    return Flush::Failed(Errno::from_io_error(&error).unwrap_or(Errno::IO));
-                }
+                Err(Errno::AGAIN) => return self.block(),
+                Err(errno) => return Flush::Failed(errno),
             }
         }
         match &self.tls {
@@ -155,7 +127,7 @@ impl Connection {
 
     /// Whether a read finds something that the poller does not know of.
     pub(crate) fn holds_input(&self) -> bool {
-        self.tls.as_ref().is_some_and(|session| session.has_input())
+        self.taken_back.is_some() || self.tls.as_ref().is_some_and(|session| session.has_input())
     }
 
     /// When the TLS handshake has taken too long.
@@ -172,11 +144,9 @@ impl Connection {
             .is_some_and(|session| !session.is_secured())
     }
 
-    /// Bytes that are queued and not sent. Records that are made already are not counted: there are 64 KiB of them at
-    /// most, and rustls does not tell.
+    /// Bytes that are queued and not sent.
     pub(crate) fn pending(&self) -> usize {
-        let before = self.tls.as_ref().map_or(0, |tls| tls.plaintext_left());
-        self.out.len() + before
+        self.out.len() + self.tls.as_ref().map_or(0, |tls| tls.output_left())
     }
 
     /// Whether anything is still to be sent, records included.
@@ -208,9 +178,7 @@ impl Connection {
             && !self.blocked
         {
             session.say_goodbye();
-            if session.before().is_empty() {
-                let _ = session.send(&self.fd);
-            }
+            let _ = session.send(&self.fd);
         }
     }
 }

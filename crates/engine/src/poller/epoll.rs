@@ -1,7 +1,7 @@
 //! epoll(7): the kernel keeps the set and returns only what is ready.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
@@ -80,6 +80,10 @@ impl Poller for Epoll {
             events.reserve_exact(events.capacity() * 4);
         }
         Ok(())
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.epoll.as_fd())
     }
 
     fn name(&self) -> &'static str {

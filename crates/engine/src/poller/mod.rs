@@ -4,8 +4,9 @@
 //! no policy: it neither reads nor writes, holds no timers and calls nobody. [`open`] picks one by name at run time, or
 //! the best that works.
 //!
-//! To add one: write a file beside this one, give it a row in [`BACKENDS`] and a line in
-//! `tests/poller_conformance.rs`.
+//! To add one: write a file beside this one, give it a row in [`BACKENDS`] and a line in each of
+//! `tests/poller_conformance.rs` and `tests/reactor_conformance.rs`. Where it differs from the others, `Traits` in
+//! `tests/conformance/mod.rs` says how.
 //!
 //! # The contract
 //!
@@ -32,25 +33,30 @@
 //!
 //! These are measured on Linux 6.18, not promised. `R` readable, `W` writable, `C` closed, `–` silence:
 //!
-//! | what happened                          | asked for    | epoll, poll | select |
-//! |----------------------------------------|--------------|-------------|--------|
-//! | peer sent FIN (TCP, or UNIX half-close)| read         | `R C`       | `R`    |
-//! |                                        | write        | `W`         | `W`    |
-//! |                                        | read + write | `R W C`     | `R W`  |
-//! |                                        | none         | –           | –      |
-//! | RST (TCP), UNIX peer gone, both ends   | read         | `R W C`     | `R`    |
-//! | shut down, refused connect             | write        | `R W C`     | `W`    |
-//! |                                        | read + write | `R W C`     | `R W`  |
-//! |                                        | none         | `R W C`     | –      |
-//! | pipe, the writer is gone               | read         | `R W C`     | `R`    |
-//! | pipe, the reader is gone               | write        | `R W C`     | `W`    |
-//! | ICMP error on a connected UDP socket   | read         | `R W C`     | `R`    |
-//! | TCP socket that never connected        | read         | `R W C`     | `R`    |
-//! | regular file                           | anything     | `EPERM` from epoll's `add`; poll reports what was asked | as poll |
+//! | what happened                          | asked for    | epoll, poll | select, libevent |
+//! |----------------------------------------|--------------|-------------|------------------|
+//! | peer sent FIN (TCP, or UNIX half-close)| read         | `R C`       | `R`              |
+//! |                                        | write        | `W`         | `W`              |
+//! |                                        | read + write | `R W C`     | `R W`            |
+//! |                                        | none         | –           | –                |
+//! | RST (TCP), UNIX peer gone, both ends   | read         | `R W C`     | `R`              |
+//! | shut down, refused connect             | write        | `R W C`     | `W`              |
+//! |                                        | read + write | `R W C`     | `R W`            |
+//! |                                        | none         | `R W C`     | –                |
+//! | pipe, the writer is gone               | read         | `R W C`     | `R`              |
+//! | pipe, the reader is gone               | write        | `R W C`     | `W`              |
+//! | ICMP error on a connected UDP socket   | read         | `R W C`     | `R`              |
+//! | TCP socket that never connected        | read         | `R W C`     | `R`              |
 //!
+//! - A regular file: `EPERM` from `add` of epoll, and of libevent, which stands on epoll; poll and select report what was
+//!   asked for.
 //! - An end that [`Interest::NONE`] reports comes back in every wait, so a caller that leaves it there spins: remove the
 //!   descriptor instead.
 //! - epoll costs in proportion to what is ready, poll to what is registered, select to the highest number registered.
+//!   libevent costs what its choice does, and a second look and two changes of the signal mask for each wait that finds
+//!   nothing at once.
+//! - While libevent waits, signals are blocked in its thread. One that is sent to the process goes to another thread, if there
+//!   is one that does not block it, and then does not end the wait.
 //! - Out-of-band data (TCP's urgent pointer) is never asked for and wakes nobody.
 
 use std::io;
@@ -61,6 +67,8 @@ use rustix::event::Timespec;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod libevent;
 mod poll;
 mod select;
 
@@ -78,8 +86,8 @@ pub trait Poller: Send {
     /// # Errors
     ///
     /// - `EEXIST` ([`AlreadyExists`](io::ErrorKind::AlreadyExists)): this descriptor number is registered already.
-    /// - `EPERM` ([`PermissionDenied`](io::ErrorKind::PermissionDenied)): epoll does not watch regular files and
-    ///   directories.
+    /// - `EPERM` ([`PermissionDenied`](io::ErrorKind::PermissionDenied)): epoll, also below libevent, does not watch
+    ///   regular files and directories.
     /// - [`FdLimit`], inside an [`io::Error`]: the number is too high for select.
     /// - `ENOMEM`, `ENOSPC`: the kernel's own limits (`max_user_watches`).
     fn add(&mut self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()>;
@@ -113,6 +121,11 @@ pub trait Poller: Send {
     /// `EINTR` ([`Interrupted`](io::ErrorKind::Interrupted)): a signal handler ran. What the signal asks for is the
     /// caller's to know, so the wait is not resumed here. Other errors (`ENOMEM`) are those of the system call.
     fn wait(&mut self, ready: &mut Vec<Readiness>, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// A descriptor that is readable whenever a wait would report something: epoll's own. Others have none.
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 
     /// The name as in [`BACKENDS`], for logs. A backend that wraps a choice of its own names that as well, after a
     /// space.
@@ -163,7 +176,7 @@ pub struct Readiness {
     /// A hint that an end or an error is near: the peer sent FIN (there may still be data before it), both directions
     /// are shut, or an error is pending. The next read or write tells which.
     ///
-    /// Not every poller can tell (select cannot), and it need not be final: a UDP socket lives on after its error.
+    /// Not every poller can tell (select and libevent cannot), and it need not be final: a UDP socket lives on after its error.
     pub closed: bool,
 }
 
@@ -204,6 +217,14 @@ pub static BACKENDS: &[Backend] = &[
         preference: 10,
         summary: "select(2): any Unix; descriptors below 1024 only",
         open: select::open,
+    },
+    // Last, so that "auto", which finds select everywhere, never takes a library that nobody asked for.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    Backend {
+        name: libevent::NAME,
+        preference: 5,
+        summary: "libevent 2.1, which chooses by itself (EVENT_NOEPOLL and the like); opened at run time",
+        open: libevent::open,
     },
 ];
 
@@ -358,7 +379,17 @@ mod tests {
     #[test]
     fn every_backend_opens_under_its_own_name() {
         for backend in BACKENDS {
-            let poller = open(backend.name).unwrap();
+            let poller = match open(backend.name) {
+                // Its library need not be installed.
+                Err(OpenError::Unavailable {
+                    name: "libevent",
+                    reason,
+                }) if std::env::var_os("TROCHEE_NO_SKIPS").is_none() => {
+                    eprintln!("SKIP: {reason}");
+                    continue;
+                }
+                opened => opened.unwrap(),
+            };
             assert_eq!(poller.name().split(' ').next(), Some(backend.name));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::registration::WAKE_TOKEN;
@@ -34,7 +35,19 @@ impl Reactor {
     /// Replaces the settings. Listeners take over the options of their sockets; timeouts and limits count at once, for
     /// connections that stand already, too.
     pub fn configure(&mut self, config: Config) {
-        self.config = config;
+        // Once there are threads, there are as many as there are.
+        let io_threads = if self.has_begun() {
+            self.config.io_threads
+        } else {
+            config.io_threads
+        };
+        self.config = Config {
+            io_threads,
+            ..config
+        };
+        if let Some(pool) = &mut self.pool {
+            pool.configure(&self.config);
+        }
         for key in self.sources.keys() {
             match self.sources.get(key) {
                 Some(Source::Listener(listener)) => {
@@ -60,7 +73,7 @@ impl Reactor {
     /// `"permission denied"`.
     pub fn listen(&mut self, host: &str, port: u16, read_size: ReadSize) -> Result<Key, Error> {
         let fd = socket::listen(host, port, &self.config)?;
-        self.add_listener(fd, read_size)
+        self.add_listener(Arc::new(fd), read_size)
     }
 
     /// Listens on a socket that somebody else bound and put into listening: TCP or a UNIX stream socket.
@@ -71,13 +84,22 @@ impl Reactor {
     pub fn listen_on(&mut self, fd: OwnedFd, read_size: ReadSize) -> Result<Key, Error> {
         socket::adopt(&fd)?;
         socket::set_listener_options(&fd, &self.config);
-        self.add_listener(fd, read_size)
+        let key = self.add_listener(Arc::new(fd), read_size)?;
+        if let Some(listener) = self.listener(key) {
+            listener.adopted = true;
+        }
+        Ok(key)
     }
 
-    fn add_listener(&mut self, fd: OwnedFd, read_size: ReadSize) -> Result<Key, Error> {
+    pub(super) fn add_listener(
+        &mut self,
+        fd: Arc<OwnedFd>,
+        read_size: ReadSize,
+    ) -> Result<Key, Error> {
         let key = self
             .sources
             .insert(Source::Listener(Box::new(Listener::new(fd, read_size))));
+        self.lend(key);
         self.armed_or_removed(key)
     }
 
@@ -95,6 +117,9 @@ impl Reactor {
         read_size: ReadSize,
     ) -> Result<Key, Error> {
         let fd = socket::connect(peer, kind, &self.config)?;
+        if self.pool.is_some() && kind == SocketKind::Stream {
+            return Ok(self.connect_remote(fd, peer, read_size));
+        }
         self.add_connecting(fd, kind, read_size)
     }
 
@@ -125,7 +150,7 @@ impl Reactor {
         self.add(connection).map_err(Error::Poller)
     }
 
-    fn add_connecting(
+    pub(super) fn add_connecting(
         &mut self,
         fd: OwnedFd,
         kind: SocketKind,
@@ -253,6 +278,7 @@ impl Reactor {
         let limit = self.config.max_send_buffer_size;
         let connection = match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => connection,
+            Some(Source::Remote(_)) => return self.write_remote(key, data),
             Some(_) => return Err(Error::Unsupported),
             None => return Err(Error::Closed),
         };
@@ -290,6 +316,8 @@ impl Reactor {
             if on {
                 self.queue_flush(key);
             }
+        } else {
+            self.notify_remote(key, on);
         }
     }
 
@@ -297,6 +325,7 @@ impl Reactor {
     pub fn pending(&self, key: Key) -> usize {
         match self.sources.get(key) {
             Some(Source::Connection(connection)) => connection.pending(),
+            Some(Source::Remote(remote)) => remote.pending(),
             _ => 0,
         }
     }
@@ -308,6 +337,9 @@ impl Reactor {
         let Some(source) = self.sources.get_mut(key) else {
             return Close::Gone;
         };
+        if let Source::Remote(_) = source {
+            return self.close_remote(key);
+        }
         if let Source::Connection(connection) = source
             && connection.state != State::Connecting
             && connection.prepare_close()
@@ -327,7 +359,9 @@ impl Reactor {
     /// those who pass both ends on, as a proxy does.
     pub fn set_half_open(&mut self, key: Key, on: bool) -> bool {
         let Some(connection) = self.connection(key) else {
-            return false;
+            return self.pass_on(key, move |reactor, key| {
+                reactor.set_half_open(key, on);
+            });
         };
         connection.half_open = on;
         true
@@ -337,7 +371,9 @@ impl Reactor {
     /// still sends is delivered; when it has ended its side as well, [`Event::Closed`](crate::Event) follows.
     pub fn finish(&mut self, key: Key) -> bool {
         let Some(connection) = self.connection(key) else {
-            return false;
+            return self.pass_on(key, |reactor, key| {
+                reactor.finish(key);
+            });
         };
         if connection.own_side == OwnSide::Open {
             connection.own_side = OwnSide::Finishing;
@@ -350,6 +386,10 @@ impl Reactor {
     pub fn destroy(&mut self, key: Key) -> bool {
         let untold = self.over.len();
         self.over.retain(|(over, _)| *over != key);
+        if let Some(Source::Remote(_)) = self.sources.get(key) {
+            self.destroy_remote(key);
+            return true;
+        }
         self.remove(key, false) || self.over.len() < untold
     }
 
@@ -376,7 +416,18 @@ impl Reactor {
                     connection.read_since = now;
                 }
             }
-            Some(Source::Listener(listener)) => listener.paused = paused,
+            Some(Source::Listener(listener)) => {
+                listener.paused = paused;
+                if listener.lent {
+                    self.tell_lent(key, move |reactor, key| {
+                        reactor.set_paused(key, paused);
+                    });
+                }
+            }
+            Some(Source::Remote(_)) => {
+                self.pause_remote(key, paused);
+                return true;
+            }
             Some(Source::Watch(_) | Source::Signal(_) | Source::Lingering(_)) | None => {
                 return false;
             }
@@ -401,6 +452,15 @@ impl Reactor {
 
     fn set_writes_paused(&mut self, key: Key, paused: bool) -> bool {
         let now = clock::now();
+        if let Some(Source::Remote(remote)) = self.sources.get_mut(key) {
+            if std::mem::replace(&mut remote.writes_paused, paused) != paused {
+                self.queue_flush(key);
+                self.tell_remote(key, move |reactor, key| {
+                    reactor.set_writes_paused(key, paused);
+                });
+            }
+            return true;
+        }
         let Some(connection) = self.connection(key) else {
             return false;
         };
@@ -419,7 +479,9 @@ impl Reactor {
     pub fn set_rate_limit(&mut self, key: Key, bytes_per_second: f64) -> bool {
         let now = clock::now();
         let Some(connection) = self.connection(key) else {
-            return false;
+            return self.pass_on(key, move |reactor, key| {
+                reactor.set_rate_limit(key, bytes_per_second);
+            });
         };
         connection.set_rate_limit(bytes_per_second, now);
         self.want(key);
@@ -431,7 +493,19 @@ impl Reactor {
     pub fn set_read_size(&mut self, key: Key, size: ReadSize) -> bool {
         match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => connection.read_size = size,
-            Some(Source::Listener(listener)) => listener.read_size = size,
+            Some(Source::Listener(listener)) => {
+                listener.read_size = size;
+                if listener.lent {
+                    self.tell_lent(key, move |reactor, key| {
+                        reactor.set_read_size(key, size);
+                    });
+                }
+            }
+            Some(Source::Remote(_)) => {
+                return self.pass_on(key, move |reactor, key| {
+                    reactor.set_read_size(key, size);
+                });
+            }
             Some(Source::Watch(_) | Source::Signal(_) | Source::Lingering(_)) | None => {
                 return false;
             }
@@ -443,7 +517,9 @@ impl Reactor {
     pub fn set_read_timeout(&mut self, key: Key, after: Option<Duration>) -> bool {
         let now = clock::now();
         let Some(connection) = self.connection(key) else {
-            return false;
+            return self.pass_on(key, move |reactor, key| {
+                reactor.set_read_timeout(key, after);
+            });
         };
         connection.read_timeout = Timeout::from_option(after);
         connection.read_since = now;
@@ -455,12 +531,23 @@ impl Reactor {
     pub fn set_write_timeout(&mut self, key: Key, after: Option<Duration>) -> bool {
         let now = clock::now();
         let Some(connection) = self.connection(key) else {
-            return false;
+            return self.pass_on(key, move |reactor, key| {
+                reactor.set_write_timeout(key, after);
+            });
         };
         connection.write_timeout = Timeout::from_option(after);
         connection.write_since = now;
         self.set_alarm(key);
         true
+    }
+
+    /// Has an I/O thread carry out a command, if `key` is one of its connections.
+    fn pass_on(&mut self, key: Key, job: impl FnOnce(&mut Reactor, Key) + Send + 'static) -> bool {
+        let there = matches!(self.sources.get(key), Some(Source::Remote(_)));
+        if there {
+            self.tell_remote(key, job);
+        }
+        there
     }
 
     /// Sets an option of the socket.
@@ -472,6 +559,9 @@ impl Reactor {
         match self.sources.get(key) {
             Some(Source::Connection(connection)) => Ok(socket::set_option(&connection.fd, option)?),
             Some(Source::Listener(listener)) => Ok(socket::set_option(&listener.fd, option)?),
+            Some(Source::Remote(_)) => self
+                .ask_remote(key, move |reactor, key| reactor.set_option(key, option))
+                .unwrap_or(Err(Error::Closed)),
             Some(Source::Watch(_) | Source::Signal(_) | Source::Lingering(_)) => {
                 Err(Error::Unsupported)
             }
@@ -491,6 +581,7 @@ impl Reactor {
                 Some(peer) => Some(Name::Inet(peer)),
                 None => socket::peer_name(&connection.fd),
             },
+            Source::Remote(remote) => remote.peer.clone(),
             _ => None,
         }
     }
@@ -499,6 +590,7 @@ impl Reactor {
     pub fn local_name(&self, key: Key) -> Option<Name> {
         match self.sources.get(key)? {
             Source::Connection(connection) => socket::local_name(&connection.fd),
+            Source::Remote(remote) => remote.local.clone(),
             Source::Listener(listener) => socket::local_name(&listener.fd),
             Source::Watch(_) | Source::Signal(_) | Source::Lingering(_) => None,
         }

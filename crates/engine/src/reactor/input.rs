@@ -28,9 +28,13 @@ impl Reactor {
             return;
         }
         let key = Key::from_bits(ready.token);
+        let mut silenced = false;
         let in_ready = match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => {
                 connection.readable |= ready.readable;
+                silenced = ready.readable
+                    && connection.awaiting
+                    && !std::mem::replace(&mut connection.silenced, true);
                 connection.writable |= ready.writable;
                 connection.hung_up |= ready.closed;
                 connection.budget = READ_BUDGET;
@@ -48,10 +52,13 @@ impl Reactor {
                 &mut watch.in_ready
             }
             Some(Source::Lingering(lingering)) => &mut lingering.in_ready,
-            Some(Source::Signal(_)) | None => return,
+            Some(Source::Signal(_) | Source::Remote(_)) | None => return,
         };
         if !std::mem::replace(in_ready, true) {
             self.ready.push_back(key);
+        }
+        if silenced {
+            self.want(key);
         }
     }
 
@@ -62,19 +69,23 @@ impl Reactor {
         }
         self.shares_until_flush = SHARES_PER_FLUSH;
         self.now = clock::now();
-        self.io_goes_on() && !self.to_flush.is_empty()
+        self.io_goes_on() && !(self.to_flush.is_empty() && self.pool.is_none())
     }
 
     /// Whether step 5 has somebody to serve, and time for it.
     pub(super) fn io_goes_on(&self) -> bool {
-        self.now <= self.io_until && !self.ready.is_empty()
+        self.now <= self.io_until && !(self.ready.is_empty() && !self.has_reports())
     }
 
     /// One share of step 5: serves whoever is first in the queue. A share without an event, a step of a handshake for one,
     /// takes time as well and counts as much.
     pub(super) fn next_io(&mut self) -> Option<Step> {
-        let key = self.ready.pop_front()?;
         self.shares_until_flush = self.shares_until_flush.saturating_sub(1);
+        self.threads_first = !self.threads_first;
+        if (self.threads_first || self.ready.is_empty()) && self.has_reports() {
+            return self.next_remote();
+        }
+        let key = self.ready.pop_front()?;
         match self.sources.get_mut(key)? {
             Source::Connection(connection) => {
                 connection.in_ready = false;
@@ -97,7 +108,7 @@ impl Reactor {
                 self.read_in_vain(key);
                 None
             }
-            Source::Signal(_) => None,
+            Source::Signal(_) | Source::Remote(_) => None,
         }
     }
 
@@ -115,8 +126,9 @@ impl Reactor {
         let connection = self.connection(key)?;
         let held = connection.holds_input();
         if let Some(session) = &mut connection.tls {
-            if session.wants_handshake() && connection.state == State::Open {
-                return if connection.readable {
+            if session.wants_handshake() && connection.state == State::Open && !connection.awaiting
+            {
+                return if connection.readable || connection.taken_back.is_some() {
                     self.handshake(key)
                 } else {
                     None
@@ -127,8 +139,9 @@ impl Reactor {
             }
         }
         let connection = self.connection(key)?;
-        if !connection.wants_read() {
-            connection.readable = false;
+        if !connection.wants_read() || connection.awaiting {
+            // Who holds it only for a moment reads without asking the poller again.
+            connection.readable &= connection.awaiting;
             if connection.hung_up {
                 self.hung_up(key);
             }
@@ -220,6 +233,9 @@ impl Reactor {
                 } else if throttled {
                     self.want(key);
                     self.set_alarm(key);
+                }
+                if let Some(connection) = self.answerable(key) {
+                    connection.awaiting = true;
                 }
                 let end = match (last, full) {
                     (true, _) => Chunk::Last,
@@ -335,6 +351,7 @@ impl Reactor {
                     self.now,
                 );
                 connection.listener = Some(key);
+                connection.awaiting = self.answers_later;
                 connection.peer = peer;
                 listener.connections += 1;
                 if listener.connections >= max_connections {
@@ -366,6 +383,15 @@ impl Reactor {
                 ));
                 None
             }
+        }
+    }
+
+    /// A connection whose consumer answers later.
+    pub(super) fn answerable(&mut self, key: Key) -> Option<&mut Connection> {
+        if self.answers_later {
+            self.connection(key)
+        } else {
+            None
         }
     }
 

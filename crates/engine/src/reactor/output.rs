@@ -1,6 +1,6 @@
 //! What goes to the peers: flushing the out-queues, and the ends of connections.
 
-use super::{Alarm, Reactor, Source};
+use super::{Alarm, Reactor, Source, remote};
 use crate::config::SocketKind;
 use crate::connection::{Connection, Flush, OwnSide, State};
 use crate::error::Reason;
@@ -11,14 +11,23 @@ use crate::socket;
 impl Reactor {
     /// Has `key` flushed at the start of the next turn.
     pub(super) fn queue_flush(&mut self, key: Key) {
-        if let Some(connection) = self.connection(key)
-            && !std::mem::replace(&mut connection.in_flush, true)
-        {
+        let in_flush = match self.sources.get_mut(key) {
+            Some(Source::Connection(connection)) => &mut connection.in_flush,
+            Some(Source::Remote(remote)) => &mut remote.in_flush,
+            _ => return,
+        };
+        if !std::mem::replace(in_flush, true) {
             self.to_flush.push(key);
         }
     }
 
     pub(super) fn wants_predrain(&mut self, key: Key) -> bool {
+        if let Some(Source::Remote(remote)) = self.sources.get(key) {
+            return remote.notify
+                && remote.is_secured()
+                && remote.state == remote::State::Open
+                && !remote.writes_paused;
+        }
         self.connection(key).is_some_and(|connection| {
             connection.notify
                 && connection.tls.as_ref().is_none_or(|tls| tls.is_secured())
@@ -30,7 +39,10 @@ impl Reactor {
 
     /// Sends what one connection has queued. The event, if any, is that the queue is empty.
     pub(super) fn flush(&mut self, key: Key) -> Option<Event<'static>> {
-        let connection = self.connection(key)?;
+        let Some(connection) = self.connection(key) else {
+            self.flush_remote(key);
+            return None;
+        };
         connection.in_flush = false;
         if connection.blocked || !connection.may_flush() {
             return None;
@@ -52,8 +64,14 @@ impl Reactor {
                         // Whoever refills the queue when it is empty may go on until there is nothing left to send.
                         self.queue_flush(key);
                     }
+                    if let Some(connection) = self.answerable(key) {
+                        connection.drains_untold += 1;
+                    }
                     return Some(Event::Drain { key });
-                } else if state == State::Draining {
+                } else if state == State::Draining
+                    && !connection.awaiting
+                    && connection.drains_untold == 0
+                {
                     self.end(key, Reason::PeerClosed);
                 }
             }
@@ -112,8 +130,11 @@ impl Reactor {
                 if let Some(timer) = listener.resting {
                     self.timers.cancel(timer);
                 }
+                if listener.lent {
+                    self.take_home(key, &listener);
+                }
             }
-            Source::Watch(_) => {}
+            Source::Watch(_) | Source::Remote(_) => {}
             // Dropping the handler has restored the signal's action.
             Source::Signal(_) => self.signals.retain(|signal| *signal != key),
             Source::Lingering(lingering) => {

@@ -1,5 +1,6 @@
 //! TLS: beginning it, the handshake's steps in the turn, and what a connection tells of its session.
 
+use super::remote::CHANNEL_BINDING;
 use super::{READ_BUFFER, Reactor, Source, Step};
 use crate::clock;
 use crate::config::SocketKind;
@@ -31,6 +32,7 @@ impl Reactor {
     pub fn start_tls(&mut self, key: Key, start: Start) -> Result<(), Error> {
         let connection = match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => connection,
+            Some(Source::Remote(_)) => return self.start_tls_remote(key, start),
             Some(_) => return Err(Error::Unsupported),
             None => return Err(Error::Closed),
         };
@@ -94,6 +96,9 @@ impl Reactor {
         context: Context,
         alpn: Option<Vec<Vec<u8>>>,
     ) -> Result<(), Error> {
+        if let Some(Source::Remote(_)) = self.sources.get(key) {
+            return self.accept_tls_remote(key, context, alpn);
+        }
         if context.mode() != crate::tls::Mode::Server {
             return Err(Error::Unsupported);
         }
@@ -118,6 +123,9 @@ impl Reactor {
     ///
     /// [`Error::Closed`] for a stale key, [`Error::Unsupported`] where nothing was asked.
     pub fn refuse_tls(&mut self, key: Key) -> Result<(), Error> {
+        if let Some(Source::Remote(_)) = self.sources.get(key) {
+            return self.refuse_tls_remote(key);
+        }
         self.asked(key)?.refuse();
         self.fail_tls(key, "unrecognized name".into());
         Ok(())
@@ -147,8 +155,12 @@ impl Reactor {
                 connection.readable = false;
                 break;
             }
-            let len = match socket::receive(&connection.fd, &mut self.read_buffer[..HANDSHAKE_READ])
-            {
+            let buffer = &mut self.read_buffer[..HANDSHAKE_READ];
+            let received = match connection.taken_back.take() {
+                Some(bytes) => Ok(put_in(buffer, bytes, &mut connection.taken_back)),
+                None => socket::receive(&connection.fd, buffer),
+            };
+            let len = match received {
                 Ok(0) => {
                     self.end(key, Reason::PeerClosed);
                     return None;
@@ -164,8 +176,9 @@ impl Reactor {
                 }
             };
             connection.budget = connection.budget.saturating_sub(len);
-            connection.readable = len == HANDSHAKE_READ || connection.hung_up;
-            match session.handshake(&self.read_buffer[..len], now) {
+            connection.readable =
+                len == HANDSHAKE_READ || connection.hung_up || connection.taken_back.is_some();
+            match session.handshake(&mut self.read_buffer[..len], now) {
                 Ok(Progress::More) => {}
                 Ok(Progress::Asked { server_name, alpn }) => {
                     self.want(key);
@@ -248,31 +261,54 @@ impl Reactor {
         }
     }
 
+    fn is_remote_tls(&self, key: Key) -> bool {
+        matches!(self.sources.get(key), Some(Source::Remote(remote)) if remote.tls.is_some())
+    }
+
     /// Whether TLS was begun; the handshake need not be complete.
     pub fn is_tls(&self, key: Key) -> bool {
-        self.session(key).is_some()
+        match self.sources.get(key) {
+            Some(Source::Remote(remote)) => remote.tls.is_some(),
+            _ => self.session(key).is_some(),
+        }
     }
 
     /// What was agreed on; `None` before [`Event::Secured`].
     pub fn tls_info(&self, key: Key) -> Option<Info> {
-        self.session(key)?.info()
+        match self.sources.get(key)? {
+            Source::Remote(remote) => Some(remote.tls.as_ref()?.facts.as_ref()?.info.clone()),
+            _ => self.session(key)?.info(),
+        }
     }
 
     /// The context in use: the one that TLS was begun with, or that was chosen since.
     pub fn tls_context(&self, key: Key) -> Option<Context> {
-        self.session(key).map(|session| session.context().clone())
+        match self.sources.get(key)? {
+            Source::Remote(remote) => Some(remote.tls.as_ref()?.context.clone()),
+            _ => self.session(key).map(|session| session.context().clone()),
+        }
     }
 
     /// The certificates that the peer sent, in DER, its own first; none if it sent none.
-    pub fn peer_certificates(&self, key: Key) -> Vec<Vec<u8>> {
+    pub fn peer_certificates(&mut self, key: Key) -> Vec<Vec<u8>> {
+        if self.is_remote_tls(key) {
+            return self
+                .ask_remote(key, Reactor::peer_certificates)
+                .unwrap_or_default();
+        }
         self.session(key)
             .map(Session::peer_certificates)
             .unwrap_or_default()
     }
 
     /// What is wrong with them, in OpenSSL's words: a list for each depth, the peer's own certificate first. Empty where
-    /// nothing is wrong, nothing was sent, or nothing was to be checked.
-    pub fn peer_verification(&self, key: Key) -> Vec<Vec<String>> {
+    /// nothing is wrong or nothing was sent.
+    pub fn peer_verification(&mut self, key: Key) -> Vec<Vec<String>> {
+        if self.is_remote_tls(key) {
+            return self
+                .ask_remote(key, Reactor::peer_verification)
+                .unwrap_or_default();
+        }
         self.session(key)
             .map(|session| session.errors().clone())
             .unwrap_or_default()
@@ -281,12 +317,34 @@ impl Reactor {
     /// Keying material that both ends can derive (RFC 5705; RFC 8446, section 7.5), e.g. for `tls-exporter`
     /// (RFC 9266). `None` before [`Event::Secured`], for a length of 0 or more than 4096 bytes.
     pub fn export_keying_material(
-        &self,
+        &mut self,
         key: Key,
         label: &[u8],
         context: Option<&[u8]>,
         length: usize,
     ) -> Option<Vec<u8>> {
+        if let Some(Source::Remote(remote)) = self.sources.get(key) {
+            let facts = remote.tls.as_ref()?.facts.as_ref()?;
+            if label == CHANNEL_BINDING && context == Some(b"") && length == 32 {
+                return facts.channel_binding.map(Into::into);
+            }
+            let (label, context) = (label.to_vec(), context.map(<[u8]>::to_vec));
+            return self
+                .ask_remote(key, move |reactor, key| {
+                    reactor.export_keying_material(key, &label, context.as_deref(), length)
+                })
+                .flatten();
+        }
         self.session(key)?.export(label, context, length)
     }
+}
+
+/// As a read: how much of `bytes` the buffer took. The rest is left for the next.
+fn put_in(buffer: &mut [u8], bytes: Box<[u8]>, rest: &mut Option<Box<[u8]>>) -> usize {
+    let len = bytes.len().min(buffer.len());
+    buffer[..len].copy_from_slice(&bytes[..len]);
+    if len < bytes.len() {
+        *rest = Some(bytes[len..].into());
+    }
+    len
 }

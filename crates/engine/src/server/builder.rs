@@ -155,7 +155,7 @@ impl Builder {
                 contexts: listen.contexts,
                 read_size: listen.read_size,
             };
-            listeners.push((Listener::new(fd, listen.read_size), plan));
+            listeners.push((Listener::new(Arc::new(fd), listen.read_size), plan));
         }
         Ok(Server {
             backend: self.backend,

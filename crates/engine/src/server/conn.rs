@@ -136,7 +136,7 @@ impl Conn<'_> {
     }
 
     /// The certificates that the peer sent, in DER, its own first.
-    pub fn peer_certificates(&self) -> Vec<Vec<u8>> {
+    pub fn peer_certificates(&mut self) -> Vec<Vec<u8>> {
         self.worker.reactor.peer_certificates(self.key)
     }
 }

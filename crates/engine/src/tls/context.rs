@@ -12,13 +12,16 @@ use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
 use super::store::Store;
 use super::verify::{Policy, Role, Verifier};
-use super::{Error, Mode, Settings, ciphers, keys};
+use super::{Error, Mode, Settings, ciphers, exporter, keys};
 
 /// Sessions that a client context remembers for resumption; the oldest go first. Each is a few hundred bytes.
 const CLIENT_SESSIONS: usize = 256;
 
-/// Tickets that a server hands out per TLS 1.3 handshake: one for the next connection and one for a second in parallel.
-const TICKETS: usize = 2;
+/// Tickets that a server hands out per TLS 1.3 handshake, a resumed one included: one for the next connection.
+const TICKETS: usize = 1;
+
+/// Tickets that a client may ask for (RFC 9149), to connect several times at once.
+const MOST_TICKETS: usize = 4;
 
 /// OpenSSL's default where no depth is given, as LuaSec leaves it.
 const DEPTH: usize = 100;
@@ -257,11 +260,13 @@ fn server(
     if settings.tickets {
         config.ticketer = Ticketer::new().map_err(|error| Error::new(error.to_string()))?;
         config.send_tls13_tickets = TICKETS;
+        config.max_tls13_tickets = MOST_TICKETS;
     } else {
         config.send_tls13_tickets = 0;
     }
     // Sessions of TLS 1.2 live in tickets alone: a store would be memory that the peers decide over.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    config.key_log = Arc::new(exporter::Log);
     let without_alpn = Arc::new(config.clone());
     config.alpn_protocols = protocols(&settings.alpn);
     Ok(Side::Server {
@@ -292,6 +297,7 @@ fn client(
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = protocols(&settings.alpn);
+        config.key_log = Arc::new(exporter::Log);
         config.resumption = if settings.tickets {
             Resumption::store(Arc::new(ClientSessionMemoryCache::new(CLIENT_SESSIONS)))
         } else {

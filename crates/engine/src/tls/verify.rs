@@ -6,11 +6,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
+use rustls::pki_types::{
+    CertificateDer, ServerName, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime,
+};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::Tlsa;
 use super::dane;
@@ -190,7 +193,23 @@ impl Verifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls12_signature(message, leaf, signature, &self.policy.algorithms)
+        let algorithms = &self.policy.algorithms;
+        let Some(key) = self.key_alone(leaf)? else {
+            return rustls::crypto::verify_tls12_signature(message, leaf, signature, algorithms);
+        };
+        let refused = || Error::InvalidCertificate(CertificateError::BadSignature);
+        let key = RawPublicKeyEntity::try_from(&key).map_err(|_| refused())?;
+        algorithms
+            .mapping
+            .iter()
+            .filter(|(scheme, _)| *scheme == signature.scheme)
+            .flat_map(|(_, candidates)| *candidates)
+            .any(|algorithm| {
+                key.verify_signature(*algorithm, message, signature.signature())
+                    .is_ok()
+            })
+            .then(HandshakeSignatureValid::assertion)
+            .ok_or_else(refused)
     }
 
     fn tls13(
@@ -199,7 +218,26 @@ impl Verifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, leaf, signature, &self.policy.algorithms)
+        let algorithms = &self.policy.algorithms;
+        match self.key_alone(leaf)? {
+            None => rustls::crypto::verify_tls13_signature(message, leaf, signature, algorithms),
+            Some(key) => verify_tls13_signature_with_raw_key(message, &key, signature, algorithms),
+        }
+    }
+
+    /// The key of a certificate that webpki does not read (X.509 version 1, an unknown critical extension), where that is
+    /// to be an error in the list and not the end of the handshake. The peer still proves that it has the key.
+    fn key_alone(
+        &self,
+        leaf: &CertificateDer<'_>,
+    ) -> Result<Option<SubjectPublicKeyInfoDer<'static>>, Error> {
+        if self.strict || EndEntityCert::try_from(leaf).is_ok() {
+            return Ok(None);
+        }
+        match X509Certificate::from_der(leaf) {
+            Ok(([], certificate)) => Ok(Some(certificate.public_key().raw.to_vec().into())),
+            _ => Err(Error::InvalidCertificate(CertificateError::BadEncoding)),
+        }
     }
 }
 

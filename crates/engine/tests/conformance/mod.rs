@@ -35,9 +35,10 @@ struct Traits {
 
 fn traits(name: &str) -> Traits {
     Traits {
-        asked_only: name == "select",
-        forgets_closed: name == "epoll",
-        regular_files: name != "epoll",
+        asked_only: matches!(name, "select" | "libevent"),
+        // libevent stands on epoll here.
+        forgets_closed: matches!(name, "epoll" | "libevent"),
+        regular_files: !matches!(name, "epoll" | "libevent"),
         fd_limit: (name == "select").then_some(1024),
     }
 }

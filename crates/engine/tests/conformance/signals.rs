@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use trochee::poller::{Interest, Readiness};
 
@@ -32,6 +32,27 @@ fn a_signal_ends_the_wait_with_interrupted() {
     // And nothing is broken by it.
     watch.modify(&near, 2, Interest::WRITE);
     watch.expect(&[(2, "w")]);
+}
+
+#[test]
+fn a_signal_that_nobody_handles_does_not_end_the_wait() {
+    let Some(mut watch) = Watch::open() else {
+        return;
+    };
+    let (near, _far) = tcp_pair();
+    watch.add(&near, 1, Interest::READ);
+    // SAFETY: takes no arguments.
+    let waiter = unsafe { libc::pthread_self() };
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(SILENCE);
+            // SAFETY: the waiter lives, for the scope makes it wait for this thread. SIGWINCH is ignored by default.
+            unsafe { libc::pthread_kill(waiter, libc::SIGWINCH) };
+        });
+        let began = Instant::now();
+        assert_eq!(watch.wait(SILENCE * 3), []);
+        assert!(began.elapsed() >= SILENCE * 3);
+    });
 }
 
 /// Runs `wait` while another thread sends SIGUSR1 to this one, again and again, for one that comes before the wait has

@@ -8,9 +8,9 @@ use super::*;
 #[test]
 fn the_poller_in_use_is_the_one_asked_for() {
     let mut driver = driver!();
-    assert_eq!(driver.reactor.backend(), poller_name());
+    assert_eq!(in_use(&driver), poller_name());
     driver.turn();
-    assert_eq!(driver.reactor.backend(), poller_name());
+    assert_eq!(in_use(&driver), poller_name());
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn an_unknown_poller_is_refused_by_name_and_changes_nothing() {
         assert!(text.contains(name), "{name} is missing in: {text}");
     }
     driver.turn();
-    assert_eq!(driver.reactor.backend(), poller_name());
+    assert_eq!(in_use(&driver), poller_name());
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn the_poller_can_not_be_changed_after_the_first_turn() {
         let error = driver.reactor.set_backend(name).unwrap_err();
         assert!(matches!(error, Error::BackendInUse), "{error:?}");
     }
-    assert_eq!(driver.reactor.backend(), poller_name());
+    assert_eq!(in_use(&driver), poller_name());
 }
 
 #[test]
@@ -134,4 +134,9 @@ fn a_raised_limit_of_connections_lets_those_in_who_wait() {
     config.max_connections = 2;
     driver.reactor.configure(config);
     driver.accepted();
+}
+
+/// Without what the poller has chosen in turn.
+fn in_use(driver: &Driver) -> &'static str {
+    driver.reactor.backend().split(' ').next().unwrap()
 }

@@ -16,7 +16,7 @@ use trochee::poller::{self, OpenError};
 use trochee::{Chunk, Event, Interest, Key, Level, Name, Reactor, ReadSize, Reason, TimerId};
 
 /// How long a test waits for what must come, and for what must not.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 pub const SILENCE: Duration = Duration::from_millis(60);
 
 /// An [`Event`] to keep.
@@ -129,12 +129,22 @@ impl Driver {
         }
         let mut reactor = Reactor::new();
         reactor.set_backend(name).unwrap();
-        Some(Driver {
+        let io_threads = std::env::var("TROCHEE_TEST_IO_THREADS").map_or(0, |n| n.parse().unwrap());
+        let config = reactor.config().clone();
+        reactor.configure(trochee::Config {
+            io_threads,
+            ..config
+        });
+        let mut driver = Driver {
             reactor,
             unfinished: false,
             begun: HashSet::new(),
             over: HashSet::new(),
-        })
+        };
+        if io_threads > 0 {
+            driver.turn();
+        }
+        Some(driver)
     }
 
     /// Runs turns, giving every event to `handle`, until it returns true. The turn is then left in the middle, and goes

@@ -30,13 +30,62 @@ fn both_ends_export_the_same_key() {
                 ..client_settings()
             }),
         );
-        let export = |key| {
+        let mut export = |key| {
             driver
                 .reactor
                 .export_keying_material(key, b"EXPORTER-Channel-Binding", Some(b""), 32)
                 .unwrap()
         };
         assert_eq!(export(ends.client), export(ends.server));
+    }
+}
+
+/// The peer's rustls derives it by itself.
+#[test]
+fn what_is_exported_is_what_the_standard_says() {
+    for protocol in ["tlsv1_2", "tlsv1_3"] {
+        let server = context(&Settings {
+            protocol: Some(protocol.into()),
+            ..server_settings(server_pair())
+        });
+        for context in [None, Some(&b""[..]), Some(b"a context")] {
+            // Less than a block of the hash, and more than one.
+            for length in [1, 200] {
+                let mut driver = driver!();
+                let (key, stream) = driver.serve();
+                driver
+                    .reactor
+                    .start_tls(key, named(server.clone()))
+                    .unwrap();
+                let mut ours = None;
+                let theirs = driver.drive_peer(
+                    move || {
+                        let mut tls = peer_client(stream, "example.test");
+                        tls.read_exact(&mut [0; 4]).unwrap();
+                        tls.conn
+                            .export_keying_material(vec![0; length], b"EXPORTER-test", context)
+                            .unwrap()
+                    },
+                    |reactor, event| {
+                        if matches!(event, Seen::Secured(_)) {
+                            let mut export = |length| {
+                                reactor.export_keying_material(
+                                    key,
+                                    b"EXPORTER-test",
+                                    context,
+                                    length,
+                                )
+                            };
+                            ours = export(length);
+                            assert_eq!(export(0), None);
+                            assert_eq!(export(4097), None);
+                            reactor.write(key, b"done").unwrap();
+                        }
+                    },
+                );
+                assert_eq!(ours, Some(theirs), "{protocol} {context:?} {length}");
+            }
+        }
     }
 }
 

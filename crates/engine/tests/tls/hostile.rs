@@ -5,7 +5,7 @@ use std::io::Write as _;
 use super::*;
 
 /// What our client sends first.
-fn client_hello(driver: &mut Driver) -> Vec<u8> {
+pub(super) fn client_hello(driver: &mut Driver) -> Vec<u8> {
     let (key, stream) = driver.serve();
     driver.reactor.start_tls(key, named(client())).unwrap();
     let hello = driver.drive_peer(
@@ -50,12 +50,13 @@ fn a_peer_that_stalls_at_any_byte_is_given_up() {
     const TIMEOUT: Duration = Duration::from_millis(150);
     let mut driver = driver!(tls_handshake_timeout: TIMEOUT);
     let hello = client_hello(&mut driver);
-    let mut stalled = Vec::new();
-    for count in (0..48).chain([hello.len() - 1]) {
-        let (key, mut stream) = driver.serve();
-        driver.reactor.start_tls(key, named(server())).unwrap();
-        stream.write_all(&hello[..count]).unwrap();
-        stalled.push((key, stream));
+    let counts: Vec<usize> = (0..48).chain([hello.len() - 1]).collect();
+    // All are there before the first one's time runs.
+    let stalled: Vec<_> = counts.iter().map(|_| driver.serve()).collect();
+    for ((key, stream), count) in stalled.iter().zip(counts) {
+        driver.reactor.start_tls(*key, named(server())).unwrap();
+        let mut sink = stream;
+        sink.write_all(&hello[..count]).unwrap();
     }
     let mut over = 0;
     driver.drive("all of them to be given up", |_, event| {

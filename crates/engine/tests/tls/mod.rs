@@ -17,6 +17,7 @@ macro_rules! driver {
 }
 
 mod choosing;
+mod floods;
 mod handshakes;
 mod hostile;
 mod loading;

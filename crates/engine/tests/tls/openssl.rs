@@ -155,21 +155,20 @@ fn s_client_cannot_renegotiate() {
     let _ = ended;
 }
 
-#[test]
-fn s_server_is_a_peer() {
-    let mut driver = driver!();
-    for arguments in [
-        &["-tls1_3"][..],
-        &["-tls1_2"],
-        &["-tls1_3", "-groups", "P-256"],
-    ] {
-        let pair = server_pair();
+/// `openssl s_server`, which ends with it.
+pub struct Server {
+    pub address: SocketAddr,
+    child: Child,
+}
+
+impl Server {
+    pub fn start(pair: &Pair, arguments: &[&str]) -> Server {
         // A port that was free a moment ago.
         let address = std::net::TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
             .unwrap();
-        let mut child = Command::new("openssl")
+        let child = Command::new("openssl")
             .args(["s_server", "-accept", &address.port().to_string(), "-rev"])
             .args(["-cert", &pair.certificate.to_string_lossy()])
             .args(["-key", &pair.key.to_string_lossy()])
@@ -179,20 +178,39 @@ fn s_server_is_a_peer() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        let server = Server { address, child };
         let give_up = std::time::Instant::now() + PATIENCE;
         while std::net::TcpStream::connect(address).is_err() {
             assert!(std::time::Instant::now() < give_up);
             std::thread::sleep(Duration::from_millis(20));
         }
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn s_server_is_a_peer() {
+    let mut driver = driver!();
+    for arguments in [
+        &["-tls1_3"][..],
+        &["-tls1_2"],
+        &["-tls1_3", "-groups", "P-256"],
+    ] {
+        let server = Server::start(server_pair(), arguments);
         let key = driver
             .reactor
-            .connect(address, SocketKind::Stream, ReadSize::All)
+            .connect(server.address, SocketKind::Stream, ReadSize::All)
             .unwrap();
         driver.reactor.start_tls(key, named(client())).unwrap();
         driver.reactor.write(key, b"abcdef\n").unwrap();
         driver.expect_data(key, b"fedcba\n");
         driver.reactor.close(key);
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
 }

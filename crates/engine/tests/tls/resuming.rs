@@ -113,5 +113,5 @@ fn an_idle_connection_costs_little_memory() {
     fill(COUNT);
     let each = (resident() - before) / (2 * COUNT);
     println!("{each} bytes per idle TLS connection");
-    assert!(each < 12_000, "{each} bytes per idle TLS connection");
+    assert!(each < 8_000, "{each} bytes per idle TLS connection");
 }

@@ -64,6 +64,80 @@ fn errors_are_in_openssls_words() {
     );
 }
 
+/// What webpki can not read is an error in the list, too, and no more than that.
+#[test]
+fn unreadable_certificates_are_errors_for_those_who_go_on() {
+    let mut driver = driver!();
+    let mut critical = params("critical.test");
+    let mut extension =
+        rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 1], vec![5, 0]);
+    extension.set_criticality(true);
+    critical.custom_extensions.push(extension);
+    let critical = authority().issue(critical);
+    let version1 = version_1();
+    let mut join = |pair: &Pair, protocol: &str, verifyext: &[&str], trusted: &Pair| {
+        let server = super::openssl::Server::start(pair, &[]);
+        let client = context(&Settings {
+            protocol: Some(protocol.into()),
+            cafile: Some(trusted.certificate.clone()),
+            verifyext: words(verifyext),
+            ..client_settings()
+        });
+        let key = driver
+            .reactor
+            .connect(server.address, SocketKind::Stream, ReadSize::All)
+            .unwrap();
+        driver.reactor.start_tls(key, named(client)).unwrap();
+        let mut reason = None;
+        driver.drive("the handshake to end", |_, event| {
+            if let Seen::Closed(_, why) = &event {
+                reason = Some(why.clone());
+            }
+            matches!(event, Seen::Closed(..) | Seen::Secured(_))
+        });
+        let errors = driver.reactor.peer_verification(key).concat();
+        let chain = driver.reactor.peer_certificates(key);
+        driver.reactor.destroy(key);
+        driver.turn();
+        (reason, errors, chain)
+    };
+    for (pair, other, error) in [
+        (&critical, &version1, "unhandled critical extension"),
+        (&version1, &critical, "self-signed certificate"),
+    ] {
+        for protocol in ["tlsv1_2", "tlsv1_3"] {
+            let (reason, errors, chain) = join(pair, protocol, &["lsec_continue"], other);
+            assert_eq!(reason, None);
+            assert!(errors.contains(&error.to_owned()), "{errors:?}");
+            assert_eq!(chain, [der(&pair.certificate)]);
+            let (reason, ..) = join(pair, protocol, &[], other);
+            assert_eq!(reason, Some(failed("certificate verify failed")));
+        }
+    }
+    // Trusted or not: what can not be read is not good.
+    let (_, errors, _) = join(&version1, "tlsv1_3", &["lsec_continue"], &version1);
+    assert_ne!(errors, [""; 0]);
+}
+
+/// Signed by itself, without extensions: rcgen makes version 3 alone.
+fn version_1() -> Pair {
+    let [key, request, certificate] =
+        ["key", "csr", "crt"].map(|end| directory().join(format!("version1.{end}")));
+    let made = std::process::Command::new("sh")
+        .arg("-ec")
+        .arg(
+            "openssl req -new -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=version1.test \
+                -keyout $0 -out $1; \
+             openssl x509 -req -in $1 -signkey $0 -out $2",
+        )
+        .args([&key, &request, &certificate])
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(made.success());
+    Pair { certificate, key }
+}
+
 #[test]
 fn errors_are_told_by_depth() {
     let mut driver = driver!();
@@ -143,7 +217,7 @@ fn without_lsec_continue_a_bad_one_ends_the_handshake() {
 }
 
 #[test]
-fn without_verify_anything_goes() {
+fn without_verify_anything_goes_and_is_judged_all_the_same() {
     let mut driver = driver!();
     let ends = driver.pair(
         context(&server_settings(&expired())),
@@ -152,7 +226,10 @@ fn without_verify_anything_goes() {
             ..client_settings()
         }),
     );
-    assert_eq!(driver.reactor.peer_verification(ends.client), [[""; 0]; 0]);
+    assert_eq!(
+        driver.reactor.peer_verification(ends.client),
+        [["certificate has expired"]]
+    );
     assert_eq!(driver.reactor.peer_certificates(ends.client).len(), 1);
 }
 

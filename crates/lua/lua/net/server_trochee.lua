@@ -8,6 +8,8 @@ local timers = require "trochee.timers";
 local handle = require "trochee.handle";
 local watch = require "trochee.watch";
 local secure = require "trochee.secure";
+local inherited = require "trochee.activation";
+local tls_builder = require "trochee.tls_builder";
 
 local core, events, handles = state.core, state.events, state.handles;
 local settings, log = state.settings, state.log;
@@ -30,7 +32,13 @@ local function listen(addr, port, listeners, config)
 	if not ok then
 		return nil, err;
 	end
-	local key, err = core.listen(addr, port, config and config.read_size); -- luacheck: ignore 411/err
+	local fd, read_size = inherited(addr, port), config and config.read_size;
+	local key, err; -- luacheck: ignore 411/err
+	if fd then
+		key, err = core.listen_on(fd, read_size);
+	else
+		key, err = core.listen(addr, port, read_size);
+	end
 	if not key then
 		return nil, err;
 	end
@@ -361,6 +369,7 @@ return {
 	addclient = addclient;
 	wrapclient = wrapclient;
 	link = link;
+	tls_builder = tls_builder.new;
 
 	watchfd = watch.watchfd;
 	hook_signal = watch.hook_signal;

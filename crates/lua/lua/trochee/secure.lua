@@ -14,12 +14,14 @@ local ipairs, next, type, xpcall, traceback = ipairs, next, type, xpcall, debug.
 
 --- Beginning
 
--- The certificates of a listener by name: a live table that portmanager fills
-local function hosts_of(self)
-	local hosts = self._server and self._server.hosts;
-	if type(hosts) == "table" and next(hosts) ~= nil then
-		return hosts;
-	end
+local function filled(hosts)
+	return type(hosts) == "table" and next(hosts) ~= nil and hosts or nil;
+end
+
+-- The contexts of a listener by name: a live table that portmanager fills, of the listener in 0.12 and of its context, which
+-- trochee.tls_builder has made, in 13.0
+local function hosts_of(self, ctx)
+	return filled(self._server and self._server.hosts) or type(ctx) == "table" and filled(ctx.hosts) or nil;
 end
 
 -- What DNS says about the peer's certificate, as net.resolvers found it; only where the context asks for it
@@ -46,7 +48,7 @@ local function begin(self, ctx, name)
 		local servername = self.servername or name;
 		server_name = type(servername) == "string" and servername or nil;
 	else
-		choose = hosts_of(self) ~= nil or type(context.config.alpn) == "function";
+		choose = hosts_of(self, ctx) ~= nil or type(context.config.alpn) == "function";
 	end
 	local ok, err = core.start_tls(self[1], context.native, server_name, choose or false, -- luacheck: ignore 411/err
 		dane(self, context));
@@ -70,6 +72,13 @@ local function fail(self, err)
 	end);
 end
 
+-- Nothing is read any more until starttls(), which mod_tls of 13.0 calls once it has answered
+function methods:block_reads()
+	if core.pause(self[1]) then
+		self._blocked = true;
+	end
+end
+
 -- What was written before is sent in plaintext, what is read from now on is TLS. name: of the peer, where nothing else
 -- says it
 function methods:starttls(ctx, name)
@@ -79,6 +88,11 @@ function methods:starttls(ctx, name)
 	self.starttls = false;
 	local ok, err = begin(self, ctx or self.tls_ctx or self._server and self._server.tls_ctx, name);
 	if ok then
+		-- Only now, when resuming means TLS
+		if self._blocked then
+			self._blocked = nil;
+			core.resume(self[1]);
+		end
 		self:noise("Prepared to start TLS");
 		emit(self, "onstarttls");
 	else
@@ -101,7 +115,7 @@ end
 
 -- The client has said what it wants
 local function choose(self, server_name, offered)
-	local ctx, hosts = self.tls_ctx, hosts_of(self);
+	local ctx, hosts = self.tls_ctx, hosts_of(self, self.tls_ctx);
 	if server_name and hosts then
 		ctx = hosts[server_name];
 		if not ctx then

@@ -304,6 +304,12 @@ end
 
 return {
 	context = context;
+	-- As wrapped above: what it makes can be used here
+	newcontext = has_luasec and ssl.newcontext or nil;
+	-- Something that stands for a LuaSec context
+	alias = function (object, ctx)
+		known[object] = known[ctx];
+	end;
 	-- A LuaSec certificate object; LuaSec is where Prosody and its modules know these from
 	loadcertificate = has_luasec and ssl.loadcertificate or nil;
 };

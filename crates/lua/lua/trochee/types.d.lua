@@ -81,13 +81,23 @@ function handle:port() end
 function handle:clientport() end
 ---@return integer
 function handle:serverport() end
----@return nil
+---@return true? tls
 function handle:ssl() end
+---@param ctx? table|userdata nil for that of the listener
+---@param name? string of the peer
+function handle:starttls(ctx, name) end
+---Stops reading until starttls().
+function handle:block_reads() end
+---@return table|userdata|nil ctx
+function handle:sslctx() end
+---@param ctx table|userdata for the connections that come from now on
+function handle:set_sslctx(ctx) end
 
 ---@class trochee.ListenConfig
 ---@field read_size? integer|"*a"
----@field tls_direct? boolean must not be true: there is no TLS yet
----@field sni_hosts? table
+---@field tls_ctx? table|userdata
+---@field tls_direct? boolean TLS from the first byte on
+---@field sni_hosts? table<string, table|userdata> contexts by the name that a client asks for
 
 ---@class trochee.Timer
 
@@ -131,6 +141,9 @@ function server.hook_signal(signal, callback) end
 function server.link(from, to, read_size) end
 ---@return trochee.Timer
 function server.add_task(delay, callback, param) end
+---@param basedir string where relative paths begin
+---@return table builder util.sslconfig's; absent before 13.0
+function server.tls_builder(basedir) end
 ---@param network_settings table
 function server.set_config(network_settings) end
 ---@return string name "trochee" and the poller

@@ -15,16 +15,21 @@ connections that the loop serves. With `raw = true` the body runs outside the lo
 itself; waiting then blocks, and s.start(f) queues a second body that the loop will run.
 
 Options of an item:
+	shapes whether to run it also under the stock names (trochee-as-epoll, …), where settings come in otherwise; by default
+	       the group loading
 	limit  seconds after which the parent kills the process, which is a failure (default 20)
 	raw    see above
 	logs_errors  the item provokes errors in callbacks; otherwise any line logged as an error fails the item
 	stock  stock subject -> the named bug for which it fails, either a string or { "the bug", match = "pattern" };
 	       with `match` the failure's message has to match it. A text that starts with "not offered:" names
-	       something the stock backend leaves out by design. A subject that has an entry here must fail.
+	       something the stock backend leaves out by design. A subject that has an entry here must fail. An entry
+	       for "epoll" is one for both versions, unless "epoll-13" has its own: another bug, or false where 13.0 passes.
+	by_version  trochee's behaviour depends on the version of Prosody: every poller runs it on 13.0, not one only
 	skip   subject -> why it cannot be run here at all. Never used for trochee.
 
 What a body gets, `s`:
 	s.server s.name s.is_trochee s.stock s.poller   the backend's module table, "trochee-poll", true, false, "poll"
+	s.subject s.version       "trochee-poll-13", "13.0"; or the same as s.name, and "0.12"
 	s.timer                   util.timer as Prosody would see it on this backend
 	s.settings{…}             network_settings, applied the way Prosody's net/server.lua does for this backend
 	s.now()  s.cpu()          monotonic seconds; CPU seconds of this process
@@ -60,23 +65,62 @@ What a body gets, `s`:
 		child:wait(timeout)   -> exit status as the shell has it (128 + signal) | nil, "timeout"
 		child:stdout()  child:stderr()  child:kill("SIGTERM")  child.pid
 	s.tmpdir()                a fresh directory, removed when the item ends
+	s.read_file(name)         its content, nil when there is no such file
 ]]
 
 local harness = {}
 
 local here = debug.getinfo(1, "S").source:match("^@(.*)harness%.lua$") or "./"
-local source_dir = os.getenv "PROSODY_SOURCEDIR" or "/usr/lib/prosody"
+-- By version; 13.0 is where scripts/setup has put it
+local source_dirs = {
+	["0.12"] = os.getenv "PROSODY_SOURCEDIR" or "/usr/lib/prosody",
+	["13.0"] = os.getenv "PROSODY_13_SOURCEDIR" or ".prosody/13.0/usr/lib/prosody",
+}
 local dist_dir = os.getenv "TROCHEE_DIST" or "dist/lua"
 
-harness.here, harness.source_dir = here, source_dir
-harness.subjects = { "trochee-epoll", "trochee-poll", "trochee-select", "epoll", "event", "select" }
+harness.here, harness.source_dir, harness.dist_dir = here, source_dirs["0.12"], dist_dir
+-- By its whole path, without which it refuses
+harness.takeover = (dist_dir:match("^/") and "" or require "lfs".currentdir().."/")..dist_dir.."/trochee/takeover.lua"
+harness.pollers = { "epoll", "poll", "select", "libevent" }
+-- Names with -13 are those of Prosody 13.0, the others of 0.12
+harness.subjects = {
+	"trochee-epoll", "trochee-poll", "trochee-select", "trochee-libevent",
+	"trochee-as-epoll", "trochee-as-event", "trochee-as-select", "epoll", "event", "select",
+	"trochee-epoll-13", "trochee-poll-13", "trochee-select-13", "trochee-libevent-13",
+	"trochee-as-epoll-13", "trochee-as-event-13", "trochee-as-select-13", "epoll-13", "event-13", "select-13",
+}
 harness.items = {} -- number -> item
 harness.groups = {
-	"items_03_loading", "items_16_timers", "items_25_listen", "items_34_clients", "items_43_reading",
+	"items_01_prosody", "items_02_names", "items_03_loading", "items_16_timers", "items_25_listen", "items_34_clients",
+	"items_43_reading",
 	"items_53_writing", "items_63_listeners", "items_70_tls", "items_79_certificates", "items_85_handshakes", "items_92_other",
+	"items_98_util_poll",
 }
 
 local step_interval = 0.002
+
+-- "trochee-poll-13" -> "trochee-poll", "13.0"
+function harness.parse(subject)
+	local name = subject:match("^(.*)%-13$")
+	return name or subject, name and "13.0" or "0.12"
+end
+
+-- Whether a run of everything includes it: with 13.0, trochee's other pollers have nothing new to say about most items
+function harness.by_default(item, subject)
+	local name, version = harness.parse(subject)
+	if name:match("^trochee%-as%-") then
+		-- Under a stock name all is as under the own one, but for how settings come in
+		return item.shapes or item.shapes == nil and item.group == "loading" and version == "0.12"
+	end
+	return version == "0.12" or item.by_version or not name:match("^trochee") or name == "trochee-"..harness.pollers[1]
+end
+
+-- The bug for which a stock subject has to fail
+function harness.bug(item, subject)
+	local own = item.stock[subject]
+	if own ~= nil then return own end
+	return item.stock[(harness.parse(subject))]
+end
 
 function harness.item(number, title, body, options)
 	if harness.items[number] then
@@ -148,19 +192,27 @@ local function show(v)
 	return ("%q"):format(v)
 end
 
-local function add_prosody_to_path()
+local function add_prosody_to_path(version)
+	local source_dir = source_dirs[version]
+	harness.source_dir = source_dir
 	if not package.path:find(source_dir.."/?.lua;", 1, true) then
 		package.path = source_dir.."/?.lua;"..package.path
 		package.cpath = source_dir.."/?.so;"..package.cpath
+		if version ~= "0.12" then
+			require "loader" -- as in the prosody command: each module by both of its names
+		end
 	end
 end
 
 -- Makes `subject` this process's net.server, as Prosody's net/server.lua would.
-local function load_backend(subject)
-	add_prosody_to_path()
-	local poller = subject:match("^trochee%-(%w+)$")
-	local module_name = "net.server_"..subject
-	if poller then
+local function load_backend(name, version)
+	add_prosody_to_path(version)
+	local poller, stock_name = name:match("^trochee%-(%w+)$"), name:match("^trochee%-as%-(%w+)$")
+	local module_name = "net.server_"..(stock_name or name)
+	if stock_name then
+		dofile(harness.takeover)
+		poller = stock_name == "event" and "libevent" or stock_name
+	elseif poller then
 		module_name = "net.server_trochee"
 		-- The library reads the choice from the environment, Lua itself cannot set it.
 		require "util.pposix".setenv("TROCHEE_POLLER", poller)
@@ -189,8 +241,8 @@ local function load_backend(subject)
 end
 
 -- network_settings -> the backend, as Prosody's net/server.lua maps them.
-local function settings_function(server, subject)
-	if subject == "event" then
+local function settings_function(server)
+	if server.cfg then
 		local defaults = {}
 		for k, v in pairs(server.cfg) do
 			defaults[k] = v
@@ -214,7 +266,7 @@ local function settings_function(server, subject)
 				server.cfg[k] = event_settings[k] or default
 			end
 		end
-	elseif subject == "select" then
+	elseif server.changesettings then
 		local defaults = {}
 		for k, v in pairs(server.getsettings()) do
 			defaults[k] = v
@@ -237,7 +289,10 @@ local peer_mt = { __index = peer_methods }
 
 -- The environment of one item on one subject.
 local function new_environment(subject)
-	local s = { name = subject, is_trochee = subject:match("^trochee%-") ~= nil, notes = {}, log = {} }
+	local name, version = harness.parse(subject)
+	local s = {
+		subject = subject, name = name, version = version, is_trochee = name:match("^trochee%-") ~= nil, notes = {}, log = {},
+	}
 	s.stock = not s.is_trochee
 
 	local failure -- the first failed check; errors raised in callbacks may be caught by the backend
@@ -274,10 +329,10 @@ local function new_environment(subject)
 		table.insert(s.notes, text)
 	end
 
-	s.server, s.poller = load_backend(subject)
-	s.settings = settings_function(s.server, subject)
+	s.server, s.poller = load_backend(name, version)
+	s.settings = settings_function(s.server)
 	s.timer = require "util.timer"
-	if subject == "select" then
+	if name == "select" then
 		s.settings({}) -- for select_idle_check_interval
 	end
 
@@ -517,7 +572,7 @@ local function new_environment(subject)
 		end
 	end
 
-	local function read_file(name)
+	function s.read_file(name)
 		local file = io.open(name)
 		if not file then return end
 		local text = file:read("a")
@@ -542,7 +597,7 @@ local function new_environment(subject)
 		function child:wait(timeout)
 			local deadline = s.now() + (timeout or 10)
 			repeat
-				local status = read_file(dir.."/status")
+				local status = s.read_file(dir.."/status")
 				if status then
 					return math.tointeger(tonumber(status))
 				end
@@ -550,9 +605,9 @@ local function new_environment(subject)
 			until s.now() > deadline
 			return nil, "timeout"
 		end
-		function child:stdout() return read_file(dir.."/stdout") or "" end
-		function child:stderr() return read_file(dir.."/stderr") or "" end
-		child.pid = s.wait(function () return tonumber((read_file(dir.."/pid") or ""):match("%d+\n")) end, 5, "a child's pid")
+		function child:stdout() return s.read_file(dir.."/stdout") or "" end
+		function child:stderr() return s.read_file(dir.."/stderr") or "" end
+		child.pid = s.wait(function () return tonumber((s.read_file(dir.."/pid") or ""):match("%d+\n")) end, 5, "a child's pid")
 		function child:kill(signal_name)
 			local signal = require "util.signal"
 			return signal.kill(self.pid, signal[signal_name])
@@ -676,7 +731,7 @@ local json -- Prosody's; loaded before the item runs, which may leave no descrip
 
 function harness.finish(s, skipped)
 	local item = current
-	local result = { item = item.number, title = item.title, group = item.group, subject = s.name, notes = s.notes,
+	local result = { item = item.number, title = item.title, group = item.group, subject = s.subject, notes = s.notes,
 		unloadable = s.unloadable, seconds = s.started and s.now() - s.started }
 	local failure = s.failure and s.failure()
 	if skipped then
@@ -710,13 +765,13 @@ function harness.run(subject, number)
 		error(("there is no item %s"):format(number), 0)
 	end
 	current = item
-	add_prosody_to_path()
+	add_prosody_to_path(select(2, harness.parse(subject)))
 	json = require "util.json"
 	local ok, s = pcall(new_environment, subject)
 	if not ok then
 		local message = "the backend does not load: "..tostring(s)
 		return harness.finish({
-			name = subject, log = {}, notes = {}, unloadable = true, failure = function () return message end,
+			subject = subject, log = {}, notes = {}, unloadable = true, failure = function () return message end,
 		})
 	end
 	if item.skip[subject] then

@@ -90,8 +90,8 @@ t.item(27, "server handle: ip, port, close, hosts, server, serverport, sslctx", 
 	peer:close()
 end, {
 	stock = {
-		epoll = { "serverport() of a server handle is nil (and sslctx() is new in 13.0)", match = "^serverport%(%): got nil" },
-		event = { "serverport() of a server handle is nil (and sslctx() is new in 13.0)", match = "^serverport%(%): got nil" },
+		epoll = { "serverport() of a server handle is nil", match = "^serverport%(%): got nil" },
+		event = { "serverport() of a server handle is nil", match = "^serverport%(%): got nil" },
 		select = { "not offered: server handles have neither port() nor server()", match = "^port: got nil" },
 	},
 })
@@ -214,6 +214,87 @@ t.item(30, "1000 connections in one burst get exactly one onconnect each", funct
 	s.wait(function () return rec.count("ondisconnect") == 1000 end, 10, "1000 disconnects")
 end, { limit = 40 })
 
+t.item(31, "LISTEN_FDS: a socket of systemd serves its address, outlives close() and serves again; others are bound as ever",
+function (s)
+	local socket = require "socket"
+	local function bound(sock, addr)
+		assert(sock:bind(addr, 0))
+		assert(sock:listen(32))
+		return sock, math.tointeger(tonumber((select(2, sock:getsockname()))))
+	end
+	local first, first_port = bound(socket.tcp4(), "127.0.0.1")
+	local second, second_port = bound(socket.tcp6(), "::1")
+	local no_listener = socket.udp4()
+	no_listener:setsockname("127.0.0.1", 0)
+	local dir = s.tmpdir()
+	local file = assert(io.open(dir.."/chunk.lua", "w"))
+	file:write [[
+		local s, first_port, second_port, other_port = ...
+		first_port = tonumber(first_port)
+		local function say(what) print(what) io.stdout:flush() end
+		local listeners, handle = {}, nil
+		function listeners.onincoming(conn, data)
+			if data == "close" then
+				handle:close()
+				conn:write("closed")
+			elseif data == "listen" then
+				handle = s.server.listen("127.0.0.1", first_port, listeners)
+				conn:write(handle and "listening" or "refused")
+			elseif data == "quit" then
+				os.exit(0, true)
+			else
+				conn:write("echo "..data)
+			end
+		end
+		function listeners.ondisconnect() end
+		local err
+		handle, err = s.server.listen("127.0.0.1", first_port, listeners)
+		say(handle and "first" or err)
+		say(s.server.listen("::1", tonumber(second_port), listeners) and "second" or "no second")
+		say(s.server.listen("127.0.0.1", tonumber(other_port), listeners) and "other" or "no other")
+		-- Whatever happens, it does not outlive the item.
+		s.timer.add_task(20, function () os.exit(3) end)
+		s.server.loop()
+	]]
+	file:close()
+	-- A shell that can name descriptors above 9; what is passed on begins with 3.
+	os.execute(([[LISTEN_FDS=3 bash -c 'exec 3<&%d 4<&%d 5<&%d; exec lua5.4 %srun_item.lua --child %s %s/chunk.lua %d %d %d' \
+		>'%s/stdout' 2>'%s/stderr' </dev/null &]]):format(first:getfd(), no_listener:getfd(), second:getfd(), t.here, s.subject, dir,
+		first_port, second_port, s.free_port(), dir, dir))
+	local function read(name)
+		return s.read_file(dir.."/"..name) or ""
+	end
+	s.wait(function () return read("stdout"):find("other\n") or read("stderr") ~= "" end, 5, "the child's start")
+	s.eq(read("stdout"), "first\nsecond\nother\n", "what the child listens on")
+	local function ask(peer, what)
+		peer:send(what)
+		return (peer:receive_until(function (all) return #all > 3 end))
+	end
+	local peer, peer6 = s.peer(first_port), s.peer(second_port, "::1")
+	s.eq(ask(peer, "1"), "echo 1", "the answer through a socket that was passed on")
+	s.eq(ask(peer6, "2"), "echo 2", "the answer through the other one")
+	s.eq(ask(peer6, "close"), "closed")
+	s.eq(ask(peer, "3"), "echo 3", "a connection after its listener was closed")
+	-- The socket is the system's: who connects now waits for the next listener
+	local waiting = s.peer(first_port)
+	waiting:send("4")
+	s.sleep(0.1)
+	s.eq(waiting:read_available(), "", "an answer without a listener")
+	s.eq(ask(peer6, "listen"), "listening", "listening once more")
+	s.eq(waiting:receive_until(6), "echo 4", "the answer to who has waited")
+	peer6:send("quit")
+	s.ok(peer6:closed(), "the child's end")
+	for _, sock in ipairs { first, second, no_listener } do sock:close() end
+end, {
+	by_version = true,
+	stock = {
+		epoll = { "not offered: socket activation is new in 13.0", match = "address already in use" },
+		["epoll-13"] = false,
+		event = { "not offered: socket activation", match = "address already in use" },
+		select = { "not offered: socket activation", match = "address already in use" },
+	},
+})
+
 t.item(32, "wrapserver with a UNIX listener: ip() is the path, port 0; closing both objects is safe", function (s)
 	local wrapserver = s.ok(s.server.wrapserver, "wrapserver")
 	local unix = require "socket.unix"
@@ -249,6 +330,7 @@ t.item(32, "wrapserver with a UNIX listener: ip() is the path, port 0; closing b
 end, {
 	stock = {
 		event = { "not offered: wrapserver came with 0.12.4", match = "^wrapserver: got nil" },
+		["event-13"] = false,
 		select = { "not offered: there is no wrapserver", match = "^wrapserver: got nil" },
 	},
 })
@@ -289,6 +371,7 @@ t.item(33, "TCP options: nagle, tcp_keepalive, tcp_defer_accept", function (s)
 end, {
 	stock = {
 		epoll = { "not offered: tcp_defer_accept is new in 13.0", match = "^with tcp_defer_accept" },
+		["epoll-13"] = false,
 		event = { "not offered: neither nagle nor tcp_keepalive", match = "^TCP_NODELAY" },
 		select = { "not offered: neither nagle nor tcp_keepalive", match = "^TCP_NODELAY" },
 	},

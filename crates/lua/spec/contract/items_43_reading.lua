@@ -50,8 +50,9 @@ t.item(43, "chunks ≤ numeric read_size; \"*a\" gives all there is; err is nil,
 	end
 
 	conn, peer, rec = s.pair(nil, { read_size = "*a" })
-	-- Paused, so that the socket has everything before it is read.
+	-- Paused, so that the socket has everything before it is read; a moment later the I/O threads know, too.
 	conn:pause()
+	s.sleep(0.05)
 	data = text(20000)
 	peer:send(data)
 	conn:resume()
@@ -333,6 +334,7 @@ t.item(51, "set_mode mid-stream", function (s)
 	local known = #chunks(rec, conn)
 	conn:set_mode("*a")
 	conn:pause()
+	s.sleep(0.05)
 	peer:send(text(5000))
 	conn:resume()
 	received(s, rec, conn, 5250)

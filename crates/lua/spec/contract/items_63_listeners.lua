@@ -410,6 +410,7 @@ t.item(67, "ondisconnect exactly once for every way to die", function (s)
 	s.sleep(0.05)
 	s.eq(rec.disconnects[one].n + rec.disconnects[two].n, 2, "closeall: calls of ondisconnect")
 end, { limit = 30, stock = {
+	["epoll-13"] = { "close() in ondisconnect calls it again", match = "close%(%) in ondisconnect after the peer: .*got 2" },
 	event = { "close() in onreadtimeout gives a second ondisconnect", match = "onreadtimeout: calls of ondisconnect: got 2" },
 	select = { "close() in onpredrain calls onpredrain, without end", match = "stack overflow" },
 } })

@@ -103,10 +103,21 @@ function (s)
 	peer:close()
 	listening:close()
 
-	-- verify = "none" connects to anything, and still knows what it has seen
-	conn = connected(s, tls, tls.client({ verify = "none", cafile = ca.certificate }), tls.server(tls.cert("self.example")))
-	s.ok(conn:socket():getpeercertificate(), "a server's certificate with verify = none")
-	conn:close()
+	-- verify = "none" connects to anything, and still knows what it has seen: mod_s2s of 13.0 relies on it
+	for _, verifyext in ipairs { {}, collect } do
+		local unverified = tls.client({ verify = "none", verifyext = verifyext, cafile = ca.certificate })
+		conn = connected(s, tls, unverified, tls.server(tls.cert("self.example")))
+		s.ok(conn:socket():getpeercertificate(), "a server's certificate with verify = none")
+		-- LuaSec gives a text where it collects no list
+		local valid, errors = conn:socket():getpeerverification()
+		errors = type(errors) == "table" and errors[1][1] or errors
+		s.eq(valid, false, "a self-signed certificate with verify = none")
+		s.ok(errors:find("self.signed certificate"), "why it is not valid: "..errors)
+		conn:close()
+		conn = connected(s, tls, unverified, tls.server(good))
+		s.eq(conn:socket():getpeerverification(), true, "a good certificate with verify = none")
+		conn:close()
+	end
 
 	-- For what a certificate may be used
 	local purposeful = tls.cert("purpose.example", { ca = ca, usage = "serverAuth" })
@@ -266,6 +277,13 @@ t.item(83, "what tls-server-end-point needs: server():ip(), serverport() and get
 	s.eq(conn:server():ip(), "127.0.0.1", "ip() of the server handle")
 	s.eq(tonumber(conn:serverport()), port, "serverport()")
 	s.eq(conn:socket():getsniname(), "example.com", "getsniname")
+	-- Where it is offered, mod_saslauth of 13.0 asks no file
+	if conn.getlocalcertificate then
+		local cert = s.ok(conn:getlocalcertificate(), "getlocalcertificate")
+		s.eq(cert:pem(), peer.sock:getpeercertificate():pem(), "our certificate is the one that the client sees")
+		s.eq(type(cert:getsignaturename()), "string", "getsignaturename")
+	end
+	s.ok(conn.getlocalcertificate or not s.is_trochee, "getlocalcertificate exists")
 	peer:close()
 	disconnected(s, rec, conn)
 	listening:close()

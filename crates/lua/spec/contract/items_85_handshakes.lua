@@ -2,7 +2,6 @@
 
 local t = require "harness"
 local support = require "tls_support"
-local ssl = require "ssl"
 
 local function disconnected(s, rec, conn)
 	s.wait(function () return rec.disconnects[conn] end, 5, "ondisconnect")
@@ -30,13 +29,14 @@ t.item(85, "protocol, ciphers, ciphersuites, curveslist, options, dhparam, passw
 	s.eq(negotiate(tls.server(cert, { protocol = "tlsv1_3" }), { protocol = "tlsv1_2" }), nil, "TLS 1.2 with tlsv1_3")
 	s.eq(negotiate(tls.server(cert, { options = { "no_sslv3", "no_tlsv1_3" } })).protocol, "TLSv1.2", "options = no_tlsv1_3")
 	-- As certmanager gives it
-	local config = require "util.sslconfig".new()
+	local sslconfig = require "util.sslconfig"
+	local config = s.version == "0.12" and sslconfig.new() or s.server.tls_builder(tls.dir)
 	config:apply({ mode = "server", protocol = "tlsv1_2+", certificate = cert.certificate, key = cert.key, verify = "none",
 		options = { cipher_server_preference = true, no_ticket = true, no_compression = true, single_ecdh_use = true },
 		ciphers = { "HIGH+kEECDH", "HIGH", "!PSK", "!SRP", "!3DES", "!aNULL" }, curveslist = { "X25519", "P-384", "P-256" } })
 	local final = config:final()
-	s.eq(negotiate(assert(ssl.newcontext(final))).protocol, "TLSv1.3", "a configuration of util.sslconfig")
-	s.eq(negotiate(assert(ssl.newcontext(final)), { protocol = "tlsv1_2" }).protocol, "TLSv1.2", "the same with TLS 1.2")
+	s.eq(negotiate(assert(tls.context(final))).protocol, "TLSv1.3", "a configuration of util.sslconfig")
+	s.eq(negotiate(assert(tls.context(final)), { protocol = "tlsv1_2" }).protocol, "TLSv1.2", "the same with TLS 1.2")
 
 	local twelve = { protocol = "tlsv1_2" }
 	local chosen = "ECDHE-ECDSA-AES256-GCM-SHA384"
@@ -73,13 +73,13 @@ t.item(85, "protocol, ciphers, ciphersuites, curveslist, options, dhparam, passw
 		local owner = name == "PKCS#8" and cert or rsa
 		local asked = 0
 		for kind, password in pairs { string = "secret", ["function"] = function () asked = asked + 1 return "secret" end } do
-			local ctx, err = ssl.newcontext(tls.merged({ mode = "server", protocol = "sslv23",
+			local ctx, err = tls.context(tls.merged({ mode = "server", protocol = "sslv23",
 				certificate = owner.certificate, key = encrypted, password = password }))
 			s.ok(ctx, ("an encrypted %s key with a %s for a password: %s"):format(name, kind, tostring(err)))
 			s.ok(negotiate(ctx), "a handshake with an encrypted key")
 		end
 		s.eq(asked, 1, "calls of the password function")
-		local ctx, err = ssl.newcontext({ mode = "server", protocol = "sslv23", certificate = owner.certificate,
+		local ctx, err = tls.context({ mode = "server", protocol = "sslv23", certificate = owner.certificate,
 			key = encrypted, password = "wrong" })
 		s.eq(ctx, nil, "a wrong password")
 		s.ok(tostring(err):match("^error loading private key %("), "the error for a wrong password: "..tostring(err))
@@ -94,7 +94,7 @@ function (s)
 	local cert, other = tls.cert("example.com"), tls.cert("example.com")
 	tls.write_file(tls.dir.."/empty", "")
 	local function failure(change)
-		local ctx, err = ssl.newcontext(tls.merged({ mode = "server", protocol = "sslv23",
+		local ctx, err = tls.context(tls.merged({ mode = "server", protocol = "sslv23",
 			certificate = cert.certificate, key = cert.key }, change))
 		s.eq(ctx, nil, "a context from bad files")
 		return tostring(err)

@@ -153,7 +153,7 @@ t.item(93, "addevent: -1 stops, a mode re-arms; (fd, mode, callback)", function 
 	s.wait(function () return calls == 3 end, 5, "three calls")
 	s.sleep(0.03)
 	s.eq(calls, 3, "calls after -1")
-	if s.name ~= "event" then -- libevent's own binding hands over what happened
+	if event.EV_READ == "r" then -- libevent's own binding, and trochee in its place, hand over what happened
 		s.eq(args[1], handle, "the callback's argument")
 		handle:close()
 	end
@@ -183,7 +183,7 @@ t.item(93, "addevent: -1 stops, a mode re-arms; (fd, mode, callback)", function 
 	s.eq(both, 1, "calls after -1")
 	far:close()
 	far2:close()
-end, { stock = {
+end, { shapes = true, stock = {
 	select = { "not offered: addevent", match = "addevent exists" },
 } })
 
@@ -429,6 +429,7 @@ t.item(95, "closeall, setquitting(true), (\"once\"), (false); shutdown_deadline"
 		s.fail(table.concat(failures, "; "))
 	end
 end, { stock = {
+	["epoll-13"] = { "setquitting(true) ends loop() at once: nothing is flushed", match = "the pending data" },
 	event = { "setquitting() and closeall() close listening sockets only; quitting flushes nothing and cannot be cancelled",
 		match = "the pending data.*loop%(%) goes on" },
 	select = { "quitting does not flush; closeall() forgets all timers", match = "the pending data.*timeout" },
@@ -602,4 +603,5 @@ t.item(97, "the admin stream of prosodyctl shell over a UNIX socket, by wrapserv
 end, { stock = {
 	event = { "not offered: close() of a watch, which mod_admin_socket falls back to without wrapserver",
 		match = "close%(%) of the listening handle exists" },
+	["event-13"] = { "not offered: created", match = "accepted: created" },
 } })

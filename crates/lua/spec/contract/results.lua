@@ -39,7 +39,7 @@ function results.matrix(all)
 	local pairs_to_run = {}
 	for _, item in ipairs(items) do
 		for _, subject in ipairs(harness.subjects) do
-			if not subjects or subjects[subject] then
+			if subjects and subjects[subject] or not subjects and harness.by_default(item, subject) then
 				table.insert(pairs_to_run, { subject = subject, item = item })
 			end
 		end
@@ -91,7 +91,7 @@ end
 
 -- What a result means: "pass", "bug" (a stock bug that is on record), "not offered", "skip" or "failure", and why.
 function results.judge(pair, result)
-	local on_record = pair.item.stock[pair.subject]
+	local on_record = harness.bug(pair.item, pair.subject)
 	if not result then
 		return "failure", "was not run"
 	elseif result.unloadable and not pair.subject:match("^trochee") and not os.getenv "CI" then

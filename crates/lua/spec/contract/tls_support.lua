@@ -11,8 +11,10 @@ sockets that do not block, in the item's own process.
 		dates   { "20200101000000Z", "20210101000000Z" }; valid for a year by default
 		usage   extendedKeyUsage
 		names   subjectAltName, instead of DNS:name
-	tls.server(cert, cfg)     a LuaSec context for a listener: protocol, certificate and key, then cfg
+	tls.context(cfg)          what a backend gets for a context: LuaSec's in 0.12, that of tls_builder in 13.0. -> ctx | nil, err
+	tls.server(cert, cfg)     a context for a listener: protocol, certificate and key, then cfg
 	tls.client(cfg)           the same for the connecting end
+	tls.host(listening, name, cert)   has a listener serve a host by SNI, as portmanager does; no more without cert
 	tls.connect(port, cfg, sni)     -> peer that has completed its handshake | nil, err
 	tls.handshake(peer, cfg, sni)   the same on a peer that is connected: wraps it
 	tls.openssl(arguments, input)   runs the command; -> output, whether it succeeded
@@ -106,15 +108,37 @@ return function (s)
 		return tls.cert(name or "Test CA", { is_ca = true })
 	end
 
+	-- Context -> what it was made from, where LuaSec itself does not take it
+	local configuration = {}
+
+	function tls.context(cfg)
+		if s.version == "0.12" then
+			return ssl.newcontext(cfg)
+		end
+		local ctx, err = s.server.tls_builder(dir):apply(cfg):build()
+		if ctx then configuration[ctx] = cfg end
+		return ctx, err
+	end
+
+	function tls.host(listening, name, cert)
+		if s.version == "0.12" then
+			listening.hosts[name] = cert and tls.server(cert)
+		elseif cert then
+			s.ok(listening:sslctx():set_sni_host(name, cert.certificate, cert.key))
+		else
+			listening:sslctx():remove_sni_host(name)
+		end
+	end
+
 	function tls.server(cert, cfg)
-		return assert(ssl.newcontext(merged({
+		return assert(tls.context(merged({
 			mode = "server", protocol = "sslv23", options = { "no_sslv2", "no_sslv3", "no_compression" },
 			certificate = cert and cert.certificate, key = cert and cert.key,
 		}, cfg or {})))
 	end
 
 	function tls.client(cfg)
-		return assert(ssl.newcontext(merged({ mode = "client", protocol = "sslv23" }, cfg or {})))
+		return assert(tls.context(merged({ mode = "client", protocol = "sslv23" }, cfg or {})))
 	end
 
 	-- A peer of the harness on a LuaSec object, which says "wantread" for "timeout"
@@ -148,7 +172,7 @@ return function (s)
 	end
 
 	function tls.handshake(peer, cfg, sni)
-		local sock = assert(ssl.wrap(peer.sock, cfg or { mode = "client", protocol = "sslv23" }))
+		local sock = assert(ssl.wrap(peer.sock, configuration[cfg or ""] or cfg or { mode = "client", protocol = "sslv23" }))
 		sock:settimeout(0)
 		if sni then sock:sni(sni) end
 		local deadline = s.now() + 5

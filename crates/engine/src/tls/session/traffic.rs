@@ -1,109 +1,82 @@
 //! What goes through a session: records in, plaintext out, and the other way; and what it tells of itself.
 
-use std::io::{self, IoSlice, Read as _, Write};
 use std::os::fd::OwnedFd;
 
 use rustls::{HandshakeKind, ProtocolVersion};
 
+use super::machine::{Exchange, Send};
 use super::{Phase, Session};
 use crate::buffer::OutQueue;
 use crate::socket;
 use crate::tls::verify::Errors;
 use crate::tls::{Context, Info, ciphers, text};
 
+/// The longest plaintext of a record (RFC 8446, section 5.1).
+const RECORD: usize = 16 * 1024;
+
+/// Records that may wait for the system to send them. More would be memory for nothing.
+const MOST_SEALED: usize = 64 * 1024;
+
+/// The beginning of a record or handshake message that may wait for the rest. No certificate chain is longer.
+const MOST_HELD: usize = 64 * 1024;
+
 impl Session {
-    /// Gives rustls what it can take of `bytes`, and notes what came of it. Only where nothing decrypted is left.
-    pub(crate) fn take_in(&mut self, bytes: &mut &[u8]) {
-        let Phase::Running(tls) = &mut self.phase else {
-            *bytes = &[];
-            return;
+    /// Takes what was received; what it decrypts to goes to `room`, and what does not fit stays for
+    /// [`take_out`](Session::take_out). Returns how much of the room is filled.
+    pub(crate) fn take_in(&mut self, bytes: &mut [u8], room: &mut [u8]) -> usize {
+        let Phase::Running(machine) = &mut self.phase else {
+            return 0;
         };
-        let had = bytes.len();
-        if had > 0 {
-            match tls.read_tls(bytes) {
-                // After close_notify nothing counts.
-                Ok(0) => *bytes = &[],
-                Ok(_) => {}
-                Err(_) => {
-                    self.failed = Some("excessive message size".into());
-                    return;
-                }
-            }
+        // After close_notify nothing counts.
+        if self.failed.is_some() || self.peer_closed {
+            return 0;
         }
-        match tls.process_new_packets() {
-            Ok(state) => {
-                self.unread = state.plaintext_bytes_to_read();
-                self.peer_closed = state.peer_has_closed();
-            }
-            Err(error) => {
-                // What was good before is still delivered.
-                self.unread = tls.reader().into_first_chunk().map_or(0, <[u8]>::len);
-                self.failed = Some(text::of(&error));
-            }
+        let mut exchange = Exchange::new(&mut self.wire, room, &mut self.unread);
+        let result = if self.held.is_empty() {
+            let (consumed, result) = machine.run(bytes, &mut exchange, Send::Nothing);
+            self.held = bytes[consumed..].to_vec();
+            result
+        } else {
+            self.held.extend_from_slice(bytes);
+            let (consumed, result) = machine.run(&mut self.held, &mut exchange, Send::Nothing);
+            self.held.drain(..consumed);
+            result
+        };
+        self.peer_closed = exchange.peer_closed;
+        let filled = exchange.filled;
+        if let Err(error) = result {
+            // What was good before is still delivered.
+            self.failed = Some(text::of(&error));
+        } else if self.held.len() > MOST_HELD {
+            self.failed = Some("excessive message size".into());
         }
+        if self.held.is_empty() || self.failed.is_some() || self.peer_closed {
+            self.held = Vec::new();
+        }
+        filled
     }
 
-    /// Has rustls give back the memory of a large record.
-    pub(crate) fn relax(&mut self) {
-        /// Has nothing, and never will: rustls sizes its buffer before it finds out.
-        struct Nothing;
-        impl io::Read for Nothing {
-            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::WouldBlock.into())
-            }
-        }
-        if let Phase::Running(tls) = &mut self.phase
-            && !self.peer_closed
-        {
-            let _ = tls.read_tls(&mut Nothing);
-        }
-    }
-
-    /// Moves decrypted bytes to `room`.
+    /// Moves bytes that are decrypted already to `room`.
     pub(crate) fn take_out(&mut self, room: &mut [u8]) -> usize {
-        if self.unread == 0 {
-            return 0;
+        let unread = &self.unread[self.delivered..];
+        let count = unread.len().min(room.len());
+        room[..count].copy_from_slice(&unread[..count]);
+        self.delivered += count;
+        if self.delivered == self.unread.len() {
+            self.unread = Vec::new();
+            self.delivered = 0;
         }
-        let Phase::Running(tls) = &mut self.phase else {
-            return 0;
-        };
-        let mut taken = 0;
-        while taken < room.len() && self.unread > 0 {
-            match tls.reader().read(&mut room[taken..]) {
-                Ok(count) if count > 0 => {
-                    taken += count;
-                    self.unread = self.unread.saturating_sub(count);
-                }
-                _ => self.unread = 0,
-            }
-            if self.unread == 0 && self.failed.is_some() {
-                self.unread = tls.reader().into_first_chunk().map_or(0, <[u8]>::len);
-            }
-        }
-        taken
+        count
     }
 
-    pub(crate) fn unread(&self) -> usize {
-        self.unread
-    }
-
-    pub(crate) fn has_held(&self) -> bool {
-        !self.held.is_empty()
-    }
-
-    pub(crate) fn take_held(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.held)
-    }
-
-    pub(crate) fn hold(&mut self, bytes: &[u8]) {
-        self.held = bytes.to_vec();
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
     }
 
     /// Whether a read finds something without the socket: bytes, or an end.
     pub(crate) fn has_input(&self) -> bool {
         self.secured
-            && (self.unread > 0
-                || !self.held.is_empty()
+            && (self.has_unread()
                 || self.peer_closed
                 || self.failed.is_some()
                 || self.tell_connected)
@@ -111,67 +84,73 @@ impl Session {
 
     /// The peer said that it is done (close_notify), and all that it sent before was delivered.
     pub(crate) fn is_at_end(&self) -> bool {
-        self.peer_closed && self.unread == 0
+        self.peer_closed && !self.has_unread()
     }
 
     /// What broke the session, once all that came before was delivered.
     pub(crate) fn failure(&self) -> Option<&str> {
-        self.failed.as_deref().filter(|_| self.unread == 0)
+        self.failed.as_deref().filter(|_| !self.has_unread())
     }
 
     /// Whether there is something to send besides what the consumer wrote: records, plaintext from before.
     pub(crate) fn has_output(&self) -> bool {
-        !self.before.is_empty() || matches!(&self.phase, Phase::Running(tls) if tls.wants_write())
+        !self.wire.is_empty()
     }
 
-    /// How many bytes from before TLS are left to send.
-    pub(crate) fn plaintext_left(&self) -> usize {
-        self.before.len()
+    /// How many bytes of that.
+    pub(crate) fn output_left(&self) -> usize {
+        self.wire.len()
     }
 
-    /// Bytes that were queued before TLS began.
-    pub(crate) fn before(&mut self) -> &mut OutQueue {
-        &mut self.before
-    }
-
-    /// Makes records of what the consumer wrote, as many as rustls holds at a time.
+    /// Makes records of what the consumer wrote, as many as may wait for the system.
     pub(crate) fn seal(&mut self, out: &mut OutQueue) {
-        let Phase::Running(tls) = &mut self.phase else {
-            return;
-        };
-        while self.secured
+        while self.wire.len() < MOST_SEALED
             && let Some(front) = out.front()
         {
-            match tls.writer().write(front) {
-                Ok(count) if count > 0 => out.consume(count),
-                _ => break,
+            let piece = &front[..front.len().min(RECORD)];
+            if !self.say(Send::Data(piece)) {
+                break;
             }
+            out.consume(piece.len());
         }
     }
 
     /// Queues close_notify (RFC 8446, section 6.1), once.
     pub(crate) fn say_goodbye(&mut self) {
-        if let Phase::Running(tls) = &mut self.phase
-            && self.secured
-            && self.failed.is_none()
-        {
-            tls.send_close_notify();
+        self.say(Send::CloseNotify);
+    }
+
+    fn say(&mut self, what: Send<'_>) -> bool {
+        let Phase::Running(machine) = &mut self.phase else {
+            return false;
+        };
+        if !self.secured || self.failed.is_some() {
+            return false;
+        }
+        // No record is complete in there: nothing but the writing comes of it.
+        let mut exchange = Exchange::new(&mut self.wire, &mut [], &mut self.unread);
+        match machine.run(&mut self.held, &mut exchange, what) {
+            (_, Ok(said)) => said,
+            (_, Err(error)) => {
+                self.failed = Some(text::of(&error));
+                false
+            }
         }
     }
 
-    /// One vectored write of records.
-    pub(crate) fn send(&mut self, fd: &OwnedFd) -> io::Result<usize> {
-        match &mut self.phase {
-            Phase::Running(tls) => tls.write_tls(&mut Onto(fd)),
-            _ => Ok(0),
-        }
+    /// One vectored write.
+    pub(crate) fn send(&mut self, fd: &OwnedFd) -> rustix::io::Result<()> {
+        let count = socket::send_queue(fd, &self.wire)?;
+        self.wire.consume(count);
+        Ok(())
     }
 
     /// What was agreed on; `None` before the end of the handshake.
     pub(crate) fn info(&self) -> Option<Info> {
-        let Phase::Running(tls) = &self.phase else {
+        let Phase::Running(machine) = &self.phase else {
             return None;
         };
+        let tls = machine.common();
         let suite = tls.negotiated_cipher_suite().filter(|_| self.secured)?;
         let (cipher, bits) = ciphers::name(suite.suite())?;
         Some(Info {
@@ -198,7 +177,8 @@ impl Session {
     /// The peer's certificates in DER, its own first.
     pub(crate) fn peer_certificates(&self) -> Vec<Vec<u8>> {
         match &self.phase {
-            Phase::Running(tls) => tls
+            Phase::Running(machine) => machine
+                .common()
                 .peer_certificates()
                 .unwrap_or_default()
                 .iter()
@@ -222,28 +202,17 @@ impl Session {
     ) -> Option<Vec<u8>> {
         /// More than any use of it needs; RFC 5869 ends at 255 times the hash.
         const MOST: usize = 4096;
-        match &self.phase {
-            Phase::Running(tls) if self.secured && length <= MOST => tls
-                .export_keying_material(vec![0; length], label, context)
-                .ok(),
-            _ => None,
+        let Phase::Running(machine) = &self.phase else {
+            return None;
+        };
+        if !self.secured || !(1..=MOST).contains(&length) {
+            return None;
         }
-    }
-}
-
-/// Writes to a socket.
-struct Onto<'a>(&'a OwnedFd);
-
-impl Write for Onto<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(socket::send(self.0, bytes)?)
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(socket::send_slices(self.0, slices)?)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        let suite = machine.common().negotiated_cipher_suite()?;
+        let mut output = vec![0; length];
+        machine
+            .exporter()?
+            .export(suite, label, context, &mut output)?;
+        Some(output)
     }
 }

@@ -1,0 +1,399 @@
+//! I/O threads under one reactor: `N` reactors on `N` threads, whose consumer is the loop's.
+//!
+//! ```text
+//!   the loop's thread                                an I/O thread
+//!   Reactor ── commands, a batch per flush ──▶ Mailbox ──▶ Worker ── commands ──▶ Reactor ─▶ sockets, TLS
+//!   Reactor ◀────────────── Mailbox ◀── reports, a batch per turn ── Worker ◀── events ─── Reactor
+//! ```
+//!
+//! An I/O thread owns TCP connections: it accepts, reads, decrypts, encrypts and writes. To the loop's reactor such a
+//! connection is a [`Source::Remote`](crate::reactor), under a key like any other, and its consumer can not tell: the same
+//! events come in the same order, and the same commands work.
+//!
+//! What keeps the order, and the memory bounded: a connection delivers one read at a time. Until the loop has dealt with
+//! it, which a `Release` says, the thread does not read on. So what the loop pauses, closes or turns to TLS while it deals
+//! with some data has no more data behind it, and no peer can fill a queue. What is written is bounded as it is
+//! without threads: a counter that both sides see tells how much of it the system has taken.
+//!
+//! The threads start with the first turn, because Prosody forks after its ports are bound; they block all signals, end
+//! with the reactor, and never call anybody.
+#![allow(unsafe_code)] // the signal mask
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use crate::config::{Config, ReadSize};
+use crate::error::{Error, Reason};
+use crate::event::{Chunk, Level};
+use crate::reactor::Reactor;
+use crate::registry::Key;
+use crate::socket::Name;
+use crate::tls::Info;
+use crate::waker::Waker;
+
+use mailbox::{Batch, Mailbox, Reading};
+pub(crate) use worker::Accepted;
+use worker::Worker;
+
+mod mailbox;
+mod worker;
+
+/// What both threads call a connection or listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tag {
+    /// By the key that the loop's reactor gave it: what the loop began.
+    Loop(Key),
+    /// By the key that the thread's reactor gave it: what the thread accepted.
+    Thread(Key),
+}
+
+/// What the loop wants. There is a variant of its own for what is said often; anything else runs as a function.
+pub(crate) enum Command {
+    /// The bytes are in the batch.
+    Write {
+        to: Tag,
+        len: usize,
+        notify: bool,
+    },
+    /// What was last told of it has been dealt with: data or a new connection, or that its queue is empty.
+    Release {
+        of: Tag,
+        drain: bool,
+    },
+    /// A report of the end follows, if the loop still wants to know.
+    Close(Tag),
+    Destroy(Tag),
+    Run(Tag, Job),
+    Listen {
+        name: Key,
+        fd: Arc<OwnedFd>,
+        read_size: ReadSize,
+        paused: bool,
+    },
+    Connect {
+        name: Key,
+        fd: OwnedFd,
+        read_size: ReadSize,
+        sent: Arc<AtomicU64>,
+    },
+    Configure(Box<Config>),
+}
+
+pub(crate) type Job = Box<dyn FnOnce(&mut Reactor, Key) + Send>;
+
+/// What a thread has to tell of one connection.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) from: Tag,
+    pub(crate) what: What,
+}
+
+#[derive(Debug)]
+pub(crate) enum What {
+    Accepted {
+        /// The listener, by the loop's key.
+        listener: Key,
+        accepted: Box<Accepted>,
+    },
+    Connected {
+        local: Option<Name>,
+    },
+    /// The name and the protocols that a client asks for.
+    ClientHello(Box<(Option<String>, Vec<Vec<u8>>)>),
+    Secured(Option<Box<Facts>>),
+    /// The bytes are in the batch.
+    Data {
+        len: usize,
+        end: Chunk,
+    },
+    Ended,
+    ReadTimeout,
+    Drain,
+    Closed(Reason),
+    Notice(Level, Box<str>),
+    /// The thread has failed, and with it its connections.
+    Died,
+}
+
+/// What a connection is asked about as soon as its handshake is complete.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) info: Info,
+    /// `tls-exporter` of RFC 9266, for whoever logs in by it.
+    pub(crate) channel_binding: Option<[u8; 32]>,
+}
+
+/// What is shared by the two threads.
+pub(crate) struct Post {
+    commands: Mailbox<Command>,
+    reports: Mailbox<Report>,
+    home: Waker,
+    stop: AtomicBool,
+}
+
+pub(crate) struct Pool {
+    threads: Vec<Thread>,
+    /// Who gets the next outgoing connection.
+    next: usize,
+    /// Whose reports are being read.
+    reading: usize,
+}
+
+/// A thread as the loop sees it.
+struct Thread {
+    post: Arc<Post>,
+    waker: Waker,
+    outgoing: Batch<Command>,
+    reports: Reading<Report>,
+    /// The loop's key of each connection that the thread accepted, and the thread's, by the index of that.
+    accepted: Vec<Option<(Key, Key)>>,
+    handle: Option<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Starts `count` threads, each with a poller like `backend`, which wake the loop through `home`.
+    pub(crate) fn start(
+        count: usize,
+        backend: &str,
+        config: &Config,
+        home: &Waker,
+    ) -> Result<Pool, Error> {
+        let mut threads = Vec::with_capacity(count);
+        for index in 0..count {
+            threads.push(Thread::start(
+                index,
+                backend,
+                share(config, index, count),
+                home,
+            )?);
+        }
+        Ok(Pool {
+            threads,
+            next: 0,
+            reading: 0,
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Which thread takes the next outgoing connection.
+    pub(crate) fn choose(&mut self) -> usize {
+        self.next = (self.next + 1) % self.threads.len();
+        self.next
+    }
+
+    /// Says something to one thread, with the next [`post`](Pool::post).
+    pub(crate) fn tell(&mut self, thread: usize, command: Command) {
+        self.threads[thread].outgoing.push(command);
+    }
+
+    pub(crate) fn write(&mut self, thread: usize, to: Tag, data: &[u8], notify: bool) {
+        let len = data.len();
+        self.threads[thread]
+            .outgoing
+            .push_with(Command::Write { to, len, notify }, data);
+    }
+
+    pub(crate) fn configure(&mut self, config: &Config) {
+        let count = self.threads.len();
+        for (index, thread) in self.threads.iter_mut().enumerate() {
+            let config = Box::new(share(config, index, count));
+            thread.outgoing.push(Command::Configure(config));
+        }
+    }
+
+    /// Hands over what was said. Threads that wait are woken.
+    pub(crate) fn post(&mut self) {
+        for thread in &mut self.threads {
+            thread.post();
+        }
+    }
+
+    /// Whether there are reports that were not read.
+    pub(crate) fn has_reports(&self) -> bool {
+        self.threads
+            .iter()
+            .any(|thread| !thread.reports.is_empty() || !thread.post.reports.is_empty())
+    }
+
+    /// The next report, with the number of its thread: of one thread what it has handed over, then of the next one.
+    pub(crate) fn next_report(&mut self) -> Option<(usize, Report)> {
+        for _ in 0..=self.threads.len() {
+            let thread = &mut self.threads[self.reading];
+            if let Some(report) = thread.reports.next() {
+                return Some((self.reading, report));
+            }
+            self.reading = (self.reading + 1) % self.threads.len();
+            let thread = &mut self.threads[self.reading];
+            if thread.reports.is_empty() {
+                thread.reports.take(&thread.post.reports);
+            }
+        }
+        None
+    }
+
+    /// The bytes that the report speaks of that was read last.
+    pub(crate) fn bytes(&mut self, thread: usize, len: usize) -> &[u8] {
+        self.threads[thread].reports.bytes(len)
+    }
+
+    /// Notes the loop's key of a connection that a thread has accepted.
+    pub(crate) fn name(&mut self, thread: usize, theirs: Key, ours: Key) {
+        let accepted = &mut self.threads[thread].accepted;
+        if accepted.len() <= theirs.index() {
+            accepted.resize(theirs.index() + 1, None);
+        }
+        accepted[theirs.index()] = Some((theirs, ours));
+    }
+
+    /// The loop's key of what a report is about.
+    pub(crate) fn key(&self, thread: usize, tag: Tag) -> Option<Key> {
+        match tag {
+            Tag::Loop(key) => Some(key),
+            Tag::Thread(theirs) => match self.threads[thread].accepted.get(theirs.index())? {
+                Some((known, ours)) if *known == theirs => Some(*ours),
+                _ => None,
+            },
+        }
+    }
+
+    /// Has the thread run `question` and waits for the answer: between two events of the thread, so not long. `None`: the
+    /// connection is gone there.
+    pub(crate) fn ask<R: Send + 'static>(
+        &mut self,
+        thread: usize,
+        about: Tag,
+        question: impl FnOnce(&mut Reactor, Key) -> R + Send + 'static,
+    ) -> Option<R> {
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        let job: Job = Box::new(move |reactor, key| {
+            let _ = answer.send(question(reactor, key));
+        });
+        self.tell(thread, Command::Run(about, job));
+        self.threads[thread].post();
+        answered.recv().ok()
+    }
+
+    /// Replaces a thread that has failed.
+    pub(crate) fn restart(
+        &mut self,
+        thread: usize,
+        backend: &str,
+        config: &Config,
+        home: &Waker,
+    ) -> Result<(), Error> {
+        let config = share(config, thread, self.threads.len());
+        self.threads[thread] = Thread::start(thread, backend, config, home)?;
+        Ok(())
+    }
+
+    /// In a child of fork(2) there are no threads to end, and whatever lock they held is held for ever.
+    pub(crate) fn abandon(mut self) {
+        for thread in self.threads.drain(..) {
+            std::mem::forget(thread);
+        }
+    }
+}
+
+/// What one of `count` threads is told: together they keep to the limits.
+fn share(config: &Config, index: usize, count: usize) -> Config {
+    let most = config.max_connections;
+    let extra = usize::from(index < most % count);
+    Config {
+        io_threads: 0,
+        max_connections: if most == usize::MAX {
+            most
+        } else {
+            most / count + extra
+        },
+        ..config.clone()
+    }
+}
+
+impl Thread {
+    fn start(index: usize, backend: &str, config: Config, home: &Waker) -> Result<Thread, Error> {
+        let mut reactor = Reactor::new();
+        reactor.set_backend(backend)?;
+        reactor.configure(config);
+        reactor.answer_later();
+        let waker = reactor.waker()?;
+        let post = Arc::new(Post {
+            commands: Mailbox::new(),
+            reports: Mailbox::new(),
+            home: home.clone(),
+            stop: AtomicBool::new(false),
+        });
+        let worker = Worker::new(reactor, Arc::clone(&post));
+        let failed = Arc::clone(&post);
+        let handle = without_signals(|| {
+            std::thread::Builder::new()
+                .name(format!("trochee-io-{index}"))
+                .spawn(move || {
+                    let run = std::panic::AssertUnwindSafe(|| worker.run());
+                    if std::panic::catch_unwind(run).is_err() {
+                        let mut batch = Batch::new();
+                        batch.push(Report {
+                            from: Tag::Thread(Key::from_bits(u64::MAX)),
+                            what: What::Died,
+                        });
+                        failed.reports.post(&mut batch);
+                        failed.home.wake();
+                    }
+                })
+        })
+        .map_err(|error| Error::Thread(error.to_string()))?;
+        Ok(Thread {
+            post,
+            waker,
+            outgoing: Batch::new(),
+            reports: Reading::new(),
+            accepted: Vec::new(),
+            handle: Some(handle),
+        })
+    }
+
+    fn post(&mut self) {
+        if !self.outgoing.is_empty() {
+            self.post.commands.post(&mut self.outgoing);
+            self.waker.wake();
+        }
+    }
+}
+
+impl Drop for Thread {
+    /// Waits for the thread, which ends after the turn that it is in.
+    fn drop(&mut self) {
+        self.post();
+        self.post.stop.store(true, Ordering::Release);
+        self.waker.wake();
+        if let Some(handle) = self.handle.take() {
+            let _ = handle.join();
+        }
+    }
+}
+
+/// Runs `f` with all signals blocked, which threads that are started meanwhile inherit: signals are for the loop's thread.
+fn without_signals<T>(f: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigfillset initialises `all`; pthread_sigmask reads it and initialises `before`.
+    let blocked = unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr())
+    };
+    if blocked != 0 {
+        return Err(io::Error::from_raw_os_error(blocked));
+    }
+    let result = f();
+    // SAFETY: the first call has succeeded, and so has initialised `before`.
+    unsafe {
+        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut());
+    }
+    result
+}

@@ -1,0 +1,208 @@
+//! What two threads of a pool say to each other: whole batches, handed over by swapping two queues under a lock.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// More spare room than this is given back, so that one large transfer does not cost its memory for ever.
+const KEPT: usize = 256 * 1024;
+
+/// Letters in the order of sending, and behind each other the bytes that some of them speak of.
+#[derive(Debug)]
+pub(crate) struct Batch<T> {
+    letters: VecDeque<T>,
+    bytes: Vec<u8>,
+}
+
+impl<T> Batch<T> {
+    pub(crate) fn new() -> Batch<T> {
+        Batch {
+            letters: VecDeque::new(),
+            bytes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, letter: T) {
+        self.letters.push_back(letter);
+    }
+
+    /// A letter that speaks of bytes: it has to say how many.
+    pub(crate) fn push_with(&mut self, letter: T, bytes: &[u8]) {
+        self.letters.push_back(letter);
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.letters.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.letters.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.letters.clear();
+        self.bytes.clear();
+        self.letters.shrink_to(KEPT / size_of::<T>().max(1));
+        self.bytes.shrink_to(KEPT);
+    }
+}
+
+/// One direction between two threads. Who posts also wakes the other side; see [`Waker`](crate::Waker).
+#[derive(Debug)]
+pub(crate) struct Mailbox<T> {
+    posted: Mutex<Batch<T>>,
+    /// Whether there is something in `posted`: a look without the lock.
+    full: AtomicBool,
+}
+
+impl<T> Mailbox<T> {
+    pub(crate) fn new() -> Mailbox<T> {
+        Mailbox {
+            posted: Mutex::new(Batch::new()),
+            full: AtomicBool::new(false),
+        }
+    }
+
+    fn posted(&self) -> MutexGuard<'_, Batch<T>> {
+        // Nothing panics while it holds the lock, and a batch is whole at any time.
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands over what is in `batch`, behind what was not taken yet, and leaves it empty.
+    pub(crate) fn post(&self, batch: &mut Batch<T>) {
+        let mut posted = self.posted();
+        if posted.is_empty() {
+            std::mem::swap(&mut *posted, batch);
+        } else {
+            posted.letters.append(&mut batch.letters);
+            posted.bytes.append(&mut batch.bytes);
+        }
+        self.full.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.full.load(Ordering::Acquire)
+    }
+}
+
+/// The reading end of a [`Mailbox`]: what was taken out of it, letter by letter.
+#[derive(Debug)]
+pub(crate) struct Reading<T> {
+    batch: Batch<T>,
+    /// How many bytes of the batch belong to letters that were read.
+    read: usize,
+}
+
+impl<T> Reading<T> {
+    pub(crate) fn new() -> Reading<T> {
+        Reading {
+            batch: Batch::new(),
+            read: 0,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// Takes what was posted, once all that was taken before is read. False: there is nothing.
+    pub(crate) fn take(&mut self, mailbox: &Mailbox<T>) -> bool {
+        debug_assert!(self.is_empty());
+        if mailbox.is_empty() {
+            return false;
+        }
+        self.batch.clear();
+        self.read = 0;
+        let mut posted = mailbox.posted();
+        std::mem::swap(&mut *posted, &mut self.batch);
+        mailbox.full.store(false, Ordering::Release);
+        drop(posted);
+        !self.is_empty()
+    }
+
+    pub(crate) fn next(&mut self) -> Option<T> {
+        self.batch.letters.pop_front()
+    }
+
+    /// The bytes that the letter speaks of that was read last: to be called once for each that has any.
+    pub(crate) fn bytes(&mut self, len: usize) -> &[u8] {
+        let start = self.read;
+        self.read = (start + len).min(self.batch.bytes.len());
+        &self.batch.bytes[start..self.read]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever is posted when: the reader gets every letter once, in order, with its bytes.
+        #[test]
+        fn nothing_is_lost_or_mixed_up(
+            steps in prop::collection::vec((0u8..4, prop::collection::vec(any::<u8>(), 0..40)), 0..200)
+        ) {
+            let mailbox = Mailbox::new();
+            let (mut batch, mut reading) = (Batch::new(), Reading::new());
+            let (mut sent, mut received) = (Vec::new(), Vec::new());
+            let mut read_all = |reading: &mut Reading<(usize, usize)>, most: usize| {
+                for _ in 0..most {
+                    if reading.is_empty() && !reading.take(&mailbox) {
+                        break;
+                    }
+                    let (number, len) = reading.next().expect("it is not empty");
+                    let bytes = reading.bytes(len).to_vec();
+                    received.push((number, bytes));
+                }
+            };
+            for (step, bytes) in steps {
+                match step {
+                    0 => read_all(&mut reading, bytes.len()),
+                    1 => mailbox.post(&mut batch),
+                    _ => {
+                        batch.push_with((sent.len(), bytes.len()), &bytes);
+                        sent.push((sent.len(), bytes));
+                    }
+                }
+            }
+            mailbox.post(&mut batch);
+            read_all(&mut reading, usize::MAX);
+            prop_assert_eq!(sent, received);
+            prop_assert!(mailbox.is_empty());
+        }
+    }
+
+    /// Two threads, as fast as they can.
+    #[test]
+    fn a_reader_in_another_thread_gets_all_in_order() {
+        const LETTERS: u32 = if cfg!(miri) { 200 } else { 100_000 };
+        let mailbox = std::sync::Arc::new(Mailbox::new());
+        let writer = std::thread::spawn({
+            let mailbox = mailbox.clone();
+            move || {
+                let mut batch = Batch::new();
+                for number in 0..LETTERS {
+                    batch.push_with(number, &number.to_ne_bytes());
+                    if number % 7 == 0 || number + 1 == LETTERS {
+                        mailbox.post(&mut batch);
+                    }
+                }
+            }
+        });
+        let mut reading = Reading::new();
+        let mut expected = 0;
+        while expected < LETTERS {
+            if reading.is_empty() && !reading.take(&mailbox) {
+                std::thread::yield_now();
+                continue;
+            }
+            let number: u32 = reading.next().expect("it is not empty");
+            assert_eq!(number, expected);
+            assert_eq!(reading.bytes(4), number.to_ne_bytes());
+            expected += 1;
+        }
+        writer.join().expect("the writer");
+    }
+}

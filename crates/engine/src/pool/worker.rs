@@ -1,0 +1,249 @@
+//! An I/O thread: a reactor of its own, whose consumer is another thread.
+
+use std::collections::HashMap;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::mailbox::{Batch, Reading};
+use super::{Command, Post, Report, Tag, What};
+use crate::error::Reason;
+use crate::event::Event;
+use crate::reactor::{Close, Reactor};
+use crate::registry::Key;
+use crate::socket::Name;
+
+/// So many reports are handed over at once, while more is to be done. Fewer would wake the loop more often than it has
+/// work for; more would let it wait for what is there already.
+const REPORTS: usize = 16;
+
+pub(super) struct Worker {
+    pub(super) reactor: Reactor,
+    pub(super) post: Arc<Post>,
+    commands: Reading<Command>,
+    reports: Batch<Report>,
+    /// What the loop has named, by its name: listeners and outgoing connections. Accepted ones go by ours.
+    ours: HashMap<Key, Key>,
+    theirs: HashMap<Key, Key>,
+}
+
+/// What is told of a connection that was accepted.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) fd: RawFd,
+    pub(crate) peer: Option<Name>,
+    pub(crate) local: Option<Name>,
+    pub(crate) sent: Arc<AtomicU64>,
+}
+
+impl Worker {
+    pub(super) fn new(reactor: Reactor, post: Arc<Post>) -> Worker {
+        Worker {
+            reactor,
+            post,
+            commands: Reading::new(),
+            reports: Batch::new(),
+            ours: HashMap::new(),
+            theirs: HashMap::new(),
+        }
+    }
+
+    /// Serves until the pool ends.
+    pub(super) fn run(mut self) {
+        while !self.post.stop.load(Ordering::Acquire) {
+            self.obey();
+            self.turn(None);
+        }
+        // What was said before the end still counts, and what can be sent without waiting is.
+        self.obey();
+        self.turn(Some(Duration::ZERO));
+    }
+
+    /// A post that comes once the commands are read ends the wait of the turn, or keeps it from beginning.
+    fn turn(&mut self, max_wait: Option<Duration>) {
+        self.reactor.begin_turn(max_wait);
+        while let Some(event) = self.reactor.next_event() {
+            let report = match event {
+                Event::Data { key, data, end } => {
+                    let from = tag(&self.theirs, key);
+                    let len = data.len();
+                    let report = Report {
+                        from,
+                        what: What::Data { len, end },
+                    };
+                    self.reports.push_with(report, data);
+                    None
+                }
+                Event::Accepted { listener, key } => Some((key, self.accepted(listener, key))),
+                Event::Connected { key } => {
+                    let local = self.reactor.local_name(key);
+                    Some((key, What::Connected { local }))
+                }
+                Event::ClientHello {
+                    key,
+                    server_name,
+                    alpn,
+                } => Some((key, What::ClientHello(Box::new((server_name, alpn))))),
+                Event::Secured { key } => Some((key, What::Secured(self.reactor.facts(key)))),
+                Event::Ended { key } => Some((key, What::Ended)),
+                Event::ReadTimeout { key } => Some((key, What::ReadTimeout)),
+                Event::Drain { key } => Some((key, What::Drain)),
+                Event::Closed { key, reason } => Some((key, What::Closed(reason))),
+                Event::Notice { level, text } => {
+                    let what = What::Notice(level, text.into());
+                    self.reports.push(Report {
+                        from: Tag::Thread(Key::from_bits(u64::MAX)),
+                        what,
+                    });
+                    None
+                }
+                // The loop has its own; the rest it does not ask of a thread.
+                Event::Predrain { .. }
+                | Event::Ready { .. }
+                | Event::Signal { .. }
+                | Event::Timer { .. } => None,
+            };
+            if let Some((key, what)) = report {
+                self.report(key, what);
+            }
+            if self.reports.len() >= REPORTS || self.reactor.is_before_wait() {
+                self.hand_over();
+            }
+            self.obey();
+        }
+        self.hand_over();
+    }
+
+    fn report(&mut self, key: Key, what: What) {
+        let from = tag(&self.theirs, key);
+        if let What::Closed(_) = what {
+            self.forget(key);
+        }
+        self.reports.push(Report { from, what });
+    }
+
+    fn accepted(&mut self, listener: Key, key: Key) -> What {
+        let accepted = Accepted {
+            fd: self.reactor.fd(key).unwrap_or(-1),
+            peer: self.reactor.peer_name(key),
+            local: self.reactor.local_name(key),
+            sent: self.reactor.count_sent(key),
+        };
+        What::Accepted {
+            listener: self.theirs.get(&listener).copied().unwrap_or(listener),
+            accepted: Box::new(accepted),
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if !self.reports.is_empty() {
+            self.post.reports.post(&mut self.reports);
+            self.post.home.wake();
+        }
+    }
+
+    /// Carries out what the loop has said since.
+    fn obey(&mut self) {
+        loop {
+            while let Some(command) = self.commands.next() {
+                self.carry_out(command);
+            }
+            if !self.commands.take(&self.post.commands) {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Write { to, len, notify } => {
+                let data = self.commands.bytes(len);
+                if let Some(key) = find(&self.ours, to) {
+                    if notify {
+                        self.reactor.notify_flush(key, true);
+                    }
+                    // What can be wrong with it the loop has been told of, or will be.
+                    let _ = self.reactor.write(key, data);
+                }
+            }
+            Command::Release { of, drain } => {
+                if let Some(key) = find(&self.ours, of) {
+                    self.reactor.release(key, drain);
+                }
+            }
+            Command::Close(of) => {
+                if let Some(key) = find(&self.ours, of)
+                    && self.reactor.close(key) == Close::Done
+                {
+                    self.report(key, What::Closed(Reason::Local));
+                }
+            }
+            Command::Destroy(of) => {
+                if let Some(key) = find(&self.ours, of) {
+                    self.reactor.destroy(key);
+                    self.forget(key);
+                }
+            }
+            Command::Run(on, job) => {
+                if let Some(key) = find(&self.ours, on) {
+                    job(&mut self.reactor, key);
+                }
+            }
+            Command::Listen {
+                name,
+                fd,
+                read_size,
+                paused,
+            } => {
+                match self.reactor.share_listener(fd, read_size) {
+                    Ok(key) => {
+                        self.call(key, name);
+                        if paused {
+                            self.reactor.pause(key);
+                        }
+                    }
+                    // The thread's poller has said why in a notice.
+                    Err(_) => {}
+                }
+            }
+            Command::Connect {
+                name,
+                fd,
+                read_size,
+                sent,
+            } => match self.reactor.take_over(fd, read_size, sent) {
+                Ok(key) => self.call(key, name),
+                Err(error) => self.reports.push(Report {
+                    from: Tag::Loop(name),
+                    what: What::Closed(Reason::Poller(error.to_string())),
+                }),
+            },
+            Command::Configure(config) => self.reactor.configure(*config),
+        }
+    }
+
+    fn call(&mut self, key: Key, name: Key) {
+        self.ours.insert(name, key);
+        self.theirs.insert(key, name);
+    }
+
+    fn forget(&mut self, key: Key) {
+        if let Some(name) = self.theirs.remove(&key) {
+            self.ours.remove(&name);
+        }
+    }
+}
+
+fn tag(theirs: &HashMap<Key, Key>, key: Key) -> Tag {
+    theirs
+        .get(&key)
+        .map_or(Tag::Thread(key), |name| Tag::Loop(*name))
+}
+
+fn find(ours: &HashMap<Key, Key>, tag: Tag) -> Option<Key> {
+    match tag {
+        Tag::Thread(key) => Some(key),
+        Tag::Loop(name) => ours.get(&name).copied(),
+    }
+}

@@ -1,0 +1,52 @@
+-- The backend under the name, and in the shape, of one of Prosody's own: what the modules in flavour/ share.
+--
+-- The shape is what net/server.lua expects of a name, that is, how settings come in. The poller is another matter: that of
+-- the name, unless TROCHEE_POLLER says otherwise.
+
+local native = require "trochee";
+local state = require "trochee.state";
+local server = require "net.server_trochee";
+
+local core, settings = state.core, state.settings;
+local ipairs, pairs = ipairs, pairs;
+
+local variable = os.getenv "TROCHEE_POLLER" or "";
+local forced = variable ~= "" and variable or nil;
+
+-- The module is a copy: Prosody writes into it
+local function new(name, members)
+	local module = {};
+	for _, source in ipairs { server, members } do
+		for key, value in pairs(source) do
+			module[key] = value;
+		end
+	end
+	-- Without trochee's name: it stands where Prosody and its users expect that of the poller alone
+	module.get_backend = core.backend;
+	-- prosodyctl prints what is logged, and serves nobody
+	local prosody = rawget(_G, "prosody");
+	local level = prosody and prosody.process_type == "prosodyctl" and "debug" or "info";
+	if forced then
+		state.log(level, "The backend \"%s\" is trochee %s, with the poller of TROCHEE_POLLER: %s", name, native._VERSION, forced);
+	else
+		state.log(level, "The backend \"%s\" is trochee %s", name, native._VERSION);
+	end
+	return module;
+end
+
+-- Applies some settings; the others stay as they are
+local function change(changes, poller)
+	local all = { poller = poller };
+	for _, source in ipairs { settings, changes } do
+		for name, value in pairs(source) do
+			all[name] = value;
+		end
+	end
+	state.configure(all);
+end
+
+return {
+	forced = forced;
+	new = new;
+	change = change;
+};
