@@ -33,8 +33,8 @@
 //!
 //! # Servers
 //!
-//! [`Server`] runs a reactor on each of any number of threads, with a [`Handler`] for each connection and [`Handle`]s to reach
-//! them from anywhere: [`server`] has an example.
+//! [`Server`] runs a reactor on each of any number of threads, with a [`Handler`] for each connection and [`Handle`]s to
+//! reach them from anywhere: [`server`] has an example.
 //!
 //! # Example
 //!

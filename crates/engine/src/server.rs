@@ -1,8 +1,8 @@
 //! Servers on any number of threads: a [`Handler`] for each connection, above one [`Reactor`] a thread.
 //!
-//! The threads share nothing. One more, the caller of [`Server::run`], accepts, and deals connections out in turn; from then on
-//! a connection stays on its thread, whose handlers are called one at a time and need no locks among themselves. What
-//! comes from elsewhere comes through a [`Handle`].
+//! The threads share nothing. One more, the caller of [`Server::run`], accepts, and deals connections out in turn; from
+//! then on a connection stays on its thread, whose handlers are called one at a time and need no locks among
+//! themselves. What comes from elsewhere comes through a [`Handle`].
 //!
 //! ```no_run
 //! use trochee::{Conn, Handler, Server};
@@ -213,8 +213,8 @@ struct Shared {
 
 impl ServerHandle {
     /// Ends the server: stops accepting, calls [`Handler::on_shutdown`] for every connection, and returns from
-    /// [`Server::run`] when all have ended and their last bytes have arrived, after `within` the latest; what is left by then is closed, and lost where
-    /// the system does not take it at once. The first call counts.
+    /// [`Server::run`] when all have ended and their last bytes have arrived, after `within` the latest. What is left by
+    /// then is closed, and lost where the system does not take it at once. The first call counts.
     pub fn shutdown(&self, within: Duration) {
         self.shared.stop.at(Instant::now() + within);
     }
@@ -224,9 +224,10 @@ impl ServerHandle {
         &self.shared.addresses
     }
 
-    /// Copies of the listening sockets, in the order of [`Builder::listen`], for a successor, which [adopts](Listen::adopt)
-    /// them: in this process, or in another that got them over a UNIX socket or [inherits](inherited) them. Nobody who connects is turned away if this server is
-    /// shut down after that one runs. Empty once this one has stopped accepting.
+    /// Copies of the listening sockets, in the order of [`Builder::listen`], for a successor, which
+    /// [adopts](Listen::adopt) them: in this process, or in another that got them over a UNIX socket or
+    /// [inherits](inherited) them. Nobody who connects is turned away if this server is shut down after that one runs.
+    /// Empty once this one has stopped accepting.
     ///
     /// # Errors
     ///

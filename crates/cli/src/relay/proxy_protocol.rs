@@ -18,7 +18,8 @@ const LONGEST_LINE: usize = 107;
 /// The shortest one: `PROXY UNKNOWN`.
 const SHORTEST_LINE: usize = 15;
 
-/// The longest version 2 that is read. The specification has 216 bytes of addresses at most, then TLVs, which are not used here.
+/// The longest version 2 that is read. The specification has 216 bytes of addresses at most, then TLVs, which are not
+/// used here.
 const LONGEST: usize = 4096;
 
 /// The two ends of the client's connection.
@@ -55,7 +56,8 @@ impl Parser {
         Some(FIXED + usize::from(u16::from_be_bytes([length[0], length[1]])))
     }
 
-    /// Takes what was read. `Some` is the whole header: the ends, or `None` where the front speaks for itself or does not know.
+    /// Takes what was read. `Some` is the whole header: the ends, or `None` where the front speaks for itself or does not
+    /// know.
     ///
     /// # Errors
     ///
@@ -329,7 +331,7 @@ mod tests {
         v6.extend([0xDC, 0x04, 0x01, 0xBB]);
         let wanted_v6 = ends("[2001:db8::1]:56324", "[2001:db8::2]:443");
         assert_eq!(version_2(wanted_v6, None), v6);
-        // LOCAL with addresses, which are to be skipped; UNSPEC; a UNIX socket; a TLV that nobody knows behind the addresses.
+        // LOCAL with addresses, which are to be skipped; UNSPEC; a UNIX socket; a TLV that nobody knows.
         let local = [&signature[..], &[0x20, 0x11, 0, 12], &[1; 12]].concat();
         let unspec = [&signature[..], &[0x21, 0x00, 0, 0]].concat();
         let unix = [&signature[..], &[0x21, 0x31, 0, 216], &[b'/'; 216]].concat();

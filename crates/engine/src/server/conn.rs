@@ -26,8 +26,8 @@ impl Conn<'_> {
     ///
     /// # Errors
     ///
-    /// As [`Reactor::write`](crate::Reactor::write): above all [`Error::SendBufferFull`] for a peer that does not read, whose
-    /// connection ends. [`pending`](Conn::pending) tells in time.
+    /// As [`Reactor::write`](crate::Reactor::write): above all [`Error::SendBufferFull`] for a peer that does not read,
+    /// whose connection ends. [`pending`](Conn::pending) tells in time.
     pub fn write(&mut self, data: &[u8]) -> Result<usize, Error> {
         self.worker.reactor.write(self.key, data)
     }

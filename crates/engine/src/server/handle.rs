@@ -21,8 +21,8 @@ const MAILBOX_COMMANDS: usize = 65_536;
 
 /// A connection of a [`Server`](super::Server), for use from anywhere.
 ///
-/// Commands are carried out by the thread of the connection, in the order in which they were given; that thread is woken once,
-/// however many there are. A handle that outlives its connection says [`Error::Closed`] and reaches nobody else.
+/// Commands are carried out by the thread of the connection, in the order in which they were given; that thread is
+/// woken once, however many there are. A handle that outlives its connection says [`Error::Closed`] and reaches nobody else.
 ///
 /// A thread keeps 16 MiB of data or 65 536 commands that it has not got round to yet; past that they are refused with
 /// [`Error::MailboxFull`], [`close`](Handle::close) excepted. What has arrived there counts against
@@ -61,8 +61,8 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`], [`Error::MailboxFull`]; in both cases nothing is sent. That the peer does not read is not known here:
-    /// the handler is told, or the connection ends.
+    /// [`Error::Closed`], [`Error::MailboxFull`]; in both cases nothing is sent. That the peer does not read is not known
+    /// here: too much ends the connection.
     pub fn write(&self, data: impl Into<Arc<[u8]>>) -> Result<(), Error> {
         self.command(Command::Write(self.0.key, data.into()))
     }

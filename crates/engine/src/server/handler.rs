@@ -9,12 +9,12 @@ use crate::timers::TimerId;
 /// One connection's side of a program: callbacks with the names of Prosody's listeners, which do nothing unless
 /// written.
 ///
-/// All are called on the thread of the connection, one at a time, and never for a connection that is not there yet or not any
-/// more. They must not block: everybody else on that thread waits. A callback that panics ends its own connection, without
+/// All are called on the thread of the connection, one at a time, and never after
+/// [`on_disconnect`](Handler::on_disconnect). They must not block: everybody else on that thread waits. A callback that panics ends its own connection, without
 /// [`on_disconnect`](Handler::on_disconnect); the log is told.
 ///
-/// A handler lives on one thread and need not be `Send`: those of one thread may share what they like. What other threads are to
-/// reach goes through a [`Handle`](super::Handle).
+/// A handler lives on one thread and need not be `Send`: those of one thread may share what they like. What other
+/// threads are to reach goes through a [`Handle`](super::Handle).
 pub trait Handler: 'static {
     /// The connection stands: it was accepted, or what [`Conn::connect`] began is established; with direct TLS once it is
     /// secured.
