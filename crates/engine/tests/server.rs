@@ -8,6 +8,10 @@
 #[path = "server/mod.rs"]
 mod epoll;
 
+#[cfg(target_os = "linux")]
+#[path = "server/mod.rs"]
+mod libevent;
+
 #[path = "server/mod.rs"]
 mod poll;
 
