@@ -79,6 +79,7 @@ mod registry;
 pub mod server;
 mod signals;
 mod socket;
+mod sync;
 mod timers;
 pub mod tls;
 mod waker;

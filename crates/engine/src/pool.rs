@@ -40,6 +40,8 @@ pub(crate) use worker::Accepted;
 use worker::Worker;
 
 mod mailbox;
+#[cfg(test)]
+mod mailbox_tests;
 mod worker;
 
 /// What both threads call a connection or listener.

@@ -1,10 +1,13 @@
 //! Ends the wait of a reactor from another thread.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::event::EventfdFlags;
+
+use crate::sync::Arc;
+use state::State;
+
+mod state;
 
 /// Ends the wait of a [`Reactor`](crate::Reactor) from any thread: the current one, or else the next.
 ///
@@ -16,29 +19,22 @@ pub struct Waker(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    state: AtomicU8,
+    state: State,
     fd: OwnedFd,
 }
-
-/// The reactor runs, and nobody has asked it not to wait.
-const RUNNING: u8 = 0;
-/// The reactor waits, or is about to.
-const WAITING: u8 = 1;
-/// Somebody has asked.
-const WOKEN: u8 = 2;
 
 impl Waker {
     pub(crate) fn open() -> rustix::io::Result<Waker> {
         let fd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Waker(Arc::new(Shared {
-            state: AtomicU8::new(RUNNING),
+            state: State::new(),
             fd,
         })))
     }
 
     /// Ends the wait. Once the reactor is gone, or its process forked, it does nothing.
     pub fn wake(&self) {
-        if self.0.state.swap(WOKEN, Ordering::AcqRel) == WAITING {
+        if self.0.state.wake() {
             // The only error is a counter that is full, which wakes as well.
             let _ = rustix::io::write(&self.0.fd, &1u64.to_ne_bytes());
         }
@@ -46,15 +42,12 @@ impl Waker {
 
     /// Says that the reactor is going to wait. False: somebody has asked it not to.
     pub(crate) fn begin_wait(&self) -> bool {
-        self.0
-            .state
-            .compare_exchange(RUNNING, WAITING, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        self.0.state.begin_wait()
     }
 
     /// Says that it waits no more.
     pub(crate) fn end_wait(&self) {
-        self.0.state.swap(RUNNING, Ordering::AcqRel);
+        self.0.state.end_wait();
     }
 
     /// Makes the descriptor unreadable again.

@@ -1,7 +1,8 @@
 //! What a reactor promises, run on every poller, over real sockets of the loopback interface.
 //!
 //! One suite, `reactor/`, is compiled once for each poller, so that a failure reads
-//! `epoll::closing::half_close_answers_are_sent`. The name of the module is the name of the poller.
+//! `epoll::closing::half_close_answers_are_sent`. The name of the module is the name of the poller; `_on_threads` behind it means that
+//! I/O threads do the work.
 //!
 //! A poller that is not available here prints a skip; with `TROCHEE_NO_SKIPS` in the environment it fails instead.
 
@@ -15,6 +16,10 @@ mod epoll;
 #[cfg(target_os = "linux")]
 #[path = "reactor/mod.rs"]
 mod libevent;
+
+#[cfg(target_os = "linux")]
+#[path = "reactor/mod.rs"]
+mod epoll_on_threads;
 
 #[path = "reactor/mod.rs"]
 mod poll;

@@ -196,15 +196,12 @@ impl Worker {
                 read_size,
                 paused,
             } => {
-                match self.reactor.share_listener(fd, read_size) {
-                    Ok(key) => {
-                        self.call(key, name);
-                        if paused {
-                            self.reactor.pause(key);
-                        }
+                // If the poller can not hold it, its notice says why.
+                if let Ok(key) = self.reactor.share_listener(fd, read_size) {
+                    self.call(key, name);
+                    if paused {
+                        self.reactor.pause(key);
                     }
-                    // The thread's poller has said why in a notice.
-                    Err(_) => {}
                 }
             }
             Command::Connect {

@@ -69,12 +69,12 @@ impl Reactor {
         }
         self.shares_until_flush = SHARES_PER_FLUSH;
         self.now = clock::now();
-        self.io_goes_on() && !(self.to_flush.is_empty() && self.pool.is_none())
+        self.io_goes_on() && (!self.to_flush.is_empty() || self.pool.is_some())
     }
 
     /// Whether step 5 has somebody to serve, and time for it.
     pub(super) fn io_goes_on(&self) -> bool {
-        self.now <= self.io_until && !(self.ready.is_empty() && !self.has_reports())
+        self.now <= self.io_until && (!self.ready.is_empty() || self.has_reports())
     }
 
     /// One share of step 5: serves whoever is first in the queue. A share without an event, a step of a handshake for one,

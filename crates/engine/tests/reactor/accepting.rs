@@ -165,6 +165,7 @@ fn a_paused_listener_makes_peers_wait() {
 /// Others that were ready in the same turn wait, too.
 #[test]
 fn a_listener_paused_by_its_first_connection_accepts_no_second() {
+    one_thread!();
     let mut driver = driver!();
     let (listener, address) = driver.listen(ReadSize::All);
     let _peers = [peer(address), peer(address)];

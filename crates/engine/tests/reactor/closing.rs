@@ -138,6 +138,7 @@ fn close_sends_what_is_queued_and_then_the_end() {
 
 #[test]
 fn close_with_nothing_queued_is_done_at_once() {
+    one_thread!();
     let mut driver = driver!();
     let (key, stream) = driver.serve();
     assert_eq!(driver.reactor.close(key), Close::Done);

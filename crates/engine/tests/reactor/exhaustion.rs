@@ -10,6 +10,7 @@ use super::*;
 
 #[test]
 fn without_descriptors_peers_are_turned_away_and_the_rest_is_served() {
+    one_thread!();
     alone!(without_descriptors_peers_are_turned_away_and_the_rest_is_served);
     const FREE: usize = 10;
     let mut driver = driver!(raise_descriptor_limit: false);
@@ -71,6 +72,7 @@ fn without_descriptors_peers_are_turned_away_and_the_rest_is_served() {
 /// Where even the reserve is gone, the listener rests; a connection that ends makes it look again.
 #[test]
 fn without_a_reserve_the_listener_rests_until_a_connection_ends() {
+    one_thread!();
     alone!(without_a_reserve_the_listener_rests_until_a_connection_ends);
     let mut driver = driver!(
         raise_descriptor_limit: false,
@@ -121,6 +123,7 @@ fn without_a_reserve_the_listener_rests_until_a_connection_ends() {
 
 #[test]
 fn a_number_that_select_can_not_hold_is_refused_and_the_others_are_served() {
+    one_thread!();
     alone!(a_number_that_select_can_not_hold_is_refused_and_the_others_are_served);
     const LIMIT: RawFd = 1024;
     let mut driver = driver!();

@@ -7,6 +7,7 @@ use super::*;
 /// After binding its ports and after the first turns.
 #[test]
 fn a_child_goes_on_serving() {
+    one_thread!();
     alone!(a_child_goes_on_serving);
     let mut driver = driver!();
     let (_, address) = driver.listen(ReadSize::All);
@@ -70,6 +71,7 @@ fn a_child_that_closes_what_it_inherited_does_not_disturb_the_parent() {
 /// In the middle of a turn, as in the callback of an event.
 #[test]
 fn a_child_forked_in_the_middle_of_a_turn() {
+    one_thread!();
     alone!(a_child_forked_in_the_middle_of_a_turn);
     let mut driver = driver!();
     let (_, address) = driver.listen(ReadSize::All);

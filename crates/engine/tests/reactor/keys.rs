@@ -6,6 +6,7 @@ use super::*;
 
 #[test]
 fn every_command_on_a_stale_key_is_harmless() {
+    one_thread!();
     let mut driver = driver!();
     let (_, address) = driver.listen(ReadSize::All);
     let stream = peer(address);

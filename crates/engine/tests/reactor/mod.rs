@@ -10,6 +10,16 @@ macro_rules! alone {
     };
 }
 
+/// For tests of the very turn in which something happens, or of one process's descriptors: with I/O threads it happens a
+/// moment later, in another thread, and what holds all the same is in the other tests.
+macro_rules! one_thread {
+    () => {
+        if io_threads() > 0 {
+            return;
+        }
+    };
+}
+
 /// A driver, or a return from the test if the poller is not available here.
 macro_rules! driver {
     () => {

@@ -35,6 +35,7 @@ fn no_piece_is_larger_than_the_read_size() {
 
 #[test]
 fn all_means_what_is_there() {
+    one_thread!();
     let mut driver = driver!();
     let (key, mut stream) = driver.serve_with(ReadSize::All);
     stream.write_all(&pattern(20_000)).unwrap();
@@ -140,6 +141,7 @@ fn pausing_after_every_piece() {
 
 #[test]
 fn resuming_delivers_in_the_very_next_turn() {
+    one_thread!();
     let mut driver = driver!();
     let (key, mut stream) = driver.serve();
     driver.reactor.pause(key);

@@ -28,6 +28,7 @@ fn an_unknown_poller_is_refused_by_name_and_changes_nothing() {
 
 #[test]
 fn the_poller_can_not_be_changed_after_the_first_turn() {
+    one_thread!();
     let mut driver = driver!();
     for name in ["auto", "poll", poller_name()] {
         driver.reactor.set_backend(name).unwrap();

@@ -16,7 +16,7 @@ use trochee::poller::{self, OpenError};
 use trochee::{Chunk, Event, Interest, Key, Level, Name, Reactor, ReadSize, Reason, TimerId};
 
 /// How long a test waits for what must come, and for what must not.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const SILENCE: Duration = Duration::from_millis(60);
 
 /// An [`Event`] to keep.
@@ -129,7 +129,7 @@ impl Driver {
         }
         let mut reactor = Reactor::new();
         reactor.set_backend(name).unwrap();
-        let io_threads = std::env::var("TROCHEE_TEST_IO_THREADS").map_or(0, |n| n.parse().unwrap());
+        let io_threads = io_threads();
         let config = reactor.config().clone();
         reactor.configure(trochee::Config {
             io_threads,
@@ -380,6 +380,21 @@ impl Driver {
 
 /// The poller that this copy of the suite is for.
 pub fn poller_name() -> &'static str {
+    suite_name().trim_end_matches(ON_THREADS)
+}
+
+/// How many I/O threads it is for.
+pub fn io_threads() -> usize {
+    if suite_name().ends_with(ON_THREADS) {
+        2
+    } else {
+        0
+    }
+}
+
+const ON_THREADS: &str = "_on_threads";
+
+fn suite_name() -> &'static str {
     module_path!().rsplit("::").nth(1).unwrap_or_default()
 }
 

@@ -75,6 +75,7 @@ fn a_panic_of_the_consumer_is_none_of_the_reactors() {
 /// Everything that is written in a turn goes out at the start of the next, whoever else has something to tell.
 #[test]
 fn a_write_goes_out_with_the_next_turn() {
+    one_thread!();
     let mut driver = driver!();
     let (key, stream) = driver.serve();
     driver.reactor.write(key, b"one").unwrap();

@@ -89,6 +89,7 @@ fn writing_at_every_drain_pumps() {
 
 #[test]
 fn what_is_written_at_predrain_joins_the_flush() {
+    one_thread!();
     let mut driver = driver!();
     let (key, mut stream) = driver.serve();
     driver.reactor.write(key, b"stanza").unwrap();
@@ -120,6 +121,7 @@ fn what_is_written_at_predrain_joins_the_flush() {
 
 #[test]
 fn a_drain_with_nothing_to_send_comes_too() {
+    one_thread!();
     let mut driver = driver!();
     let (key, _stream) = driver.serve();
     driver.reactor.notify_flush(key, true);
@@ -225,6 +227,7 @@ fn a_full_queue_of_paused_writes_is_refused_and_kept() {
 /// A write past the limit first looks whether the peer has caught up. What the system did not take then still goes out.
 #[test]
 fn a_write_past_the_limit_that_found_room_is_sent() {
+    one_thread!();
     const LIMIT: usize = 16 << 20;
     let mut driver = driver!(max_send_buffer_size: LIMIT);
     let (key, stream) = driver.serve_narrow();
@@ -245,6 +248,7 @@ fn a_write_past_the_limit_that_found_room_is_sent() {
 
 #[test]
 fn paused_writes_wait() {
+    one_thread!();
     let mut driver = driver!();
     let (key, mut stream) = driver.serve();
     assert!(driver.reactor.pause_writes(key));

@@ -82,9 +82,10 @@ harness.here, harness.source_dir, harness.dist_dir = here, source_dirs["0.12"], 
 -- By its whole path, without which it refuses
 harness.takeover = (dist_dir:match("^/") and "" or require "lfs".currentdir().."/")..dist_dir.."/trochee/takeover.lua"
 harness.pollers = { "epoll", "poll", "select", "libevent" }
--- Names with -13 are those of Prosody 13.0, the others of 0.12
+-- Names with -13 are those of Prosody 13.0, the others of 0.12; trochee-threads-N is on epoll with so many I/O threads
 harness.subjects = {
 	"trochee-epoll", "trochee-poll", "trochee-select", "trochee-libevent",
+	"trochee-threads-1", "trochee-threads-3",
 	"trochee-as-epoll", "trochee-as-event", "trochee-as-select", "epoll", "event", "select",
 	"trochee-epoll-13", "trochee-poll-13", "trochee-select-13", "trochee-libevent-13",
 	"trochee-as-epoll-13", "trochee-as-event-13", "trochee-as-select-13", "epoll-13", "event-13", "select-13",
@@ -208,6 +209,11 @@ end
 local function load_backend(name, version)
 	add_prosody_to_path(version)
 	local poller, stock_name = name:match("^trochee%-(%w+)$"), name:match("^trochee%-as%-(%w+)$")
+	local io_threads = name:match("^trochee%-threads%-(%d+)$")
+	if io_threads then
+		poller = "epoll"
+		require "util.pposix".setenv("TROCHEE_IO_THREADS", io_threads)
+	end
 	local module_name = "net.server_"..(stock_name or name)
 	if stock_name then
 		dofile(harness.takeover)

@@ -1,0 +1,127 @@
+//! Every way in which two threads can meet in a mailbox and at a waker, tried by loom.
+//!
+//! The files are those of the engine, with loom's atomics and locks instead of the standard library's.
+
+#![allow(dead_code)] // what the engine needs of them and these tests do not
+
+#[path = "../src/pool/mailbox.rs"]
+mod mailbox;
+#[path = "../src/waker/state.rs"]
+mod state;
+
+mod sync {
+    pub(crate) use loom::sync::{Arc, Mutex, MutexGuard, atomic};
+    pub(crate) use std::sync::PoisonError;
+}
+
+use loom::thread;
+use mailbox::{Batch, Mailbox, Reading};
+use state::State;
+use sync::Arc;
+use sync::atomic::{AtomicBool, Ordering};
+
+/// A mailbox, who waits for it, and the eventfd that ends the wait.
+struct Post {
+    mailbox: Mailbox<u32>,
+    state: State,
+    eventfd: AtomicBool,
+}
+
+impl Post {
+    fn new() -> Arc<Post> {
+        Arc::new(Post {
+            mailbox: Mailbox::new(),
+            state: State::new(),
+            eventfd: AtomicBool::new(false),
+        })
+    }
+
+    fn send(&self, batch: &mut Batch<u32>) {
+        self.mailbox.post(batch);
+        if self.state.wake() {
+            self.eventfd.store(true, Ordering::Release);
+        }
+    }
+
+    /// As in a turn: a look at the mailbox, a wait that only the eventfd ends, another look.
+    fn receive(&self, count: usize) -> Vec<u32> {
+        let mut reading = Reading::<u32>::new();
+        let mut received = Vec::new();
+        while received.len() < count {
+            while let Some(letter) = reading.next() {
+                assert_eq!(reading.bytes(4), letter.to_ne_bytes());
+                received.push(letter);
+            }
+            if reading.take(&self.mailbox) || received.len() == count {
+                continue;
+            }
+            if self.state.begin_wait() {
+                // A wake that is lost leaves this without an end, which loom reports.
+                while !self.eventfd.swap(false, Ordering::AcqRel) {
+                    thread::yield_now();
+                }
+            }
+            self.state.end_wait();
+        }
+        received
+    }
+}
+
+fn batch(letters: &[u32]) -> Batch<u32> {
+    let mut batch = Batch::new();
+    for letter in letters {
+        batch.push_with(*letter, &letter.to_ne_bytes());
+    }
+    batch
+}
+
+#[test]
+fn no_letter_and_no_wake_is_lost() {
+    loom::model(|| {
+        let post = Post::new();
+        let sender = thread::spawn({
+            let post = post.clone();
+            move || {
+                post.send(&mut batch(&[1, 2]));
+                post.send(&mut batch(&[3]));
+            }
+        });
+        assert_eq!(post.receive(3), [1, 2, 3]);
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn two_senders_wake_one_receiver() {
+    loom::model(|| {
+        let post = Post::new();
+        let senders = [1, 2].map(|letter| {
+            let post = post.clone();
+            thread::spawn(move || post.send(&mut batch(&[letter])))
+        });
+        let mut received = post.receive(2);
+        received.sort_unstable();
+        assert_eq!(received, [1, 2]);
+        for sender in senders {
+            sender.join().unwrap();
+        }
+    });
+}
+
+/// The two directions of a pool: a question and its answer.
+#[test]
+fn two_that_wait_for_each_other_do_not_wait_for_ever() {
+    loom::model(|| {
+        let (commands, reports) = (Post::new(), Post::new());
+        let worker = thread::spawn({
+            let (commands, reports) = (commands.clone(), reports.clone());
+            move || {
+                let asked = commands.receive(1);
+                reports.send(&mut batch(&asked));
+            }
+        });
+        commands.send(&mut batch(&[7]));
+        assert_eq!(reports.receive(1), [7]);
+        worker.join().unwrap();
+    });
+}
