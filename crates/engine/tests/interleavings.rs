@@ -1,4 +1,4 @@
-//! Every way in which two threads can meet in a mailbox and at a waker, tried by loom.
+//! The ways in which threads can meet in a mailbox and at a waker, tried by loom.
 //!
 //! The files are those of the engine, with loom's atomics and locks instead of the standard library's.
 
@@ -10,21 +10,27 @@ mod mailbox;
 mod state;
 
 mod sync {
-    pub(crate) use loom::sync::{Arc, Mutex, MutexGuard, atomic};
+    pub(crate) use loom::sync::{Arc, Condvar, Mutex, MutexGuard, atomic};
     pub(crate) use std::sync::PoisonError;
 }
 
 use loom::thread;
 use mailbox::{Batch, Mailbox, Reading};
 use state::State;
-use sync::Arc;
-use sync::atomic::{AtomicBool, Ordering};
+use sync::{Arc, Condvar, Mutex};
+
+/// All of them would take minutes; what goes wrong goes wrong with few switches between threads at odd moments.
+fn model(f: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(f);
+}
 
 /// A mailbox, who waits for it, and the eventfd that ends the wait.
 struct Post {
     mailbox: Mailbox<u32>,
     state: State,
-    eventfd: AtomicBool,
+    eventfd: (Mutex<bool>, Condvar),
 }
 
 impl Post {
@@ -32,14 +38,15 @@ impl Post {
         Arc::new(Post {
             mailbox: Mailbox::new(),
             state: State::new(),
-            eventfd: AtomicBool::new(false),
+            eventfd: (Mutex::new(false), Condvar::new()),
         })
     }
 
     fn send(&self, batch: &mut Batch<u32>) {
         self.mailbox.post(batch);
         if self.state.wake() {
-            self.eventfd.store(true, Ordering::Release);
+            *self.eventfd.0.lock().unwrap() = true;
+            self.eventfd.1.notify_one();
         }
     }
 
@@ -56,10 +63,12 @@ impl Post {
                 continue;
             }
             if self.state.begin_wait() {
-                // A wake that is lost leaves this without an end, which loom reports.
-                while !self.eventfd.swap(false, Ordering::AcqRel) {
-                    thread::yield_now();
+                // A wake that is lost leaves this without an end, which loom reports as a deadlock.
+                let mut readable = self.eventfd.0.lock().unwrap();
+                while !*readable {
+                    readable = self.eventfd.1.wait(readable).unwrap();
                 }
+                *readable = false;
             }
             self.state.end_wait();
         }
@@ -77,7 +86,7 @@ fn batch(letters: &[u32]) -> Batch<u32> {
 
 #[test]
 fn no_letter_and_no_wake_is_lost() {
-    loom::model(|| {
+    model(|| {
         let post = Post::new();
         let sender = thread::spawn({
             let post = post.clone();
@@ -93,7 +102,7 @@ fn no_letter_and_no_wake_is_lost() {
 
 #[test]
 fn two_senders_wake_one_receiver() {
-    loom::model(|| {
+    model(|| {
         let post = Post::new();
         let senders = [1, 2].map(|letter| {
             let post = post.clone();
@@ -111,7 +120,7 @@ fn two_senders_wake_one_receiver() {
 /// The two directions of a pool: a question and its answer.
 #[test]
 fn two_that_wait_for_each_other_do_not_wait_for_ever() {
-    loom::model(|| {
+    model(|| {
         let (commands, reports) = (Post::new(), Post::new());
         let worker = thread::spawn({
             let (commands, reports) = (commands.clone(), reports.clone());

@@ -371,6 +371,9 @@ impl Reactor {
     /// still sends is delivered; when it has ended its side as well, [`Event::Closed`](crate::Event) follows.
     pub fn finish(&mut self, key: Key) -> bool {
         let Some(connection) = self.connection(key) else {
+            if let Some(Source::Remote(remote)) = self.sources.get_mut(key) {
+                remote.finished = true;
+            }
             return self.pass_on(key, |reactor, key| {
                 reactor.finish(key);
             });

@@ -32,6 +32,8 @@ pub(super) struct Remote {
     sent: Arc<AtomicU64>,
     pub(super) paused: bool,
     pub(super) writes_paused: bool,
+    /// Our side is to end when all is sent: nothing more is written.
+    pub(super) finished: bool,
     /// The consumer wants to hear of the next flush.
     pub(super) notify: bool,
     /// And the thread has not been told so.
@@ -86,6 +88,7 @@ impl Remote {
             sent,
             paused: false,
             writes_paused: false,
+            finished: false,
             notify: false,
             untold: false,
             in_flush: false,
@@ -336,7 +339,7 @@ impl Reactor {
         else {
             return Err(Error::Closed);
         };
-        if remote.state == State::Closing {
+        if remote.state == State::Closing || remote.finished {
             return Err(Error::Closed);
         }
         let pending = remote.pending();
@@ -656,6 +659,7 @@ impl Reactor {
                     self.notify_remote(key, true);
                     return None;
                 }
+                self.remote(key)?.notify = false;
                 Some(Event::Drain { key })
             }
             _ => None,
