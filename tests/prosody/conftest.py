@@ -23,6 +23,7 @@ def pytest_configure(config):
     if unknown:
         raise pytest.UsageError(f"--backends: {', '.join(unknown)}; there are: {', '.join(BACKENDS)}")
     config.addinivalue_line("markers", "since_13: about what Prosody 0.12 does not have")
+    config.addinivalue_line("markers", "only_on(names): about what needs no more than these backends")
     # slixmpp tells of every stanza at debug level; its errors belong to the report of a failed test.
     logging.getLogger("slixmpp").setLevel(logging.WARNING)
 
@@ -32,6 +33,8 @@ def pytest_generate_tests(metafunc):
         names = metafunc.config.getoption("--backends").split(",")
         if metafunc.definition.get_closest_marker("since_13"):
             names = [name for name in names if BACKENDS[name].version != "0.12"]
+        if only := metafunc.definition.get_closest_marker("only_on"):
+            names = [name for name in names if name in only.args]
         metafunc.parametrize("backend", [BACKENDS[n] for n in names], ids=names, scope="session")
 
 
