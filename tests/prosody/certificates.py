@@ -33,14 +33,14 @@ class Authority:
             "-keyout", self.key, "-out", self.file,
         )
 
-    def issue(self, folder, names, key="P-256", days=1):
-        """<first name>.crt and .key for these host names, replacing what was there."""
+    def issue(self, folder, names, key="P-256", days=1, kind="DNS"):
+        """<first name>.crt and .key for these names of hosts, or of `kind`, replacing what was there."""
         base = pathlib.Path(folder) / names[0]
         base.parent.mkdir(parents=True, exist_ok=True)
         request, extensions, made = (self.folder / name for name in ("request", "extensions", "made"))
         extensions.write_text(
             "basicConstraints=critical,CA:FALSE\nextendedKeyUsage=serverAuth,clientAuth\n"
-            "subjectAltName=" + ",".join(f"DNS:{name}" for name in names) + "\n"
+            "subjectAltName=" + ",".join(f"{kind}:{name}" for name in names) + "\n"
         )
         new_key = f"{base}.key.new"
         _openssl("req", "-new", "-nodes", *KEYS[key], "-subj", f"/CN={names[0]}", "-keyout", new_key, "-out", request)

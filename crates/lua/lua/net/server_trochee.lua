@@ -320,7 +320,7 @@ end
 local function loop(once)
 	local outer = receiver;
 	repeat
-		if quitting and next(handles) == nil then
+		if quitting == "once" or quitting and next(handles) == nil then
 			break;
 		end
 		begin_turn(settings.max_wait);
@@ -331,13 +331,17 @@ local function loop(once)
 		end
 	until once;
 	receiver = outer;
+	if quitting == "once" then
+		quitting = nil;
+	end
 	return quitting;
 end
 
--- Closes everything, and has the loop end when that is done, or at the deadline
+-- Closes everything, and has the loop end when that is done, or at the deadline. "once": ends the loop after this turn,
+-- closes nothing, and the loop can be entered again
 local function setquitting(quit)
-	if not quit then
-		quitting = nil;
+	if not quit or quit == "once" then
+		quitting = quit or nil;
 		return;
 	end
 	quitting = "quitting";

@@ -152,7 +152,7 @@ function server.get_backend() end
 ---@return "quitting"?
 function server.loop(once) end
 function server.closeall() end
----@param quit boolean|"once"
+---@param quit boolean|"once" true closes everything and ends the loop; "once" ends it, and it can be entered again
 function server.setquitting(quit) end
 
 return server;
