@@ -58,12 +58,12 @@ def write(results):
 
 def columns(results, group):
     """(shape, metric) of a group: its columns in a table, its panels in a chart."""
-    return [(shape, metric) for shape in results.shapes() if shape.group == group
-            for metric in shape.metrics if metric.compared]
+    return [(shape, metric) for shape in results.shapes() for metric in shape.metrics
+            if metric.compared and (metric.group or shape.group) == group]
 
 
 def heading(shape, metric):
-    several = sum(other.compared for other in shape.metrics) > 1
+    several = sum(other.compared and other.group == metric.group for other in shape.metrics) > 1
     return f"{shape.title}, {metric.title}" if several else shape.title
 
 

@@ -3,7 +3,7 @@
 from statistics import median
 
 from .shapes import BUDGETS, SHAPES
-from .subjects import FLOOR, STOCK, SUBJECTS
+from .subjects import FLOOR, STOCK, SUBJECTS, THREADED
 
 # A figure is marked when, in the median, another process kept the server from its core for this part of the window.
 DISTURBED = 0.05
@@ -65,6 +65,8 @@ class Results:
                 figure = self.value(budget.shape, budget.subject, budget.metric)
                 per = " per connection" if metric.unit == "B" else ""
                 words = f"≤ {budget.limit:g} {metric.unit}{per}, {shape.title}, {metric.title}"
+            if budget.subject == THREADED:
+                words += ", io_threads = 1"
             yield budget, words, figure, None if figure is None else figure <= budget.limit
 
 

@@ -15,6 +15,7 @@ LUA = os.environ.get("LUA", "lua5.4")
 FLOOR = "c-epoll"
 STOCK = "server_epoll"
 OURS = "trochee-epoll"  # whose budget is kept
+THREADED = "trochee-epoll-io1"  # and this one's, in what its Lua thread does
 
 SELECT_LIMIT = 1024  # FD_SETSIZE: select(2) cannot name a descriptor past it
 
@@ -47,10 +48,14 @@ def stock(name, reports, **more):
                    environment={"PROSODY_SOURCEDIR": PROSODY_SOURCEDIR}, **more)
 
 
-def trochee(poller, **more):
+def trochee(poller, io_threads=0, **more):
     dist = ROOT / "dist" / "lua"
-    return Subject(f"trochee-{poller}", "trochee", lua("trochee"), poller, f"trochee, {poller}",
-                   environment={"LUA_PATH": f"{dist}/?.lua;;", "LUA_CPATH": f"{dist}/?.so;;", "TROCHEE_POLLER": poller},
+    name, title = f"trochee-{poller}", f"trochee, {poller}"
+    if io_threads:
+        name, title = f"{name}-io{io_threads}", f"{title}, io_threads = {io_threads}"
+    return Subject(name, "trochee", lua("trochee"), poller, title,
+                   environment={"LUA_PATH": f"{dist}/?.lua;;", "LUA_CPATH": f"{dist}/?.so;;", "TROCHEE_POLLER": poller,
+                                "TROCHEE_IO_THREADS": str(io_threads)},
                    **more)
 
 
@@ -60,6 +65,7 @@ SUBJECTS = [
     stock("event", "libevent"),
     stock("select", "select", descriptors=SELECT_LIMIT),
     trochee("epoll"),
+    trochee("epoll", io_threads=1),
     trochee("poll"),
     trochee("select", descriptors=SELECT_LIMIT),
 ]

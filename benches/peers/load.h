@@ -54,6 +54,7 @@ static uint64_t now(void) { return nanoseconds(CLOCK_MONOTONIC); }
 
 struct usage {
 	uint64_t wall, server; /* ns: of the clock, of the server's CPU time */
+	uint64_t loop;         /* ns of it in the server's main thread, where Lua runs: exact to a tick of the scheduler */
 	uint64_t waited;       /* ns the server's main thread was runnable while another process had its core */
 };
 
@@ -66,7 +67,7 @@ static struct usage sample(void) {
 	FILE *file = fopen(path, "r"); /* absent in kernels without CONFIG_SCHED_INFO: then 0 */
 	if (file) {
 		unsigned long long ran, waited;
-		if (fscanf(file, "%llu %llu", &ran, &waited) == 2) usage.waited = waited;
+		if (fscanf(file, "%llu %llu", &ran, &waited) == 2) usage.loop = ran, usage.waited = waited;
 		fclose(file);
 	}
 	usage.wall = now();
@@ -74,8 +75,10 @@ static struct usage sample(void) {
 	return usage;
 }
 
-static void print_usage(struct usage from, struct usage to) {
+/* `count`: of what the server has done in between, to be charged with it. */
+static void print_usage(struct usage from, struct usage to, double count) {
 	double wall = to.wall - from.wall;
+	printf("\"cpu_us\": %.4f, \"loop_us\": %.4f, ", (to.server - from.server) / 1e3 / count, (to.loop - from.loop) / 1e3 / count);
 	printf("\"seconds\": %.3f, \"server_busy\": %.3f, \"server_waited\": %.3f", wall / 1e9,
 		(to.server - from.server) / wall, (to.waited - from.waited) / wall);
 }

@@ -199,11 +199,10 @@ static void print_window(struct window *window) {
 	size_t kept = window->count < MAX_SAMPLES ? window->count : MAX_SAMPLES;
 	if (!kept) die("nothing done in %.1f s", window->seconds);
 	qsort(window->latency, kept, sizeof *window->latency, by_value);
-	printf("{\"count\": %llu, \"per_second\": %.0f, \"cpu_us\": %.4f, \"p50_us\": %.1f, \"p99_us\": %.1f, ",
+	printf("{\"count\": %llu, \"per_second\": %.0f, \"p50_us\": %.1f, \"p99_us\": %.1f, ",
 		(unsigned long long)window->count, window->count / ((window->to.wall - window->from.wall) / 1e9),
-		(window->to.server - window->from.server) / 1e3 / window->count, window->latency[kept / 2] / 1e3,
-		window->latency[kept * 99 / 100] / 1e3);
-	print_usage(window->from, window->to);
+		window->latency[kept / 2] / 1e3, window->latency[kept * 99 / 100] / 1e3);
+	print_usage(window->from, window->to, window->count);
 	printf("}\n");
 }
 
