@@ -7,12 +7,13 @@ import select
 import socket
 import subprocess
 
+from . import prosody
 from .machine import pinning
 from .subjects import BENCHES, BUILD
 
 SPARE_DESCRIPTORS = 100  # what a process holds besides its connections
 
-LIBRARIES = {"tls_load": ("-lssl", "-lcrypto")}
+LIBRARIES = {"tls_load": ("-lssl", "-lcrypto"), "xmpp_load": ("-lssl", "-lcrypto", "-pthread")}
 
 # Kinds of certificates that shapes may ask for: how `openssl req` makes the key.
 CERTIFICATES = {
@@ -103,11 +104,15 @@ def not_applicable(subject, shape):
 
 def take(subject, shape, seconds):
     """One sample of a subject in a shape: the figures by key. Raises Failed or Absent."""
-    server_core, load_core = pinning() or (None, None)
+    server_core, load_core = not shape.shared and pinning() or (None, None)
     port = free_port()
-    command = subject.command(shape.script, shape.argument.format(port=port),
-                              *([certificate(shape.certificate)] if shape.certificate else []))
-    server = start(command, server_core, env={**os.environ, **subject.environment})
+    environment = {**os.environ, **subject.environment}
+    command = subject.command(shape.script)
+    if shape.script == "prosody":
+        environment.update(prosody.environment(subject, port, certificate(shape.certificate)))
+    else:
+        command += [shape.argument.format(port=port), *([str(certificate(shape.certificate))] if shape.certificate else [])]
+    server = start(command, server_core, env=environment)
     load = None
     try:
         if not shape.load:
@@ -117,9 +122,8 @@ def take(subject, shape, seconds):
         await_ready(server, subject, port)
         name, *numbers = shape.load
         arguments = [name, port, server.pid, *(str(number).format(seconds=seconds) for number in numbers)]
-        program = BUILD / ("tls_load" if shape.certificate else "load")
-        load = start([str(program), *map(str, arguments)], load_core)
-        figures = finish(load, "the load", 60 + 2 * seconds)
+        load = start([str(BUILD / shape.program), *map(str, arguments)], load_core)
+        figures = finish(load, "the load", 180 + 2 * seconds)
         if "absent" in figures:
             raise Absent(figures["absent"])
         return figures

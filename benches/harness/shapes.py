@@ -25,7 +25,9 @@ class Shape:
     script: str = "echo_server"
     argument: str = "{port}"
     connections: int = 1  # at one time, for the limits of descriptors
-    certificate: str = ""  # over TLS, with this kind of certificate; the load is then tls_load
+    certificate: str = ""  # over TLS, with this kind of certificate
+    program: str = "load"  # of peers/
+    shared: bool = False  # server and load have all cores together, for what several threads are there for
 
 
 LOOP = Metric("loop_us", "Lua thread per message", "µs", group="lua-message")
@@ -42,11 +44,18 @@ def ping_pong(name, title, active, idle=0):
                  ("ping-pong", active, idle, "{seconds}"), connections=active + idle)
 
 
+def talk(name, group, title, clients, actors, room, mix):
+    return Shape(name, group, title,
+                 (Metric("cpu_us", "CPU", "µs", 1), Metric("loop_us", "Lua thread", "µs", 1), Metric("wall_us", "on the clock", "µs", 1), *LATENCY),
+                 ("talk", clients, actors, room, mix, "{seconds}"), "prosody", connections=clients, certificate="p256",
+                 program="xmpp_load", shared=True)
+
+
 def handshakes(name, title, load, certificate):
     """32 clients: enough that a stalled one, or the way there and back, does not leave the server idle."""
     return Shape(name, "tls-handshake", title, (Metric("cpu_us", "CPU per handshake", "µs", 0),
                                           Metric("loop_us", "Lua thread per handshake", "µs", 0, group="lua-handshake"), *LATENCY),
-                 (load, 32, "{seconds}"), connections=32, certificate=certificate)
+                 (load, 32, "{seconds}"), connections=32, certificate=certificate, program="tls_load")
 
 
 GROUPS = {
@@ -103,12 +112,18 @@ SHAPES = [
     Shape("tls-login-latency", "tls-login", "1 client",
           (Metric("p50_us", "time per login", "µs", 0), Metric("p99_us", "99th", "µs", 0, compared=False),
            Metric("per_second", "per second", "", 0, compared=False), Metric("cpu_us", "CPU µs", "µs", 0, compared=False)),
-          ("login", "{seconds}"), certificate="p256"),
+          ("login", "{seconds}"), certificate="p256", program="tls_load"),
     Shape("tls-ping-pong-50", "tls-echo", "50 connections over TLS", (Metric("cpu_us", "CPU per message", "µs"), LOOP, *LATENCY),
-          ("ping-pong", 50, "{seconds}"), connections=50, certificate="p256"),
+          ("ping-pong", 50, "{seconds}"), connections=50, certificate="p256", program="tls_load"),
+    talk("stanzas", "stanzas", "100 clients, in pairs", 100, 100, 0, "c"),
+    talk("fan-out", "stanzas", "a room of 500", 500, 1, 500, "m"),
+    talk("mixed", "stanzas", "200 clients, mixed", 200, 100, 20, "cccicpm"),
+    Shape("storm", "storm", "2000 clients",
+          (Metric("full_ms", "all online", "ms", 0), Metric("full_cpu_us", "CPU per login", "µs", 0), Metric("again_ms", "all back", "ms", 0)),
+          ("storm", 2000), "prosody", connections=2002, certificate="p256", program="xmpp_load", shared=True),
     Shape("tls-idle-crowd", "tls-idle", "2000 connections over TLS",
           (Metric("silent_bytes", "silent", "B", 0), Metric("spoken_bytes", "after one message", "B", 0)),
-          ("idle-crowd", 2000), connections=2000, certificate="p256"),
+          ("idle-crowd", 2000), connections=2000, certificate="p256", program="tls_load"),
 ]
 
 

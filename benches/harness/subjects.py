@@ -31,41 +31,42 @@ class Subject:
     tls: bool = True
     environment: dict = field(default_factory=dict)
 
-    def command(self, script, *arguments):
+    def command(self, script):
         """The command line of this subject for a script, or None."""
         program = dict(self.runs).get(script)
-        return program and [*program, *map(str, arguments)]
+        return program and list(program)
 
 
-def lua(backend):
-    return tuple(
-        (script, (LUA, str(BENCHES / f"{script}.lua"), backend)) for script in ("echo_server", "timers")
-    )
+def lua(backend, in_prosody):
+    """With `in_prosody`, as the backend of a real Prosody too."""
+    scripts = tuple((script, (LUA, str(BENCHES / f"{script}.lua"), backend)) for script in ("echo_server", "timers"))
+    prosody = ("prosody", ("prosody", "-F", "--config", str(BENCHES / "prosody" / "prosody.cfg.lua")))
+    return (*scripts, prosody) if in_prosody else scripts
 
 
-def stock(name, reports, **more):
-    return Subject(f"server_{name}", "stock", lua(name), reports, f"stock server_{name}",
-                   environment={"PROSODY_SOURCEDIR": PROSODY_SOURCEDIR}, **more)
+def stock(name, reports, in_prosody=False, **more):
+    return Subject(f"server_{name}", "stock", lua(name, in_prosody), reports, f"stock server_{name}",
+                   environment={"PROSODY_SOURCEDIR": PROSODY_SOURCEDIR, "BENCH_BACKEND": name}, **more)
 
 
-def trochee(poller, io_threads=0, **more):
+def trochee(poller, io_threads=0, in_prosody=False, **more):
     dist = ROOT / "dist" / "lua"
     name, title = f"trochee-{poller}", f"trochee, {poller}"
     if io_threads:
         name, title = f"{name}-io{io_threads}", f"{title}, io_threads = {io_threads}"
-    return Subject(name, "trochee", lua("trochee"), poller, title,
+    return Subject(name, "trochee", lua("trochee", in_prosody), poller, title,
                    environment={"LUA_PATH": f"{dist}/?.lua;;", "LUA_CPATH": f"{dist}/?.so;;", "TROCHEE_POLLER": poller,
-                                "TROCHEE_IO_THREADS": str(io_threads)},
+                                "TROCHEE_IO_THREADS": str(io_threads), "BENCH_BACKEND": "trochee"},
                    **more)
 
 
 SUBJECTS = [
     Subject(FLOOR, "floor", (("echo_server", (str(BUILD / "epoll_echo"),)),), "epoll", "bare C epoll loop", tls=False),
-    stock("epoll", "epoll"),
+    stock("epoll", "epoll", in_prosody=True),
     stock("event", "libevent"),
     stock("select", "select", descriptors=SELECT_LIMIT),
-    trochee("epoll"),
-    trochee("epoll", io_threads=1),
+    trochee("epoll", in_prosody=True),
+    trochee("epoll", io_threads=1, in_prosody=True),
     trochee("poll"),
     trochee("select", descriptors=SELECT_LIMIT),
 ]

@@ -11,6 +11,7 @@
  * Prints one line of JSON, or a reason on stderr and exits with 1. A server without tickets: {"absent": WHY}.
  */
 #include "load.h"
+#include "window.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -145,25 +146,7 @@ static void idle_crowd(int count) {
 		(spoken - before) / count, before);
 }
 
-/* ---- clients that do the same over and over, for so many seconds ---- */
-
-struct window {
-	int poller, wait;
-	uint64_t begin, end, last; /* ns; end is 0 during the warm-up */
-	double seconds;
-	struct usage from, to;
-	uint64_t count;
-	uint32_t *latency;
-};
-
-static struct window open_window(double seconds) {
-	struct window window = { .poller = epoll_create1(0), .wait = may_sleep() ? 100 : 0, .seconds = seconds };
-	window.latency = malloc(MAX_SAMPLES * sizeof *window.latency);
-	if (!window.latency || window.poller < 0) die("cannot set up: %s", strerror(errno));
-	window.last = now();
-	window.begin = window.last + (uint64_t)(WARM_UP * 1e9);
-	return window;
-}
+/* ---- clients that do the same over and over ---- */
 
 static void watch(struct window *window, struct client *client) {
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = client };
@@ -172,38 +155,9 @@ static void watch(struct window *window, struct client *client) {
 	if (epoll_ctl(window->poller, EPOLL_CTL_ADD, fd, &event) < 0) die("epoll_ctl: %s", strerror(errno));
 }
 
-/* The clients that have something to read; -1 after the window. */
-static int turn(struct window *window, struct epoll_event *events) {
-	int ready = epoll_wait(window->poller, events, EVENTS, window->wait);
-	uint64_t time = now();
-	if (!window->end && time >= window->begin) {
-		window->from = sample();
-		window->end = window->from.wall + (uint64_t)(window->seconds * 1e9);
-		window->count = 0;
-	}
-	if (window->end && time >= window->end) {
-		window->to = sample();
-		return -1;
-	}
-	if (time - window->last > STALL_SECONDS * 1000000000ull) die("no answer for %d s", STALL_SECONDS);
-	return ready < 0 ? 0 : ready;
-}
-
 static void done(struct window *window, uint64_t since) {
-	window->last = now();
-	if (window->end && window->count < MAX_SAMPLES) window->latency[window->count] = window->last - since;
+	timed(window, since);
 	window->count++;
-}
-
-static void print_window(struct window *window) {
-	size_t kept = window->count < MAX_SAMPLES ? window->count : MAX_SAMPLES;
-	if (!kept) die("nothing done in %.1f s", window->seconds);
-	qsort(window->latency, kept, sizeof *window->latency, by_value);
-	printf("{\"count\": %llu, \"per_second\": %.0f, \"p50_us\": %.1f, \"p99_us\": %.1f, ",
-		(unsigned long long)window->count, window->count / ((window->to.wall - window->from.wall) / 1e9),
-		window->latency[kept / 2] / 1e3, window->latency[kept * 99 / 100] / 1e3);
-	print_usage(window->from, window->to, window->count);
-	printf("}\n");
 }
 
 static void ping(struct client *client) {
