@@ -32,10 +32,12 @@ class Shape:
 
 LOOP = Metric("loop_us", "Lua thread per message", "µs", group="lua-message")
 
+PER_SECOND = Metric("per_second", "per second", "", 0, compared=False)
+
 LATENCY = (
     Metric("p50_us", "median", "µs", 0, compared=False),
     Metric("p99_us", "99th", "µs", 0, compared=False),
-    Metric("per_second", "per second", "", 0, compared=False),
+    PER_SECOND,
 )
 
 
@@ -49,6 +51,10 @@ def talk(name, group, title, clients, actors, room, mix):
                  (Metric("cpu_us", "CPU", "µs", 1), Metric("loop_us", "Lua thread", "µs", 1), Metric("wall_us", "on the clock", "µs", 1), *LATENCY),
                  ("talk", clients, actors, room, mix, "{seconds}"), "prosody", connections=clients, certificate="p256",
                  program="xmpp_load", shared=True)
+
+
+def relayed(name, title, load, metrics, connections):
+    return Shape(name, "relay", title, metrics, load, "relay", connections=connections, certificate="p256", program="tls_load", shared=True)
 
 
 def handshakes(name, title, load, certificate):
@@ -121,6 +127,11 @@ SHAPES = [
     Shape("storm", "storm", "2000 clients",
           (Metric("full_ms", "all online", "ms", 0), Metric("full_cpu_us", "CPU per login", "µs", 0), Metric("again_ms", "all back", "ms", 0)),
           ("storm", 2000), "prosody", connections=2002, certificate="p256", program="xmpp_load", shared=True),
+    relayed("relay-handshakes", "full handshake, P-256", ("full", 32, "{seconds}"), (Metric("cpu_us", "CPU", "µs", 0), *LATENCY), 32),
+    relayed("relay-stream", "MB of 1 stream", ("pump", 1, "{seconds}"), (Metric("cpu_us", "CPU", "µs", 0), PER_SECOND), 1),
+    relayed("relay-streams", "MB of 50 streams", ("pump", 50, "{seconds}"), (Metric("cpu_us", "CPU", "µs", 0), PER_SECOND), 50),
+    relayed("relay-idle", "1000 connections", ("idle-crowd", 1000),
+            (Metric("silent_bytes", "silent", "B", 0), Metric("spoken_bytes", "after one message", "B", 0)), 2000),
     Shape("tls-idle-crowd", "tls-idle", "2000 connections over TLS",
           (Metric("silent_bytes", "silent", "B", 0), Metric("spoken_bytes", "after one message", "B", 0)),
           ("idle-crowd", 2000), connections=2000, certificate="p256", program="tls_load"),

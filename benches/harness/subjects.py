@@ -1,6 +1,7 @@
 """What is measured: one row each. To add a subject, add a row."""
 
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,11 @@ def trochee(poller, io_threads=0, in_prosody=False, **more):
                    **more)
 
 
+def relay(name, family, title, *program):
+    """See relays.py; the last argument of the program is its configuration."""
+    return Subject(name, family, (("relay", program),), "", title)
+
+
 SUBJECTS = [
     Subject(FLOOR, "floor", (("echo_server", (str(BUILD / "epoll_echo"),)),), "epoll", "bare C epoll loop", tls=False),
     stock("epoll", "epoll", in_prosody=True),
@@ -69,15 +75,22 @@ SUBJECTS = [
     trochee("epoll", io_threads=1, in_prosody=True),
     trochee("poll"),
     trochee("select", descriptors=SELECT_LIMIT),
+    relay("stunnel", "stock", "stunnel", "stunnel4"),
+    relay("haproxy", "stock", "HAProxy", "haproxy", "-db", "-f"),
+    relay("nginx", "stock", "nginx stream", "nginx", "-c"),
+    relay("trochee-relay", "trochee", "trochee relay", str(ROOT / "dist" / "bin" / "trochee"), "relay", "--config"),
 ]
 
-FAMILIES = {"floor": "bare C loop", "stock": "stock Prosody", "trochee": "trochee"}
+FAMILIES = {"floor": "bare C loop", "stock": "stock Prosody, other relays", "trochee": "trochee"}
 
 
 def why_missing(subject):
     """Why a subject cannot be measured on this machine, or None."""
     if subject.family == "floor":
         return None
+    if subject.command("relay"):
+        program = subject.command("relay")[0]
+        return None if shutil.which(program) else f"{program} not found"
     backend = dict(subject.runs)["echo_server"][-1]
     test = f'dofile("{BENCHES}/backend.lua")("{backend}")'
     try:

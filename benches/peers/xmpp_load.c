@@ -36,7 +36,11 @@ static void log_in(int poller, struct session *sessions, int count, uint32_t *ti
 	for (int online = 0; online < count;) {
 		struct epoll_event events[EVENTS];
 		int ready = epoll_wait(poller, events, EVENTS, 100);
-		if (now() > until) die("%d of %d clients are not online after %d s", count - online, count, LOGIN_SECONDS);
+		if (now() > until) {
+			while (sessions->state == ONLINE) sessions++;
+			die("%d of %d clients are not online after %d s; u%d has come to step %d", count - online, count, LOGIN_SECONDS,
+				sessions->number, sessions->state);
+		}
 		for (int i = 0; i < ready; i++) {
 			struct session *session = events[i].data.ptr;
 			int was_online = session->state == ONLINE;

@@ -12,6 +12,7 @@ pidfile = ENV_BENCH_DATA .. "/prosody.pid"
 plugin_paths = { ENV_BENCH_MODULES }
 bench_port = ENV_BENCH_PORT
 run_as_root = true
+certificates = ENV_BENCH_DATA
 log = { warn = ENV_BENCH_DATA .. "/prosody.log" }
 
 interfaces = { "127.0.0.1" }
@@ -22,7 +23,7 @@ https_ports = {}
 c2s_direct_tls_ports = { tonumber(ENV_BENCH_PORT) }
 c2s_direct_tls_ssl = { certificate = ENV_BENCH_CERTIFICATE .. ".crt"; key = ENV_BENCH_CERTIFICATE .. ".key" }
 
-modules_enabled = { "roster"; "saslauth"; "tls"; "disco"; "ping"; "carbons"; "pep"; "smacks"; "blocklist"; "private"; "bench_ready" }
+modules_enabled = { "roster"; "saslauth"; "tls"; "disco"; "ping"; "bench_ready" }
 modules_disabled = { "s2s" }
 authentication = "internal_hashed"
 
