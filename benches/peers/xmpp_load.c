@@ -38,8 +38,8 @@ static void log_in(int poller, struct session *sessions, int count, uint32_t *ti
 		int ready = epoll_wait(poller, events, EVENTS, 100);
 		if (now() > until) {
 			while (sessions->state == ONLINE) sessions++;
-			die("%d of %d clients are not online after %d s; u%d has come to step %d", count - online, count, LOGIN_SECONDS,
-				sessions->number, sessions->state);
+			die("%d of %d clients are not online after %d s; u%d has come to step %d%s", count - online, count, LOGIN_SECONDS,
+				sessions->number, sessions->state, sessions->ticket ? ", with a ticket" : "");
 		}
 		for (int i = 0; i < ready; i++) {
 			struct session *session = events[i].data.ptr;
@@ -156,6 +156,8 @@ static void storm(int count) {
 	leave(sessions, count);
 	storm_of(sessions, count, 2, "again");
 	printf("\"failures\": 0, \"session_bytes\": %.0f}\n", (after - before) / count);
+	fflush(stdout);
+	_exit(0); /* the pair talks on, and exit() would take OpenSSL from under it */
 }
 
 /* ---- talk ---- */
