@@ -22,6 +22,7 @@ test:           ## set-up, build and every test
 
 bench:          ## the benchmarks, against the stock backends
 	@scripts/setup
+	@benches/setup
 	@scripts/build
 	@benches/run
 

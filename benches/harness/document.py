@@ -56,34 +56,49 @@ def write(results):
     return 0
 
 
-def columns(results, group):
-    """(shape, metric) of a group: its columns in a table, its panels in a chart."""
-    return [(shape, metric) for shape in results.shapes() if shape.group == group
-            for metric in shape.metrics if metric.compared]
+def columns(results, group, kind="compared"):
+    """(shape, metric) of a group: its columns in a table, its panels in a chart. Of `kind` "shown": those of its second table."""
+    return [(shape, metric) for shape in results.shapes() for metric in shape.metrics
+            if getattr(metric, kind) and (metric.group or shape.group) == group]
 
 
-def heading(shape, metric):
-    several = sum(other.compared for other in shape.metrics) > 1
-    return f"{shape.title}, {metric.title}" if several else shape.title
+def rows_of(results, columns):
+    """The subjects that have a place in one of the columns."""
+    return [subject for subject in results.subjects()
+            if any(results.samples(shape.name, subject.name) or results.absent(shape.name, subject.name) != "n/a"
+                   for shape, _ in columns)]
+
+
+def headings(columns):
+    """A column is named by its shape, by its metric, or by both: by what it does not share with all others. Units follow where
+    they differ."""
+    shapes, metrics, units = ({part(column) for column in columns} for part in (
+        lambda column: column[0].title, lambda column: column[1].title, lambda column: column[1].unit))
+    for shape, metric in columns:
+        parts = [shape.title] if len(shapes) > 1 or len(metrics) == 1 else []
+        parts += [metric.title] if len(metrics) > 1 else []
+        yield ", ".join(parts) + (f", {metric.unit}" if len(units) > 1 and metric.unit else "")
 
 
 def cell(results, subject, shape, metric):
     value = results.value(shape.name, subject.name, metric.key)
     if value is None:
         return results.absent(shape.name, subject.name)
-    ratio = results.ratio(shape.name, subject.name, STOCK, metric.key)
+    ratio = results.ratio(shape.name, subject.name, STOCK, metric.key) if metric.compared else None
     return f"{number(value, metric.digits)} ({ratio:.2f})" if ratio is not None else number(value, metric.digits)
 
 
 def chart(results, group, title, note):
     panels = []
-    for shape, metric in columns(results, group):
+    shown = columns(results, group)
+    units = {metric.unit for _, metric in shown}
+    for (shape, metric), head in zip(shown, headings(shown)):
         bars = []
-        for subject in results.subjects():
+        for subject in rows_of(results, shown):
             value = results.value(shape.name, subject.name, metric.key)
             text = results.absent(shape.name, subject.name) if value is None else number(value, metric.digits)
             bars.append(Bar(subject.name, subject.family, value, text))
-        panels.append(Panel(heading(shape, metric) + (f", {metric.unit}" if metric.unit else ""), bars))
+        panels.append(Panel(head + (f", {metric.unit}" if len(units) == 1 and metric.unit else ""), bars))
     return bar_chart(title, note.split(". ")[0].rstrip(".") + ". Less is better.", panels, FAMILIES)
 
 
@@ -96,6 +111,10 @@ def markdown_table(rows):
     yield ""
 
 
+def has_stock(subjects):
+    return any(subject.name == STOCK for subject in subjects)
+
+
 def page(results):
     yield HEAD
     yield from budget(results)
@@ -104,11 +123,17 @@ def page(results):
         yield f"{note}\n"
         yield f"![{title}](benchmarks/{group}.svg)\n"
         shown = columns(results, group)
-        unit = shown[0][1].unit
+        subjects = rows_of(results, shown)
+        units = {metric.unit for _, metric in shown}
+        words = " ".join((*(units if len(units) == 1 else ()), *(["(of stock server_epoll)"] if has_stock(subjects) else ())))
         yield from markdown_table(
-            [[f"{unit} (of stock server_epoll)", *(heading(shape, metric) for shape, metric in shown)]]
-            + [[subject.title, *(cell(results, subject, shape, metric) for shape, metric in shown)]
-               for subject in results.subjects()])
+            [[words, *headings(shown)]]
+            + [[subject.title, *(cell(results, subject, shape, metric) for shape, metric in shown)] for subject in subjects])
+        more = columns(results, group, "shown")
+        if more:
+            yield from markdown_table(
+                [["", *headings(more)]]
+                + [[subject.title, *(cell(results, subject, shape, metric) for shape, metric in more)] for subject in subjects])
         if group == "echo":
             yield from latency(results, [shape for shape, _ in shown])
     yield METHOD.format(**results.data)

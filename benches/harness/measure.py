@@ -7,12 +7,13 @@ import select
 import socket
 import subprocess
 
+from . import prosody, relays
 from .machine import pinning
 from .subjects import BENCHES, BUILD
 
 SPARE_DESCRIPTORS = 100  # what a process holds besides its connections
 
-LIBRARIES = {"tls_load": ("-lssl", "-lcrypto")}
+LIBRARIES = {"tls_load": ("-lssl", "-lcrypto"), "xmpp_load": ("-lssl", "-lcrypto", "-pthread")}
 
 # Kinds of certificates that shapes may ask for: how `openssl req` makes the key.
 CERTIFICATES = {
@@ -76,6 +77,12 @@ def await_ready(server, subject, port):
     check_identity(subject, line.split(" ", 2)[2].strip())
 
 
+def await_relay(server, port):
+    if not relays.listens(server, port):
+        server.kill()
+        raise Failed("the relay does not listen: " + (server.communicate()[1].strip().splitlines() or ["no word"])[-1])
+
+
 def check_identity(subject, reported):
     if subject.reports not in reported.split():
         raise Failed(f"server reports backend {reported!r}, not {subject.reports!r}")
@@ -103,23 +110,33 @@ def not_applicable(subject, shape):
 
 def take(subject, shape, seconds):
     """One sample of a subject in a shape: the figures by key. Raises Failed or Absent."""
-    server_core, load_core = pinning() or (None, None)
+    server_core, load_core = not shape.shared and pinning() or (None, None)
     port = free_port()
-    command = subject.command(shape.script, shape.argument.format(port=port),
-                              *([certificate(shape.certificate)] if shape.certificate else []))
-    server = start(command, server_core, env={**os.environ, **subject.environment})
+    environment = {**os.environ, **subject.environment}
+    command, echo = subject.command(shape.script), None
+    if shape.script == "prosody":
+        environment.update(prosody.environment(subject, port, certificate(shape.certificate)))
+    elif shape.script == "relay":
+        behind = free_port()
+        echo = start([str(BUILD / "epoll_echo"), str(behind)], None)
+        command = relays.command(subject, command, port, behind, certificate(shape.certificate))
+    else:
+        command += [shape.argument.format(port=port), *([str(certificate(shape.certificate))] if shape.certificate else [])]
+    server = start(command, server_core, env=environment)
     load = None
     try:
         if not shape.load:
             figures = finish(server, "the script", 120)
             check_identity(subject, figures.pop("backend"))
             return figures
-        await_ready(server, subject, port)
+        if echo:
+            await_relay(server, port)
+        else:
+            await_ready(server, subject, port)
         name, *numbers = shape.load
         arguments = [name, port, server.pid, *(str(number).format(seconds=seconds) for number in numbers)]
-        program = BUILD / ("tls_load" if shape.certificate else "load")
-        load = start([str(program), *map(str, arguments)], load_core)
-        figures = finish(load, "the load", 60 + 2 * seconds)
+        load = start([str(BUILD / shape.program), *map(str, arguments)], load_core)
+        figures = finish(load, "the load", 180 + 2 * seconds)
         if "absent" in figures:
             raise Absent(figures["absent"])
         return figures
@@ -129,7 +146,10 @@ def take(subject, shape, seconds):
             raise Failed(f"{failure} (server ended with {server.returncode}: {last})") from None
         raise
     finally:
-        for process in (load, server):
+        if echo:
+            server.terminate()  # nginx takes its workers along
+            server.communicate()
+        for process in (load, server, echo):
             if process and process.poll() is None:
                 process.kill()
             if process:

@@ -21,13 +21,15 @@ def columns(rows, indent="  "):
 
 
 def table(results, shape, metric):
-    others = [other for other in shape.metrics if not other.compared]
+    others = [other for other in shape.metrics if not other.compared and other.group in ("", metric.group)]
     yield f"{shape.name}: {metric.title}" + (f", {metric.unit}" if metric.unit else "")
     rows = [["", metric.unit, "spread", "× stock", "× C", *(other.title for other in others), "server busy"]]
     for subject in results.subjects():
         value = results.value(shape.name, subject.name, metric.key)
         if value is None:
-            rows.append([subject.name, results.absent(shape.name, subject.name)])
+            reason = results.absent(shape.name, subject.name)
+            if reason != "n/a":
+                rows.append([subject.name, reason])
             continue
         busy = results.value(shape.name, subject.name, "server_busy")
         rows.append([

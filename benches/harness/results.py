@@ -3,7 +3,7 @@
 from statistics import median
 
 from .shapes import BUDGETS, SHAPES
-from .subjects import FLOOR, STOCK, SUBJECTS
+from .subjects import FLOOR, STOCK, SUBJECTS, THREADED
 
 # A figure is marked when, in the median, another process kept the server from its core for this part of the window.
 DISTURBED = 0.05
@@ -61,10 +61,14 @@ class Results:
                 figure = self.ratio(budget.shape, budget.subject, budget.against, budget.metric, budget.against_shape)
                 whose = shapes[budget.against_shape].title if budget.against_shape else NAMES[budget.against]
                 words = f"{metric.title} ≤ {budget.limit:g} of {whose} at {shape.title}"
+                if metric.group == "storm-again":
+                    words += " that come back"
             else:
                 figure = self.value(budget.shape, budget.subject, budget.metric)
                 per = " per connection" if metric.unit == "B" else ""
                 words = f"≤ {budget.limit:g} {metric.unit}{per}, {shape.title}, {metric.title}"
+            if budget.subject == THREADED:
+                words += ", io_threads = 1"
             yield budget, words, figure, None if figure is None else figure <= budget.limit
 
 

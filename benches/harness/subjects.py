@@ -1,6 +1,7 @@
 """What is measured: one row each. To add a subject, add a row."""
 
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ LUA = os.environ.get("LUA", "lua5.4")
 FLOOR = "c-epoll"
 STOCK = "server_epoll"
 OURS = "trochee-epoll"  # whose budget is kept
+THREADED = "trochee-epoll-io1"  # and this one's, in what its Lua thread does
 
 SELECT_LIMIT = 1024  # FD_SETSIZE: select(2) cannot name a descriptor past it
 
@@ -30,47 +32,65 @@ class Subject:
     tls: bool = True
     environment: dict = field(default_factory=dict)
 
-    def command(self, script, *arguments):
+    def command(self, script):
         """The command line of this subject for a script, or None."""
         program = dict(self.runs).get(script)
-        return program and [*program, *map(str, arguments)]
+        return program and list(program)
 
 
-def lua(backend):
-    return tuple(
-        (script, (LUA, str(BENCHES / f"{script}.lua"), backend)) for script in ("echo_server", "timers")
-    )
+def lua(backend, in_prosody):
+    """With `in_prosody`, as the backend of a real Prosody too."""
+    scripts = tuple((script, (LUA, str(BENCHES / f"{script}.lua"), backend)) for script in ("echo_server", "timers"))
+    prosody = ("prosody", ("prosody", "-F", "--config", str(BENCHES / "prosody" / "prosody.cfg.lua")))
+    return (*scripts, prosody) if in_prosody else scripts
 
 
-def stock(name, reports, **more):
-    return Subject(f"server_{name}", "stock", lua(name), reports, f"stock server_{name}",
-                   environment={"PROSODY_SOURCEDIR": PROSODY_SOURCEDIR}, **more)
+def stock(name, reports, in_prosody=False, **more):
+    return Subject(f"server_{name}", "stock", lua(name, in_prosody), reports, f"stock server_{name}",
+                   environment={"PROSODY_SOURCEDIR": PROSODY_SOURCEDIR, "BENCH_BACKEND": name}, **more)
 
 
-def trochee(poller, **more):
+def trochee(poller, io_threads=0, in_prosody=False, **more):
     dist = ROOT / "dist" / "lua"
-    return Subject(f"trochee-{poller}", "trochee", lua("trochee"), poller, f"trochee, {poller}",
-                   environment={"LUA_PATH": f"{dist}/?.lua;;", "LUA_CPATH": f"{dist}/?.so;;", "TROCHEE_POLLER": poller},
+    name, title = f"trochee-{poller}", f"trochee, {poller}"
+    if io_threads:
+        name, title = f"{name}-io{io_threads}", f"{title}, io_threads = {io_threads}"
+    return Subject(name, "trochee", lua("trochee", in_prosody), poller, title,
+                   environment={"LUA_PATH": f"{dist}/?.lua;;", "LUA_CPATH": f"{dist}/?.so;;", "TROCHEE_POLLER": poller,
+                                "TROCHEE_IO_THREADS": str(io_threads), "BENCH_BACKEND": "trochee"},
                    **more)
+
+
+def relay(name, family, title, *program):
+    """See relays.py; the last argument of the program is its configuration."""
+    return Subject(name, family, (("relay", program),), "", title)
 
 
 SUBJECTS = [
     Subject(FLOOR, "floor", (("echo_server", (str(BUILD / "epoll_echo"),)),), "epoll", "bare C epoll loop", tls=False),
-    stock("epoll", "epoll"),
+    stock("epoll", "epoll", in_prosody=True),
     stock("event", "libevent"),
     stock("select", "select", descriptors=SELECT_LIMIT),
-    trochee("epoll"),
+    trochee("epoll", in_prosody=True),
+    trochee("epoll", io_threads=1, in_prosody=True),
     trochee("poll"),
     trochee("select", descriptors=SELECT_LIMIT),
+    relay("stunnel", "stock", "stunnel", "stunnel4"),
+    relay("haproxy", "stock", "HAProxy", "haproxy", "-db", "-f"),
+    relay("nginx", "stock", "nginx stream", "nginx", "-c"),
+    relay("trochee-relay", "trochee", "trochee relay", str(ROOT / "dist" / "bin" / "trochee"), "relay", "--config"),
 ]
 
-FAMILIES = {"floor": "bare C loop", "stock": "stock Prosody", "trochee": "trochee"}
+FAMILIES = {"floor": "bare C loop", "stock": "stock Prosody, other relays", "trochee": "trochee"}
 
 
 def why_missing(subject):
     """Why a subject cannot be measured on this machine, or None."""
     if subject.family == "floor":
         return None
+    if subject.command("relay"):
+        program = subject.command("relay")[0]
+        return None if shutil.which(program) else f"{program} not found"
     backend = dict(subject.runs)["echo_server"][-1]
     test = f'dofile("{BENCHES}/backend.lua")("{backend}")'
     try:

@@ -54,43 +54,67 @@ static uint64_t now(void) { return nanoseconds(CLOCK_MONOTONIC); }
 
 struct usage {
 	uint64_t wall, server; /* ns: of the clock, of the server's CPU time */
+	uint64_t loop;         /* ns of it in the server's main thread, where Lua runs: exact to a tick of the scheduler */
 	uint64_t waited;       /* ns the server's main thread was runnable while another process had its core */
 };
+
+/* The server's process and those that it has started, as nginx does: at most `room` of them. */
+static int processes(pid_t *all, int room) {
+	char path[64];
+	int count = 1;
+	all[0] = server_pid;
+	snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)server_pid, (int)server_pid);
+	FILE *file = fopen(path, "r");
+	while (file && count < room && fscanf(file, "%d", &all[count]) == 1) count++;
+	if (file) fclose(file);
+	return count;
+}
 
 static struct usage sample(void) {
 	struct usage usage = { 0 };
 	clockid_t clock;
 	char path[64];
-	if (clock_getcpuclockid(server_pid, &clock) != 0) die("the server is gone");
+	pid_t all[16];
 	snprintf(path, sizeof path, "/proc/%d/schedstat", (int)server_pid);
 	FILE *file = fopen(path, "r"); /* absent in kernels without CONFIG_SCHED_INFO: then 0 */
 	if (file) {
 		unsigned long long ran, waited;
-		if (fscanf(file, "%llu %llu", &ran, &waited) == 2) usage.waited = waited;
+		if (fscanf(file, "%llu %llu", &ran, &waited) == 2) usage.loop = ran, usage.waited = waited;
 		fclose(file);
 	}
+	int count = processes(all, sizeof all / sizeof *all);
 	usage.wall = now();
-	usage.server = nanoseconds(clock);
+	for (int i = 0; i < count; i++) {
+		if (clock_getcpuclockid(all[i], &clock) != 0) die("the server is gone");
+		usage.server += nanoseconds(clock);
+	}
 	return usage;
 }
 
-static void print_usage(struct usage from, struct usage to) {
+/* `count`: of what the server has done in between, to be charged with it. */
+static void print_usage(struct usage from, struct usage to, double count) {
 	double wall = to.wall - from.wall;
+	printf("\"cpu_us\": %.4f, \"loop_us\": %.4f, ", (to.server - from.server) / 1e3 / count, (to.loop - from.loop) / 1e3 / count);
 	printf("\"seconds\": %.3f, \"server_busy\": %.3f, \"server_waited\": %.3f", wall / 1e9,
 		(to.server - from.server) / wall, (to.waited - from.waited) / wall);
 }
 
 static double resident_bytes(void) {
 	char path[64], line[256];
-	long kilobytes = -1;
-	snprintf(path, sizeof path, "/proc/%d/smaps_rollup", (int)server_pid);
-	FILE *file = fopen(path, "r"); /* exact, where statm is off by what each core has not yet added up */
-	if (!file) die("%s: %s", path, strerror(errno));
-	while (fgets(line, sizeof line, file))
-		if (sscanf(line, "Rss: %ld", &kilobytes) == 1) break;
-	fclose(file);
-	if (kilobytes < 0) die("%s: no Rss", path);
-	return kilobytes * 1024.0;
+	pid_t all[16];
+	double sum = 0;
+	for (int i = processes(all, sizeof all / sizeof *all); i-- > 0;) {
+		long kilobytes = -1;
+		snprintf(path, sizeof path, "/proc/%d/smaps_rollup", (int)all[i]);
+		FILE *file = fopen(path, "r"); /* exact, where statm is off by what each core has not yet added up */
+		if (!file) die("%s: %s", path, strerror(errno));
+		while (fgets(line, sizeof line, file))
+			if (sscanf(line, "Rss: %ld", &kilobytes) == 1) break;
+		fclose(file);
+		if (kilobytes < 0) die("%s: no Rss", path);
+		sum += kilobytes * 1024.0;
+	}
+	return sum;
 }
 
 /* Whoever wakes a sleeping process pays for it, in a virtual machine more than for the message. A load that slept would

@@ -7,10 +7,12 @@
  *        tls_load login PORT PID SECONDS              one client connects, shakes hands, has a message echoed, begins again
  *        tls_load ping-pong PORT PID CONNECTIONS SECONDS
  *        tls_load idle-crowd PORT PID CONNECTIONS
+ *        tls_load pump PORT PID STREAMS SECONDS       each has a stream echoed, PUMP_WINDOW bytes of it on the way at most
  *
  * Prints one line of JSON, or a reason on stderr and exits with 1. A server without tickets: {"absent": WHY}.
  */
 #include "load.h"
+#include "window.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -145,25 +147,7 @@ static void idle_crowd(int count) {
 		(spoken - before) / count, before);
 }
 
-/* ---- clients that do the same over and over, for so many seconds ---- */
-
-struct window {
-	int poller, wait;
-	uint64_t begin, end, last; /* ns; end is 0 during the warm-up */
-	double seconds;
-	struct usage from, to;
-	uint64_t count;
-	uint32_t *latency;
-};
-
-static struct window open_window(double seconds) {
-	struct window window = { .poller = epoll_create1(0), .wait = may_sleep() ? 100 : 0, .seconds = seconds };
-	window.latency = malloc(MAX_SAMPLES * sizeof *window.latency);
-	if (!window.latency || window.poller < 0) die("cannot set up: %s", strerror(errno));
-	window.last = now();
-	window.begin = window.last + (uint64_t)(WARM_UP * 1e9);
-	return window;
-}
+/* ---- clients that do the same over and over ---- */
 
 static void watch(struct window *window, struct client *client) {
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = client };
@@ -172,39 +156,9 @@ static void watch(struct window *window, struct client *client) {
 	if (epoll_ctl(window->poller, EPOLL_CTL_ADD, fd, &event) < 0) die("epoll_ctl: %s", strerror(errno));
 }
 
-/* The clients that have something to read; -1 after the window. */
-static int turn(struct window *window, struct epoll_event *events) {
-	int ready = epoll_wait(window->poller, events, EVENTS, window->wait);
-	uint64_t time = now();
-	if (!window->end && time >= window->begin) {
-		window->from = sample();
-		window->end = window->from.wall + (uint64_t)(window->seconds * 1e9);
-		window->count = 0;
-	}
-	if (window->end && time >= window->end) {
-		window->to = sample();
-		return -1;
-	}
-	if (time - window->last > STALL_SECONDS * 1000000000ull) die("no answer for %d s", STALL_SECONDS);
-	return ready < 0 ? 0 : ready;
-}
-
 static void done(struct window *window, uint64_t since) {
-	window->last = now();
-	if (window->end && window->count < MAX_SAMPLES) window->latency[window->count] = window->last - since;
+	timed(window, since);
 	window->count++;
-}
-
-static void print_window(struct window *window) {
-	size_t kept = window->count < MAX_SAMPLES ? window->count : MAX_SAMPLES;
-	if (!kept) die("nothing done in %.1f s", window->seconds);
-	qsort(window->latency, kept, sizeof *window->latency, by_value);
-	printf("{\"count\": %llu, \"per_second\": %.0f, \"cpu_us\": %.4f, \"p50_us\": %.1f, \"p99_us\": %.1f, ",
-		(unsigned long long)window->count, window->count / ((window->to.wall - window->from.wall) / 1e9),
-		(window->to.server - window->from.server) / 1e3 / window->count, window->latency[kept / 2] / 1e3,
-		window->latency[kept * 99 / 100] / 1e3);
-	print_usage(window->from, window->to);
-	printf("}\n");
 }
 
 static void ping(struct client *client) {
@@ -234,6 +188,63 @@ static void ping_pong(int count, double seconds) {
 			ping(client);
 		}
 	print_window(&window);
+}
+
+/* ---- pump: streams, as much as fits ---- */
+
+enum { PUMP_BLOCK = 64 * 1024, PUMP_WINDOW = 256 * 1024 };
+
+struct stream {
+	SSL *ssl;
+	uint64_t sent, received;
+};
+
+/* As far as it gets without waiting, for the poller tells of a change only. What came back, in bytes. */
+static uint64_t pumped(struct stream *stream, const char *pattern) {
+	static char in[PUMP_BLOCK];
+	uint64_t before = stream->received;
+	for (;;) {
+		int got = SSL_read(stream->ssl, in, sizeof in), put = -1;
+		if (got > 0) {
+			if (memcmp(in, pattern + stream->received % PUMP_BLOCK, got) != 0) die("the stream differs at byte %llu", (unsigned long long)stream->received);
+			stream->received += got;
+		} else if (SSL_get_error(stream->ssl, got) != SSL_ERROR_WANT_READ) failed(stream->ssl, got, "receive");
+		uint64_t room = PUMP_WINDOW - (stream->sent - stream->received);
+		if (room > PUMP_BLOCK) room = PUMP_BLOCK;
+		if (room) {
+			put = SSL_write(stream->ssl, pattern + stream->sent % PUMP_BLOCK, room);
+			if (put > 0) stream->sent += put;
+			else if (SSL_get_error(stream->ssl, put) != SSL_ERROR_WANT_WRITE) failed(stream->ssl, put, "send");
+		}
+		if (got <= 0 && put <= 0) return stream->received - before;
+	}
+}
+
+static void pump(int count, double seconds) {
+	static char pattern[2 * PUMP_BLOCK];
+	struct epoll_event events[EVENTS];
+	struct stream *streams = calloc(count, sizeof *streams);
+	SSL **all = crowd(count);
+	if (!streams) die("out of memory");
+	for (size_t i = 0; i < PUMP_BLOCK; i++) pattern[i] = pattern[i + PUMP_BLOCK] = (char)(i * 31 + i / 251);
+	struct window window = open_window(seconds);
+	for (int i = 0; i < count; i++) {
+		struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = &streams[i] };
+		streams[i].ssl = all[i];
+		SSL_set_mode(all[i], SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+		nonblocking(SSL_get_fd(all[i]));
+		if (epoll_ctl(window.poller, EPOLL_CTL_ADD, SSL_get_fd(all[i]), &event) < 0) die("epoll_ctl: %s", strerror(errno));
+	}
+	for (int ready; (ready = turn(&window, events)) >= 0;)
+		for (int i = 0; i < ready; i++) {
+			window.count += pumped(events[i].data.ptr, pattern);
+			window.last = now();
+		}
+	double megabytes = window.count / 1e6;
+	if (megabytes <= 0) die("nothing came back");
+	printf("{\"megabytes\": %.1f, \"per_second\": %.1f, ", megabytes, megabytes / ((window.to.wall - window.from.wall) / 1e9));
+	print_usage(window.from, window.to, megabytes);
+	printf("}\n");
 }
 
 /* ---- handshakes: of the same client one after the other ---- */
@@ -324,6 +335,7 @@ int main(int argc, char **argv) {
 	if ((resume || !strcmp(shape, "full")) && argc == 6) handshakes(atoi(argv[4]), 0, resume, atof(argv[5]));
 	else if (!strcmp(shape, "login") && argc == 5) handshakes(1, 1, 0, atof(argv[4]));
 	else if (!strcmp(shape, "ping-pong") && argc == 6) ping_pong(atoi(argv[4]), atof(argv[5]));
+	else if (!strcmp(shape, "pump") && argc == 6) pump(atoi(argv[4]), atof(argv[5]));
 	else if (!strcmp(shape, "idle-crowd") && argc == 5) idle_crowd(atoi(argv[4]));
 	else die("unknown shape or wrong number of arguments: %s", shape);
 	return 0;

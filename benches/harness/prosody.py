@@ -1,0 +1,35 @@
+"""A real Prosody as the server: its folder, its accounts, its environment. The configuration is benches/prosody/."""
+
+import base64
+import hashlib
+import hmac
+import shutil
+
+from .subjects import BENCHES, BUILD
+
+ACCOUNTS = 2002  # u0, u1, …; the storm's clients and the pair beside them
+PASSWORD = b"secret"  # as in peers/xmpp.h
+SALT = b"salt of the benches"
+ITERATIONS = 10000  # mod_auth_internal_hashed's
+
+
+def account():
+    """What mod_auth_internal_hashed stores of the password."""
+    salted = hashlib.pbkdf2_hmac("sha1", PASSWORD, SALT, ITERATIONS)
+    stored = hashlib.sha1(hmac.digest(salted, b"Client Key", "sha1")).hexdigest()
+    server = hmac.digest(salted, b"Server Key", "sha1").hex()
+    return (f'return {{ ["iteration_count"] = {ITERATIONS}; ["salt"] = "{SALT.decode()}"; '
+            f'["stored_key"] = "{stored}"; ["server_key"] = "{server}"; }};\n')
+
+
+def environment(subject, port, certificate):
+    """What the configuration asks for, in a data folder without anything but the accounts."""
+    data = BUILD / "prosody" / subject.name
+    shutil.rmtree(data, ignore_errors=True)
+    accounts = data / "localhost" / "accounts"
+    accounts.mkdir(parents=True)
+    text = account()
+    for i in range(ACCOUNTS):
+        (accounts / f"u{i}.dat").write_text(text)
+    return {"BENCH_DATA": str(data), "BENCH_MODULES": str(BENCHES / "prosody"), "BENCH_PORT": str(port),
+            "BENCH_CERTIFICATE": str(certificate)}

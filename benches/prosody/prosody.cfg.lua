@@ -1,0 +1,36 @@
+-- A Prosody for the benchmarks: direct TLS on one port of loopback, what a server of clients and rooms has, and Prosody's defaults
+-- but for what is said here. The harness fills in the variables.
+
+network_backend = ENV_BENCH_BACKEND
+network_settings = {
+	-- All clients come at once: those that find the queue of 128 full would come again after a second, to whatever server.
+	tcp_backlog = 4096;
+}
+
+data_path = ENV_BENCH_DATA
+pidfile = ENV_BENCH_DATA .. "/prosody.pid"
+plugin_paths = { ENV_BENCH_MODULES }
+bench_port = ENV_BENCH_PORT
+run_as_root = true
+certificates = ENV_BENCH_DATA
+log = { warn = ENV_BENCH_DATA .. "/prosody.log" }
+
+interfaces = { "127.0.0.1" }
+c2s_ports = {}
+s2s_ports = {}
+http_ports = {}
+https_ports = {}
+c2s_direct_tls_ports = { tonumber(ENV_BENCH_PORT) }
+c2s_direct_tls_ssl = { certificate = ENV_BENCH_CERTIFICATE .. ".crt"; key = ENV_BENCH_CERTIFICATE .. ".key" }
+
+modules_enabled = { "roster"; "saslauth"; "tls"; "disco"; "ping"; "bench_ready" }
+modules_disabled = { "s2s" }
+authentication = "internal_hashed"
+
+VirtualHost "localhost"
+	ssl = c2s_direct_tls_ssl
+
+Component "rooms.localhost" "muc"
+	-- Members are not told of each other: 500 that join would be a quarter of a million stanzas before anything is measured.
+	muc_room_default_presence_broadcast = { visitor = false; participant = false; moderator = false }
+	muc_room_locking = false
