@@ -33,6 +33,7 @@ class Backend:
     poller: str | None
     # The system call in which the idle process sits, which is how the kernel tells pollers apart.
     waits_in: frozenset[str]
+    io_threads: int = 0
 
     @property
     def ours(self):
@@ -58,6 +59,7 @@ BACKENDS = {
         ("poll", "trochee", "poll", _POLL),
         ("select", "trochee", "select", _SELECT),
         ("libevent", "trochee", "libevent", _EPOLL),
+        ("threads", "trochee", "epoll", _EPOLL, 2),
         # Prosody's own: the control that shows whether a failure is ours or the test's.
         ("stock-epoll", "epoll", None, _EPOLL),
         ("stock-event", "event", None, _EPOLL),
@@ -155,6 +157,8 @@ class Prosody:
         self.pid = None
 
         network_settings = {"poller": backend.poller} if backend.poller else {}
+        if backend.io_threads:
+            network_settings["io_threads"] = backend.io_threads
         network_settings.update(options.pop("network_settings", {}))
         self.options = {
             "network_backend": backend.network_backend,
@@ -300,6 +304,9 @@ class Prosody:
         """What is being tested is really in use: asked of the kernel, not of the program."""
         maps = pathlib.Path(f"/proc/{self.pid}/maps").read_text()
         assert (str(DIST / "lua" / "trochee.so") in maps) == self.backend.ours, "trochee.so mapped or not, wrongly"
+        threads = [name.read_text() for name in pathlib.Path(f"/proc/{self.pid}/task").glob("*/comm")]
+        threads = sum(name.startswith("trochee-io-") for name in threads)
+        assert threads == self.backend.io_threads, f"{threads} I/O threads"
         calls = _SYSCALLS.get(os.uname().machine)
         assert calls, f"add the system call numbers of {os.uname().machine}"
         seen = set()

@@ -111,7 +111,7 @@ pub(crate) struct Connection {
     /// The poller reported more meanwhile, and is not asked about reading.
     pub(crate) silenced: bool,
     /// What that consumer has given back: it belongs to the TLS handshake.
-    pub(crate) taken_back: Option<Box<[u8]>>,
+    pub(crate) taken_back: Option<Vec<u8>>,
     /// How often that consumer was told of an empty queue and has not answered.
     pub(crate) drains_untold: u32,
     /// Counts what the system has taken, for that consumer.

@@ -711,7 +711,7 @@ impl Reactor {
     /// What was read too early: the handshake begins with it.
     fn take_back(&mut self, key: Key, bytes: Vec<u8>) {
         if let Some(connection) = self.connection(key) {
-            connection.taken_back = Some(bytes.into());
+            connection.taken_back = Some(bytes);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::connection::State;
 use crate::error::{Error, Reason};
 use crate::event::Event;
 use crate::registry::Key;
-use crate::socket::{self, Name};
+use crate::socket::Name;
 use crate::tls::session::{Progress, Session};
 use crate::tls::{Context, Info, Start};
 
@@ -149,17 +149,12 @@ impl Reactor {
             let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
                 return None;
             };
-            let session = connection.tls.as_mut()?;
             if connection.budget == 0 {
                 // The poller reports it again.
                 connection.readable = false;
                 break;
             }
-            let buffer = &mut self.read_buffer[..HANDSHAKE_READ];
-            let received = match connection.taken_back.take() {
-                Some(bytes) => Ok(put_in(buffer, bytes, &mut connection.taken_back)),
-                None => socket::receive(&connection.fd, buffer),
-            };
+            let received = connection.receive_handshake(&mut self.read_buffer[..HANDSHAKE_READ]);
             let len = match received {
                 Ok(0) => {
                     self.end(key, Reason::PeerClosed);
@@ -178,6 +173,7 @@ impl Reactor {
             connection.budget = connection.budget.saturating_sub(len);
             connection.readable =
                 len == HANDSHAKE_READ || connection.hung_up || connection.taken_back.is_some();
+            let session = connection.tls.as_mut()?;
             match session.handshake(&mut self.read_buffer[..len], now) {
                 Ok(Progress::More) => {}
                 Ok(Progress::Asked { server_name, alpn }) => {
@@ -337,14 +333,4 @@ impl Reactor {
         }
         self.session(key)?.export(label, context, length)
     }
-}
-
-/// As a read: how much of `bytes` the buffer took. The rest is left for the next.
-fn put_in(buffer: &mut [u8], bytes: Box<[u8]>, rest: &mut Option<Box<[u8]>>) -> usize {
-    let len = bytes.len().min(buffer.len());
-    buffer[..len].copy_from_slice(&bytes[..len]);
-    if len < bytes.len() {
-        *rest = Some(bytes[len..].into());
-    }
-    len
 }
