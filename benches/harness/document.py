@@ -36,6 +36,10 @@ METHOD = """\
 - TLS: the context is the one that Prosody's `core.certmanager` makes by default; the client is OpenSSL with X25519 and
   AES-256-GCM for every subject. Certificates are self-signed, one in the chain. *n/a: no resumption*: every handshake
   with a ticket of the connection before was a full one.
+- The Lua thread's share is what the kernel has counted for the process's main thread, exact to a tick of its scheduler.
+- A real Prosody, and the relays: server and load share both cores. Prosody has its own defaults, garbage collection included, but
+  for a queue of 4096 connections that wait to be accepted; accounts are stored hashed, and clients log in by SCRAM-SHA-1. The
+  load's own CPU per login is in the table: it is spent on the same two cores.
 - *n/a: 1024 descriptors*: select(2) cannot hold more.
 """
 
@@ -174,5 +178,7 @@ def machine(results):
     yield f"- Prosody {facts['prosody']}, {(facts['lua'] or 'Lua').split('  ')[0]}"
     yield f"- trochee {facts['trochee'] or 'without a commit'}, {facts['rust']}; C loop: {facts['c']}, -O2"
     yield f"- {facts['date']}; {results.data['rounds']} rounds; spread of the rounds ±{max(spreads, default=0) * 100:.0f} % at most"
+    if facts["load_before"] > 0.5:
+        yield f"- not a quiet machine: load average {facts['load_before']:.1f} before the run"
     if any(disturbed):
         yield f"- {sum(disturbed)} of {len(disturbed)} figures were disturbed: another process held the server's core"

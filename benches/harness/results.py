@@ -61,8 +61,6 @@ class Results:
                 figure = self.ratio(budget.shape, budget.subject, budget.against, budget.metric, budget.against_shape)
                 whose = shapes[budget.against_shape].title if budget.against_shape else NAMES[budget.against]
                 words = f"{metric.title} ≤ {budget.limit:g} of {whose} at {shape.title}"
-                if metric.group == "storm-again":
-                    words += " that come back"
             else:
                 figure = self.value(budget.shape, budget.subject, budget.metric)
                 per = " per connection" if metric.unit == "B" else ""

@@ -57,13 +57,13 @@ def talk(name, group, title, clients, actors, room, mix):
                  program="xmpp_load", shared=True)
 
 
-def logins(phase, group):
+def logins(phase, group, until):
     """The figures of one storm."""
     def more(key, title, unit, digits=0):
         return Metric(f"{phase}_{key}", title, unit, digits, compared=False, shown=True, group=group)
 
     return (
-        Metric(f"{phase}_ms", "until all are online", "ms", 0, group=group),
+        Metric(f"{phase}_ms", until, "ms", 0, group=group),
         Metric(f"{phase}_pair_p99_ms", "the pair's delay, 99th", "ms", 0, group=group),
         Metric(f"{phase}_cpu_us", "CPU per login", "µs", 0, group=group),
         Metric(f"{phase}_loop_us", "of it Lua thread", "µs", 0, group=group),
@@ -168,8 +168,8 @@ SHAPES = [
     talk("fan-out", "stanzas", "a room of 500", 500, 1, 500, "m"),
     talk("mixed", "stanzas", "200 clients, mixed", 200, 100, 20, "cccicpm"),
     Shape("storm", "storm", "2000 clients",
-          (*logins("full", "storm"), Metric("session_bytes", "memory per session", "B", 0, compared=False, shown=True, group="storm"),
-           *logins("again", "storm-again")),
+          (*logins("full", "storm", "until all are online"), Metric("session_bytes", "memory per session", "B", 0, compared=False, shown=True, group="storm"),
+           *logins("again", "storm-again", "until all are back")),
           ("storm", 2000), "prosody", connections=2002, certificate="p256", program="xmpp_load", shared=True),
     relayed("relay-handshakes", "full handshake, P-256", ("full", 32, "{seconds}"), (Metric("cpu_us", "CPU", "µs", 0), RATE), 32),
     relayed("relay-stream", "MB of 1 stream", ("pump", 1, "{seconds}"), (Metric("cpu_us", "CPU", "µs", 0), RATE), 1),

@@ -12,13 +12,8 @@
  * Prints one line of JSON, or a reason on stderr and exits with 1. A server without tickets: {"absent": WHY}.
  */
 #include "load.h"
+#include "tls.h"
 #include "window.h"
-
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <signal.h>
-
-static SSL_CTX *context;
 
 struct client {
 	SSL *ssl;
@@ -35,20 +30,6 @@ static int keep_session(SSL *ssl, SSL_SESSION *session) {
 	SSL_SESSION_free(client->session);
 	client->session = session;
 	return 1; /* the reference is ours */
-}
-
-static void set_up(int resume) {
-	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
-	context = SSL_CTX_new(TLS_client_method());
-	if (!context || !SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) || !SSL_CTX_set1_groups_list(context, "X25519") ||
-		!SSL_CTX_set_ciphersuites(context, "TLS_AES_256_GCM_SHA384"))
-		die("cannot set up OpenSSL");
-	SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF); /* stock closes without close_notify */
-	SSL_CTX_set_read_ahead(context, 1);                         /* one recv() a record, not two */
-	if (resume) {
-		SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-		SSL_CTX_sess_set_new_cb(context, keep_session);
-	}
 }
 
 static void failed(SSL *ssl, int result, const char *what) {
@@ -331,7 +312,7 @@ int main(int argc, char **argv) {
 	int resume = !strcmp(shape, "resumed");
 	server_port = atoi(argv[2]);
 	server_pid = atoi(argv[3]);
-	set_up(resume);
+	set_up(resume ? keep_session : NULL);
 	if ((resume || !strcmp(shape, "full")) && argc == 6) handshakes(atoi(argv[4]), 0, resume, atof(argv[5]));
 	else if (!strcmp(shape, "login") && argc == 5) handshakes(1, 1, 0, atof(argv[4]));
 	else if (!strcmp(shape, "ping-pong") && argc == 6) ping_pong(atoi(argv[4]), atof(argv[5]));

@@ -1,11 +1,8 @@
 /* An XMPP client session over direct TLS 1.3: SCRAM-SHA-1, bind, roster, presence, and if wanted a room. Any answer that is
  * not the expected one ends the program: a run in which a login fails is no measurement. */
 
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <openssl/ssl.h>
-#include <signal.h>
 
 #define HOST "localhost"
 #define PASSWORD "secret"
@@ -28,7 +25,6 @@ struct session {
 	char awaited;
 };
 
-static SSL_CTX *context;
 /* Deals with a stanza of a session that is online. */
 static void (*on_stanza)(struct session *session, const char *stanza);
 
@@ -37,18 +33,6 @@ static int keep_ticket(SSL *ssl, SSL_SESSION *ticket) {
 	SSL_SESSION_free(session->ticket);
 	session->ticket = ticket;
 	return 1; /* the reference is ours */
-}
-
-static void set_up(void) {
-	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
-	context = SSL_CTX_new(TLS_client_method());
-	if (!context || !SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) || !SSL_CTX_set1_groups_list(context, "X25519") ||
-		!SSL_CTX_set_ciphersuites(context, "TLS_AES_256_GCM_SHA384"))
-		die("cannot set up OpenSSL");
-	SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF); /* stock closes without close_notify */
-	SSL_CTX_set_read_ahead(context, 1);                         /* one recv() a record, not two */
-	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-	SSL_CTX_sess_set_new_cb(context, keep_ticket);
 }
 
 static void fail(struct session *session, const char *why) {

@@ -11,6 +11,7 @@
  * Prints one line of JSON, or a reason on stderr and exits with 1.
  */
 #include "load.h"
+#include "tls.h"
 #include "window.h"
 #include "xmpp.h"
 
@@ -233,7 +234,7 @@ int main(int argc, char **argv) {
 	if (argc < 5) die("usage: %s SHAPE PORT PID NUMBER...", argv[0]);
 	server_port = atoi(argv[2]);
 	server_pid = atoi(argv[3]);
-	set_up();
+	set_up(keep_ticket);
 	if (!strcmp(argv[1], "storm") && argc == 5) storm(atoi(argv[4]));
 	else if (!strcmp(argv[1], "talk") && argc == 9) talk(atoi(argv[4]), atoi(argv[5]), atoi(argv[6]), argv[7], atof(argv[8]));
 	else die("unknown shape or wrong number of arguments: %s", argv[1]);
