@@ -2,7 +2,7 @@
 //!
 //! The files below this one each hold one part: [`commands`] what goes in, [`registration`] what the poller is told,
 //! [`output`] flushing and closing, [`lingering`] what a close leaves for a moment, [`input`] what readiness becomes,
-//! [`secure`] TLS, [`remote`] connections of I/O threads.
+//! [`secure`] TLS, [`remote`] connections of I/O threads, [`answering`] what those threads do with theirs.
 
 use std::collections::VecDeque;
 use std::io;
@@ -27,6 +27,7 @@ pub use commands::Close;
 use lingering::Lingering;
 use remote::{Owed, Remote};
 
+mod answering;
 mod commands;
 mod input;
 mod lingering;

@@ -1,6 +1,6 @@
 //! TLS: beginning it, the handshake's steps in the turn, and what a connection tells of its session.
 
-use super::remote::CHANNEL_BINDING;
+use super::answering::CHANNEL_BINDING;
 use super::{READ_BUFFER, Reactor, Source, Step};
 use crate::clock;
 use crate::config::SocketKind;
