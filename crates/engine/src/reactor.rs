@@ -1,6 +1,6 @@
 //! The turn: one owner of every source of events, and the order in which things happen.
 //!
-//! The files below this one each hold one part: [`commands`] what goes in, [`registration`] what the poller is told,
+//! The files below this one each hold one part: [`sources`] and [`commands`] what goes in, [`registration`] what the poller is told,
 //! [`output`] flushing and closing, [`lingering`] what a close leaves for a moment, [`input`] what readiness becomes,
 //! [`secure`] TLS, [`remote`] connections of I/O threads, [`answering`] what those threads do with theirs.
 
@@ -35,6 +35,7 @@ mod output;
 mod registration;
 mod remote;
 mod secure;
+mod sources;
 
 /// The largest read. With it a fast sender costs few system calls, and an idle connection no memory: there is one
 /// buffer for all.
@@ -349,8 +350,10 @@ impl Reactor {
                         }
                     }
                     None => {
-                        // There may be no next turn.
-                        self.post_commands();
+                        // There may be no next turn. What is to be flushed in one waits for those who want to add to it.
+                        if !self.owes_flush() {
+                            self.post_commands();
+                        }
                         self.stage = Stage::Over;
                     }
                 },

@@ -255,6 +255,13 @@ impl Reactor {
         }
     }
 
+    /// Whether something was written to connections of threads that nobody has been asked about yet.
+    pub(super) fn owes_flush(&self) -> bool {
+        self.to_flush
+            .iter()
+            .any(|key| matches!(self.sources.get(*key), Some(Source::Remote(_))))
+    }
+
     /// The consumer asks for the next event, so it is done with the last one.
     pub(super) fn settle(&mut self) {
         if let Some(Owed { thread, tag, drain }) = self.owed.take() {

@@ -1,0 +1,252 @@
+//! What there is to serve: settings, and what can be listened to, connected to, adopted and watched.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use super::registration::WAKE_TOKEN;
+use super::{Reactor, Source, Watch};
+use crate::clock;
+use crate::config::{Config, ReadSize, SocketKind};
+use crate::connection::{Connection, State};
+use crate::error::Error;
+use crate::listener::Listener;
+use crate::poller::Interest;
+use crate::registry::Key;
+use crate::signals::Handler;
+use crate::socket;
+use crate::waker::Waker;
+
+impl Reactor {
+    /// Replaces the settings. Listeners take over the options of their sockets; timeouts and limits count at once, for
+    /// connections that stand already, too.
+    pub fn configure(&mut self, config: Config) {
+        // Once there are threads, there are as many as there are.
+        let io_threads = if self.has_begun() {
+            self.config.io_threads
+        } else {
+            config.io_threads
+        };
+        self.config = Config {
+            io_threads,
+            ..config
+        };
+        if let Some(pool) = &mut self.pool {
+            pool.configure(&self.config);
+        }
+        for key in self.sources.keys() {
+            match self.sources.get(key) {
+                Some(Source::Listener(listener)) => {
+                    socket::set_listener_options(&listener.fd, &self.config);
+                    self.want(key);
+                }
+                // A deadline may be earlier now than the alarm that was set for it.
+                Some(Source::Connection(_)) => self.set_alarm(key),
+                _ => {}
+            }
+        }
+    }
+
+    /// Listens for TCP connections; each arrives as [`Event::Accepted`](crate::Event).
+    ///
+    /// `host` is `"*"` for every IPv4 address, `"::"` for every IPv6 address (and no IPv4 one, so that both can listen on
+    /// one port), an address, or a name, which is looked up while the caller waits. `port` 0 takes a free one; see
+    /// [`local_name`](Reactor::local_name). Connections deliver at most `read_size` at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownHost`], or [`Error::Os`] in the words that Prosody looks for: `"address already in use"`,
+    /// `"permission denied"`.
+    pub fn listen(&mut self, host: &str, port: u16, read_size: ReadSize) -> Result<Key, Error> {
+        let fd = socket::listen(host, port, &self.config)?;
+        self.add_listener(Arc::new(fd), read_size)
+    }
+
+    /// Listens on a socket that somebody else bound and put into listening: TCP or a UNIX stream socket.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if it is no socket, [`Error::Poller`] if the poller can not hold its number.
+    pub fn listen_on(&mut self, fd: OwnedFd, read_size: ReadSize) -> Result<Key, Error> {
+        socket::adopt(&fd)?;
+        socket::set_listener_options(&fd, &self.config);
+        let key = self.add_listener(Arc::new(fd), read_size)?;
+        if let Some(listener) = self.listener(key) {
+            listener.adopted = true;
+        }
+        Ok(key)
+    }
+
+    pub(super) fn add_listener(
+        &mut self,
+        fd: Arc<OwnedFd>,
+        read_size: ReadSize,
+    ) -> Result<Key, Error> {
+        let key = self
+            .sources
+            .insert(Source::Listener(Box::new(Listener::new(fd, read_size))));
+        self.lend(key);
+        self.armed_or_removed(key)
+    }
+
+    /// Connects to `peer`; [`Event::Connected`](crate::Event) or [`Event::Closed`](crate::Event) follows.
+    ///
+    /// What is written meanwhile is sent once the connection stands.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] where the system refuses at once, [`Error::Poller`] if the poller can not hold the descriptor.
+    pub fn connect(
+        &mut self,
+        peer: SocketAddr,
+        kind: SocketKind,
+        read_size: ReadSize,
+    ) -> Result<Key, Error> {
+        let fd = socket::connect(peer, kind, &self.config)?;
+        if self.pool.is_some() && kind == SocketKind::Stream {
+            return Ok(self.connect_remote(fd, peer, read_size));
+        }
+        self.add_connecting(fd, kind, read_size)
+    }
+
+    /// Takes over a stream or datagram socket that somebody else made, connected or connecting.
+    /// [`Event::Connected`](crate::Event) follows as for [`connect`](Reactor::connect).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if it is no such socket, [`Error::Poller`] if the poller can not hold its number.
+    pub fn adopt(&mut self, fd: OwnedFd, read_size: ReadSize) -> Result<Key, Error> {
+        let kind = socket::adopt(&fd)?;
+        if kind == SocketKind::Stream {
+            socket::set_default_options(&fd, &self.config);
+        }
+        self.add_connecting(fd, kind, read_size)
+    }
+
+    /// Takes over a connection that somebody else accepted. No event tells of its beginning.
+    pub(crate) fn adopt_accepted(
+        &mut self,
+        fd: OwnedFd,
+        peer: Option<SocketAddr>,
+        read_size: ReadSize,
+    ) -> Result<Key, Error> {
+        let mut connection =
+            Connection::new(fd, SocketKind::Stream, State::Open, read_size, clock::now());
+        connection.peer = peer;
+        self.add(connection).map_err(Error::Poller)
+    }
+
+    pub(super) fn add_connecting(
+        &mut self,
+        fd: OwnedFd,
+        kind: SocketKind,
+        read_size: ReadSize,
+    ) -> Result<Key, Error> {
+        let connection = Connection::new(fd, kind, State::Connecting, read_size, clock::now());
+        self.add(connection).map_err(Error::Poller)
+    }
+
+    /// Reports when `fd` is ready, as [`Event::Ready`](crate::Event), for as long as it is.
+    ///
+    /// The descriptor stays the caller's, who closes the watch before the descriptor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poller`]: the poller can not watch it, such as a regular file on epoll. Before the first turn such a
+    /// refusal arrives as a [`Event::Notice`](crate::Event).
+    pub fn watch(&mut self, fd: RawFd, interest: Interest) -> Result<Key, Error> {
+        let key = self.sources.insert(Source::Watch(Watch {
+            fd,
+            interest,
+            armed: None,
+            ready: Interest::NONE,
+            in_ready: false,
+            in_interest: false,
+        }));
+        self.armed_or_removed(key)
+    }
+
+    /// Changes what a watch reports; [`Interest::NONE`] silences it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] for a stale key, [`Error::Unsupported`] for a key of something else.
+    pub fn set_watch(&mut self, key: Key, interest: Interest) -> Result<(), Error> {
+        match self.sources.get_mut(key) {
+            Some(Source::Watch(watch)) => {
+                watch.interest = interest;
+                // What was noted in this turn and is not wanted any more is not told either.
+                watch.ready.readable &= interest.readable;
+                watch.ready.writable &= interest.writable;
+            }
+            Some(_) => return Err(Error::Unsupported),
+            None => return Err(Error::Closed),
+        }
+        self.want(key);
+        Ok(())
+    }
+
+    /// Reports a signal as [`Event::Signal`](crate::Event) instead of its usual action, signal(7).
+    ///
+    /// The handler is the process's: of two reactors that watch one signal the later one hears of it. Closing restores the
+    /// action that the signal had before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`]: there is no such signal, or it can not be caught.
+    pub fn watch_signal(&mut self, signal: i32) -> Result<Key, Error> {
+        let handler = Handler::install(signal).map_err(|error| {
+            Error::Os(rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::INVAL))
+        })?;
+        let key = self.sources.insert(Source::Signal(handler));
+        self.signals.push(key);
+        self.ensure_waker();
+        Ok(key)
+    }
+
+    /// What ends the wait of this reactor from other threads. To be taken after the process was forked, not before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`]: out of descriptors. [`Error::Poller`]: the poller can not hold its number.
+    pub fn waker(&mut self) -> Result<Waker, Error> {
+        self.disown_poller();
+        if let Some(waker) = &self.waker {
+            return Ok(waker.clone());
+        }
+        let waker = Waker::open().map_err(Error::Os)?;
+        if let Some(poller) = &mut self.poller {
+            poller
+                .add(waker.as_fd(), WAKE_TOKEN, Interest::READ)
+                .map_err(Error::Poller)?;
+        }
+        self.waker = Some(waker.clone());
+        Ok(waker)
+    }
+
+    fn armed_or_removed(&mut self, key: Key) -> Result<Key, Error> {
+        if self.poller.is_none() {
+            self.want(key);
+        } else if let Err(error) = self.arm(key) {
+            self.explain_fd_limit(&error);
+            self.remove(key, false);
+            return Err(Error::Poller(error));
+        }
+        Ok(key)
+    }
+
+    /// How many sources there are: connections, listeners, watches and signals.
+    pub fn len(&self) -> usize {
+        self.sources.len() - self.lingering.len()
+    }
+
+    /// Whether descriptors of ended connections wait for their peers to receive the last bytes.
+    pub(crate) fn is_lingering(&self) -> bool {
+        !self.lingering.is_empty()
+    }
+
+    /// Whether there is no source.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
