@@ -95,7 +95,7 @@ harness.groups = {
 	"items_01_prosody", "items_02_names", "items_03_loading", "items_16_timers", "items_25_listen", "items_34_clients",
 	"items_43_reading",
 	"items_53_writing", "items_63_listeners", "items_70_tls", "items_79_certificates", "items_85_handshakes", "items_92_other",
-	"items_98_util_poll",
+	"items_98_util_poll", "items_103_soak",
 }
 
 local step_interval = 0.002
@@ -511,8 +511,8 @@ local function new_environment(subject)
 
 	function s.wrap_peer(sock)
 		sock:settimeout(0)
-		local peer = setmetatable({ sock = sock, s = s, pause = pause, buffer = {} }, peer_mt)
-		table.insert(kept, peer)
+		local peer = setmetatable({ sock = sock, s = s, pause = pause, buffer = {}, kept = kept }, peer_mt)
+		kept[peer] = true
 		return peer
 	end
 
@@ -540,7 +540,7 @@ local function new_environment(subject)
 		sock:settimeout(0)
 		local ip, port = sock:getsockname()
 		local listening = { sock = sock, ip = ip, port = math.tointeger(tonumber(port)) }
-		table.insert(kept, listening)
+		kept[listening] = true
 		function listening:accept(timeout)
 			return s.wrap_peer(s.wait(function () return self.sock:accept() end, timeout, "an incoming connection"))
 		end
@@ -728,6 +728,7 @@ end
 
 function peer_methods:close()
 	self.sock:close()
+	self.kept[self] = nil
 end
 
 -- Running
