@@ -30,7 +30,7 @@ impl Reactor {
     /// # Errors
     ///
     /// [`Error::Closed`] for a stale key or a connection that was closed, [`Error::SendBufferFull`] when the peer lags
-    /// by [`Config::max_send_buffer_size`] and something is queued already; in that case nothing of `data` is queued, and the connection ends unless its
+    /// by [`Config::max_send_buffer_size`](crate::Config) and something is queued already; in that case nothing of `data` is queued, and the connection ends unless its
     /// writes are paused. [`Error::Unsupported`] for a key of something else.
     pub fn write(&mut self, key: Key, data: &[u8]) -> Result<usize, Error> {
         let limit = self.config.max_send_buffer_size;
