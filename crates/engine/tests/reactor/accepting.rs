@@ -181,8 +181,7 @@ fn no_more_than_max_connections_at_a_time() {
     let mut driver = driver!(max_connections: 2);
     let (_, address) = driver.listen(ReadSize::All);
     let mut peers: Vec<_> = (0..3).map(|_| peer(address)).collect();
-    let first = driver.accepted();
-    driver.accepted();
+    let served = [driver.accepted(), driver.accepted()];
     driver.expect_silence();
     drop(peers.remove(0));
     let mut order = Vec::new();
@@ -190,7 +189,8 @@ fn no_more_than_max_connections_at_a_time() {
         order.push(event);
         order.len() == 2
     });
-    assert_eq!(order[0], Seen::Closed(first, Reason::PeerClosed));
+    let over = matches!(&order[0], Seen::Closed(key, Reason::PeerClosed) if served.contains(key));
+    assert!(over, "{order:?}");
     assert!(matches!(order[1], Seen::Accepted { .. }), "{order:?}");
 }
 
