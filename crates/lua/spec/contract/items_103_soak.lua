@@ -15,7 +15,7 @@ local function resident_kib(s)
 	return tonumber(s.read_file("/proc/self/status"):match("VmRSS:%s*(%d+)"))
 end
 
-t.item(103, "soak: hundreds of connections and thousands of timers leave no descriptor, timer or memory behind; idle costs no CPU",
+t.item(103, "hundreds of connections and thousands of timers leave no descriptor, timer or memory behind; idle costs no CPU",
 function (s)
 	local begun, over = 0, 0
 	local listeners = {
