@@ -24,7 +24,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::config::{Config, ReadSize};
 use crate::error::{Error, Reason};
@@ -43,6 +45,9 @@ mod mailbox;
 #[cfg(test)]
 mod mailbox_tests;
 mod worker;
+
+/// How often whoever waits for a thread's answer looks whether there still is a thread.
+const LIFE_SIGN: Duration = Duration::from_millis(100);
 
 /// What both threads call a connection or listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,7 +271,7 @@ impl Pool {
     }
 
     /// Has the thread run `question` and waits for the answer: between two events of the thread, so not long. `None`: the
-    /// connection is gone there.
+    /// connection is gone there, or the thread has failed.
     pub(crate) fn ask<R: Send + 'static>(
         &mut self,
         thread: usize,
@@ -278,8 +283,17 @@ impl Pool {
             let _ = answer.send(question(reactor, key));
         });
         self.tell(thread, Command::Run(about, job));
-        self.threads[thread].post();
-        answered.recv().ok()
+        let thread = &mut self.threads[thread];
+        thread.post();
+        loop {
+            match answered.recv_timeout(LIFE_SIGN) {
+                Ok(answer) => return Some(answer),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                // The question of a thread that has failed is never thrown away.
+                Err(RecvTimeoutError::Timeout) if thread.is_over() => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 
     /// Replaces a thread that has failed.
@@ -358,6 +372,10 @@ impl Thread {
             accepted: Vec::new(),
             handle: Some(handle),
         })
+    }
+
+    fn is_over(&self) -> bool {
+        self.handle.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     fn post(&mut self) {

@@ -19,6 +19,8 @@ use crate::tls::Context;
 
 mod commands;
 mod reports;
+#[cfg(test)]
+mod tests;
 
 /// A connection of an I/O thread.
 pub(super) struct Remote {
