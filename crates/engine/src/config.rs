@@ -18,6 +18,10 @@ pub struct Config {
     /// How long the peer may take for each step of a TLS handshake; the whole may take three times as long. 60 seconds, as
     /// Prosody.
     pub tls_handshake_timeout: Duration,
+    /// Most handshakes that wait for our answer to their ClientHello: it costs a signature, and they get it one after the
+    /// other, clients that resume a session first. The connection of whoever comes then is closed, or that of the last who
+    /// does not resume. 4096.
+    pub max_waiting_handshakes: usize,
     /// How long a listener rests when the system refuses to accept and the reserved descriptor does not help; any
     /// connection that ends meanwhile ends the rest. 10 seconds, as Prosody.
     pub accept_retry_interval: Duration,
@@ -60,6 +64,7 @@ impl Default for Config {
             send_timeout: Duration::from_secs(180),
             connect_timeout: Duration::from_secs(20),
             tls_handshake_timeout: Duration::from_secs(60),
+            max_waiting_handshakes: 4096,
             accept_retry_interval: Duration::from_secs(10),
             backlog: 4096,
             read_size: 8192,

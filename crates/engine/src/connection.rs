@@ -79,6 +79,9 @@ impl Timeout {
 /// Vectored writes per flush; more than the socket's buffer usually holds.
 pub(crate) const WRITES: usize = 4;
 
+/// How many reads a connection delivers as a newcomer. An XMPP login takes about ten.
+pub(crate) const NEWCOMER_READS: u8 = 16;
+
 pub(crate) struct Connection {
     pub(crate) fd: OwnedFd,
     pub(crate) kind: SocketKind,
@@ -105,6 +108,9 @@ pub(crate) struct Connection {
     /// With `half_open`: the peer has ended its side, and the consumer was told.
     pub(crate) peer_ended: bool,
     pub(crate) own_side: OwnSide,
+
+    /// Reads that it has delivered, as far as they make a difference.
+    pub(crate) reads: u8,
 
     /// The consumer, who is another thread, has not dealt with the last data: nothing more is read until it has.
     pub(crate) awaiting: bool,
@@ -196,6 +202,12 @@ impl Connection {
             throttled_until: None,
             blocked: false,
             notify: false,
+            // One that we begin is no newcomer.
+            reads: if state == State::Connecting {
+                NEWCOMER_READS
+            } else {
+                0
+            },
             awaiting: false,
             silenced: false,
             taken_back: None,
@@ -219,6 +231,13 @@ impl Connection {
             write_since: now,
             timer: None,
         }
+    }
+
+    /// Whether its handshake goes on when it is our turn.
+    pub(crate) fn waits_for_answer(&self) -> bool {
+        self.tls
+            .as_ref()
+            .is_some_and(|session| session.waits_for_answer())
     }
 
     /// Whether reading is on: neither the consumer, nor the rate limit, nor the state holds it.

@@ -15,6 +15,9 @@
 //! with some data has no more data behind it, and no peer can fill a queue. What is written is bounded as it is
 //! without threads: a counter that both sides see tells how much of it the system has taken.
 //!
+//! A thread tells of newcomers in a mailbox of their own, and the loop reads more of the other: so those who are in do not
+//! wait for all who log in at the same time. See [`ready`](crate::reactor::ready) for the same without threads.
+//!
 //! The threads start with the first turn, because Prosody forks after its ports are bound; they block all signals, end
 //! with the reactor, and never call anybody.
 #![allow(unsafe_code)] // the signal mask
@@ -32,18 +35,21 @@ use crate::config::{Config, ReadSize};
 use crate::error::{Error, Reason};
 use crate::event::{Chunk, Level};
 use crate::reactor::Reactor;
+use crate::reactor::ready::NEWCOMERS_SHARE;
 use crate::registry::Key;
 use crate::socket::Name;
 use crate::tls::Info;
 use crate::waker::Waker;
 
 use mailbox::{Batch, Mailbox, Reading};
+use newcomers::Newcomers;
 pub(crate) use worker::Accepted;
 use worker::Worker;
 
 mod mailbox;
 #[cfg(test)]
 mod mailbox_tests;
+mod newcomers;
 mod worker;
 
 /// How often whoever waits for a thread's answer looks whether there still is a thread.
@@ -126,6 +132,16 @@ pub(crate) enum What {
     Died,
 }
 
+impl Report {
+    /// How many bytes of the batch it speaks of.
+    fn len(&self) -> usize {
+        match self.what {
+            What::Data { len, .. } => len,
+            _ => 0,
+        }
+    }
+}
+
 /// What a connection is asked about as soon as its handshake is complete.
 #[derive(Debug)]
 pub(crate) struct Facts {
@@ -138,6 +154,8 @@ pub(crate) struct Facts {
 pub(crate) struct Post {
     commands: Mailbox<Command>,
     reports: Mailbox<Report>,
+    /// Of newcomers, each with the number of reads that the loop has dealt with before.
+    newcomers: Mailbox<(u8, Report)>,
     home: Waker,
     stop: AtomicBool,
 }
@@ -148,6 +166,10 @@ pub(crate) struct Pool {
     next: usize,
     /// Whose reports are being read.
     reading: usize,
+    newcomers: Newcomers,
+    /// What the last report speaks of, if it was a newcomer's.
+    bytes: Option<Box<[u8]>>,
+    shares: u32,
 }
 
 /// A thread as the loop sees it.
@@ -156,6 +178,7 @@ struct Thread {
     waker: Waker,
     outgoing: Batch<Command>,
     reports: Reading<Report>,
+    newcomers: Reading<(u8, Report)>,
     /// The loop's key of each connection that the thread accepted, and the thread's, by the index of that.
     accepted: Vec<Option<(Key, Key)>>,
     handle: Option<JoinHandle<()>>,
@@ -182,6 +205,9 @@ impl Pool {
             threads,
             next: 0,
             reading: 0,
+            newcomers: Newcomers::new(),
+            bytes: None,
+            shares: 0,
         })
     }
 
@@ -224,13 +250,29 @@ impl Pool {
 
     /// Whether there are reports that were not read.
     pub(crate) fn has_reports(&self) -> bool {
-        self.threads
-            .iter()
-            .any(|thread| !thread.reports.is_empty() || !thread.post.reports.is_empty())
+        !self.newcomers.is_empty()
+            || self.threads.iter().any(|thread| {
+                !thread.reports.is_empty()
+                    || !thread.post.reports.is_empty()
+                    || !thread.post.newcomers.is_empty()
+            })
     }
 
-    /// The next report, with the number of its thread: of one thread what it has handed over, then of the next one.
+    /// The next report, with the number of its thread.
     pub(crate) fn next_report(&mut self) -> Option<(usize, Report)> {
+        self.shares = self.shares.wrapping_add(1);
+        if self.shares.is_multiple_of(NEWCOMERS_SHARE) {
+            self.next_of_newcomers()
+                .or_else(|| self.next_of_established())
+        } else {
+            self.next_of_established()
+                .or_else(|| self.next_of_newcomers())
+        }
+    }
+
+    /// Of one thread what it has handed over, then of the next one.
+    fn next_of_established(&mut self) -> Option<(usize, Report)> {
+        self.bytes = None;
         for _ in 0..=self.threads.len() {
             let thread = &mut self.threads[self.reading];
             if let Some(report) = thread.reports.next() {
@@ -245,9 +287,23 @@ impl Pool {
         None
     }
 
+    fn next_of_newcomers(&mut self) -> Option<(usize, Report)> {
+        for (index, thread) in self.threads.iter_mut().enumerate() {
+            if thread.newcomers.take(&thread.post.newcomers) {
+                self.newcomers.sort(index, &mut thread.newcomers);
+            }
+        }
+        let (thread, report, bytes) = self.newcomers.next()?;
+        self.bytes = Some(bytes);
+        Some((thread, report))
+    }
+
     /// The bytes that the report speaks of that was read last.
     pub(crate) fn bytes(&mut self, thread: usize, len: usize) -> &[u8] {
-        self.threads[thread].reports.bytes(len)
+        match &self.bytes {
+            Some(bytes) => bytes,
+            None => self.threads[thread].reports.bytes(len),
+        }
     }
 
     /// Notes the loop's key of a connection that a thread has accepted.
@@ -305,6 +361,7 @@ impl Pool {
         home: &Waker,
     ) -> Result<(), Error> {
         let config = share(config, thread, self.threads.len());
+        self.newcomers.forget(thread);
         self.threads[thread] = Thread::start(thread, backend, config, home)?;
         Ok(())
     }
@@ -323,6 +380,7 @@ fn share(config: &Config, index: usize, count: usize) -> Config {
     let extra = usize::from(index < most % count);
     Config {
         io_threads: 0,
+        max_waiting_handshakes: config.max_waiting_handshakes.div_ceil(count),
         max_connections: if most == usize::MAX {
             most
         } else {
@@ -342,6 +400,7 @@ impl Thread {
         let post = Arc::new(Post {
             commands: Mailbox::new(),
             reports: Mailbox::new(),
+            newcomers: Mailbox::new(),
             home: home.clone(),
             stop: AtomicBool::new(false),
         });
@@ -369,6 +428,7 @@ impl Thread {
             waker,
             outgoing: Batch::new(),
             reports: Reading::new(),
+            newcomers: Reading::new(),
             accepted: Vec::new(),
             handle: Some(handle),
         })

@@ -1,8 +1,8 @@
 //! The turn: one owner of every source of events, and the order in which things happen.
 //!
 //! The files below this one each hold one part: [`sources`] and [`commands`] what goes in, [`registration`] what the poller is told,
-//! [`output`] flushing and closing, [`lingering`] what a close leaves for a moment, [`input`] what readiness becomes,
-//! [`secure`] TLS, [`remote`] connections of I/O threads, [`answering`] what those threads do with theirs.
+//! [`output`] flushing and closing, [`lingering`] what a close leaves for a moment, [`ready`] who is served next, [`input`]
+//! what readiness becomes, [`secure`] TLS, [`admission`] which handshakes are answered when, [`remote`] connections of I/O threads, [`answering`] what those threads do with theirs.
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,13 +25,16 @@ use crate::waker::Waker;
 
 pub use commands::Close;
 use lingering::Lingering;
+use ready::ReadyQueue;
 use remote::{Owed, Remote};
 
+mod admission;
 mod answering;
 mod commands;
 mod input;
 mod lingering;
 mod output;
+pub(crate) mod ready;
 mod registration;
 mod remote;
 mod secure;
@@ -93,8 +96,8 @@ pub struct Reactor {
     flushing: VecDeque<Key>,
     /// Sources whose wanted interest may differ from what the poller was told.
     to_arm: Vec<Key>,
-    /// Sources that are ready and not exhausted, in the order in which they get their next share.
-    ready: VecDeque<Key>,
+    /// Sources that are ready and not exhausted.
+    ready: ReadyQueue,
     /// Connections whose TLS session has input that the poller does not know of, until step 5 begins.
     backlog: Vec<Key>,
     /// Connections that are over, and whose consumer was not told yet.
@@ -114,6 +117,8 @@ pub struct Reactor {
     unheld: VecDeque<Key>,
     /// Whether the consumer of this reactor is another thread.
     answers_later: bool,
+    /// When the log was last told that too many handshakes wait.
+    crowded_at: Option<u64>,
     /// When the log was last told that descriptors ran out.
     exhausted_at: Option<u64>,
     warned_of_fd_limit: bool,
@@ -202,7 +207,7 @@ impl Reactor {
             to_flush: Vec::new(),
             flushing: VecDeque::new(),
             to_arm: Vec::new(),
-            ready: VecDeque::new(),
+            ready: ReadyQueue::new(),
             backlog: Vec::new(),
             over: VecDeque::new(),
             arrived: VecDeque::new(),
@@ -213,6 +218,7 @@ impl Reactor {
             owed: None,
             unheld: VecDeque::new(),
             answers_later: false,
+            crowded_at: None,
             exhausted_at: None,
             warned_of_fd_limit: false,
         }

@@ -107,6 +107,10 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("max_send_chunk", Unused),
     ("max_ssl_handshake_roundtrips", Unused),
     ("max_wait", Seconds(|s| &mut s.front.max_wait)),
+    (
+        "max_waiting_handshakes",
+        Size(|s| &mut s.config.max_waiting_handshakes),
+    ),
     ("min_wait", Seconds(|s| &mut s.front.min_wait)),
     ("nagle", Nagle),
     ("opportunistic_writes", Unused),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::mailbox::{Batch, Reading};
 use super::{Command, Post, Report, Tag, What};
+use crate::connection::NEWCOMER_READS;
 use crate::error::Reason;
 use crate::event::Event;
 use crate::reactor::{Close, Reactor};
@@ -23,9 +24,21 @@ pub(super) struct Worker {
     pub(super) post: Arc<Post>,
     commands: Reading<Command>,
     reports: Batch<Report>,
+    of_newcomers: Batch<(u8, Report)>,
+    newcomers: HashMap<Key, Newcomer>,
     /// What the loop has named, by its name: listeners and outgoing connections. Accepted ones go by ours.
     ours: HashMap<Key, Key>,
     theirs: HashMap<Key, Key>,
+}
+
+/// A connection that was accepted and has not delivered much yet.
+#[derive(Default)]
+struct Newcomer {
+    reads: u8,
+    /// How many of them the loop had dealt with when its reports last changed their rank.
+    rank: u8,
+    /// The loop was told of nothing since the last read.
+    read_is_last: bool,
 }
 
 /// What is told of a connection that was accepted.
@@ -44,6 +57,8 @@ impl Worker {
             post,
             commands: Reading::new(),
             reports: Batch::new(),
+            of_newcomers: Batch::new(),
+            newcomers: HashMap::new(),
             ours: HashMap::new(),
             theirs: HashMap::new(),
         }
@@ -72,10 +87,21 @@ impl Worker {
                         from,
                         what: What::Data { len, end },
                     };
-                    self.reports.push_with(report, data);
+                    match self.newcomers.get_mut(&key) {
+                        Some(newcomer) => {
+                            newcomer.reads = newcomer.reads.saturating_add(1);
+                            newcomer.read_is_last = true;
+                            let report = (newcomer.rank, report);
+                            self.of_newcomers.push_with(report, data);
+                        }
+                        None => self.reports.push_with(report, data),
+                    }
                     None
                 }
-                Event::Accepted { listener, key } => Some((key, self.accepted(listener, key))),
+                Event::Accepted { listener, key } => {
+                    self.newcomers.insert(key, Newcomer::default());
+                    Some((key, self.accepted(listener, key)))
+                }
                 Event::Connected { key } => {
                     let local = self.reactor.local_name(key);
                     Some((key, What::Connected { local }))
@@ -107,7 +133,8 @@ impl Worker {
             if let Some((key, what)) = report {
                 self.report(key, what);
             }
-            if self.reports.len() >= REPORTS || self.reactor.is_before_wait() {
+            let waiting = self.reports.len() + self.of_newcomers.len();
+            if waiting >= REPORTS || self.reactor.is_before_wait() {
                 self.hand_over();
             }
             self.obey();
@@ -117,10 +144,18 @@ impl Worker {
 
     fn report(&mut self, key: Key, what: What) {
         let from = tag(&self.theirs, key);
-        if let What::Closed(_) = what {
+        let closed = matches!(what, What::Closed(_));
+        let report = Report { from, what };
+        match self.newcomers.get_mut(&key) {
+            Some(newcomer) => {
+                newcomer.read_is_last = false;
+                self.of_newcomers.push((newcomer.rank, report));
+            }
+            None => self.reports.push(report),
+        }
+        if closed {
             self.forget(key);
         }
-        self.reports.push(Report { from, what });
     }
 
     fn accepted(&mut self, listener: Key, key: Key) -> What {
@@ -137,10 +172,16 @@ impl Worker {
     }
 
     fn hand_over(&mut self) {
+        if self.reports.is_empty() && self.of_newcomers.is_empty() {
+            return;
+        }
         if !self.reports.is_empty() {
             self.post.reports.post(&mut self.reports);
-            self.post.home.wake();
         }
+        if !self.of_newcomers.is_empty() {
+            self.post.newcomers.post(&mut self.of_newcomers);
+        }
+        self.post.home.wake();
     }
 
     /// Carries out what the loop has said since.
@@ -169,6 +210,9 @@ impl Worker {
             }
             Command::Release { of, drain } => {
                 if let Some(key) = find(&self.ours, of) {
+                    if !drain {
+                        self.advance(key);
+                    }
                     self.reactor.release(key, drain);
                 }
             }
@@ -220,12 +264,26 @@ impl Worker {
         }
     }
 
+    /// The loop has dealt with a read. What it is told of the connection next may overtake others' reports, as long as
+    /// none of its own is before the loop.
+    fn advance(&mut self, key: Key) {
+        if let Some(newcomer) = self.newcomers.get_mut(&key)
+            && newcomer.read_is_last
+        {
+            newcomer.rank = newcomer.reads;
+            if newcomer.rank >= NEWCOMER_READS {
+                self.newcomers.remove(&key);
+            }
+        }
+    }
+
     fn call(&mut self, key: Key, name: Key) {
         self.ours.insert(name, key);
         self.theirs.insert(key, name);
     }
 
     fn forget(&mut self, key: Key) {
+        self.newcomers.remove(&key);
         if let Some(name) = self.theirs.remove(&key) {
             self.ours.remove(&name);
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::{Reactor, Source, Stage};
 use crate::config::{ReadSize, SocketKind};
-use crate::connection::State;
+use crate::connection::{Connection, State};
 use crate::error::Error;
 use crate::pool::Facts;
 use crate::registry::Key;
@@ -43,6 +43,15 @@ impl Reactor {
             if goes_on {
                 self.backlog.push(key);
             }
+        }
+    }
+
+    /// A connection whose consumer answers later.
+    pub(super) fn answerable(&mut self, key: Key) -> Option<&mut Connection> {
+        if self.answers_later {
+            self.connection(key)
+        } else {
+            None
         }
     }
 

@@ -1,5 +1,6 @@
 //! What readiness becomes: connections accepted and established, data, the ends that the peers bring about.
 
+use super::ready::Rank;
 use super::registration::WAKE_TOKEN;
 use super::{Alarm, READ_BUFFER, Reactor, SHARES_PER_FLUSH, Source, Step};
 use crate::clock;
@@ -29,6 +30,7 @@ impl Reactor {
         }
         let key = Key::from_bits(ready.token);
         let mut silenced = false;
+        let mut rank = Rank::ESTABLISHED;
         let in_ready = match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => {
                 connection.readable |= ready.readable;
@@ -38,10 +40,16 @@ impl Reactor {
                 connection.writable |= ready.writable;
                 connection.hung_up |= ready.closed;
                 connection.budget = READ_BUDGET;
+                rank = Rank::of(connection);
+                // It waits for its turn with nothing to read: the poller would tell again and again that the peer left.
+                silenced |= ready.closed
+                    && connection.waits_for_answer()
+                    && !std::mem::replace(&mut connection.detached, true);
                 &mut connection.in_ready
             }
             Some(Source::Listener(listener)) => {
                 listener.budget = listener::BATCH;
+                rank = Rank::NEW;
                 &mut listener.in_ready
             }
             Some(Source::Watch(watch)) => {
@@ -55,7 +63,7 @@ impl Reactor {
             Some(Source::Signal(_) | Source::Remote(_)) | None => return,
         };
         if !std::mem::replace(in_ready, true) {
-            self.ready.push_back(key);
+            self.ready.push(key, rank);
         }
         if silenced {
             self.want(key);
@@ -85,7 +93,7 @@ impl Reactor {
         if (self.threads_first || self.ready.is_empty()) && self.has_reports() {
             return self.next_remote();
         }
-        let key = self.ready.pop_front()?;
+        let key = self.ready.pop()?;
         match self.sources.get_mut(key)? {
             Source::Connection(connection) => {
                 connection.in_ready = false;
@@ -126,6 +134,10 @@ impl Reactor {
         let connection = self.connection(key)?;
         let held = connection.holds_input();
         if let Some(session) = &mut connection.tls {
+            if session.waits_for_answer() {
+                self.answer_hello(key);
+                return None;
+            }
             if session.wants_handshake() && connection.state == State::Open && !connection.awaiting
             {
                 return if connection.readable || connection.taken_back.is_some() {
@@ -193,7 +205,8 @@ impl Reactor {
             && (connection.readable || connection.holds_input())
             && !std::mem::replace(&mut connection.in_ready, true)
         {
-            self.ready.push_back(key);
+            let rank = Rank::of(connection);
+            self.ready.push(key, rank);
         }
         Event::Connected { key }
     }
@@ -212,12 +225,13 @@ impl Reactor {
         };
         match connection.read(&mut self.read_buffer, &self.config, now) {
             Read::Data { len, full, last } => {
+                connection.reads = connection.reads.saturating_add(1);
                 let again = connection.readable && connection.budget > 0 && connection.wants_read();
                 let throttled = !connection.paused && !connection.wants_read();
                 let more = connection.holds_input() && connection.wants_read();
                 if again {
                     connection.in_ready = true;
-                    self.ready.push_back(key);
+                    self.ready.push(key, Rank::of(connection));
                 } else {
                     // The poller reports it again if there is more.
                     connection.readable = false;
@@ -326,7 +340,7 @@ impl Reactor {
         let accepted = match listener.accept() {
             Accept::NoDescriptor(_) if !self.lingering.is_empty() => {
                 listener.in_ready = true;
-                self.ready.push_back(key);
+                self.ready.push(key, Rank::NEW);
                 self.stop_lingering();
                 return None;
             }
@@ -341,7 +355,7 @@ impl Reactor {
                 listener.budget -= 1;
                 if listener.budget > 0 {
                     listener.in_ready = true;
-                    self.ready.push_back(key);
+                    self.ready.push(key, Rank::NEW);
                 }
                 let mut connection = Connection::new(
                     fd,
@@ -366,7 +380,7 @@ impl Reactor {
             Accept::Nothing => None,
             Accept::TurnedAway(peer) => {
                 listener.in_ready = true;
-                self.ready.push_back(key);
+                self.ready.push(key, Rank::NEW);
                 let peer = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
                 self.exhausted(&format!("a connection{peer} was turned away"));
                 None
@@ -383,15 +397,6 @@ impl Reactor {
                 ));
                 None
             }
-        }
-    }
-
-    /// A connection whose consumer answers later.
-    pub(super) fn answerable(&mut self, key: Key) -> Option<&mut Connection> {
-        if self.answers_later {
-            self.connection(key)
-        } else {
-            None
         }
     }
 

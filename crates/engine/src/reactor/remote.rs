@@ -57,7 +57,8 @@ pub(super) enum State {
 
 pub(super) struct RemoteTls {
     pub(super) context: Context,
-    /// From the end of the handshake on.
+    pub(super) secured: bool,
+    /// From then on, where the session still had them to tell.
     pub(super) facts: Option<Box<Facts>>,
     /// The client has said what it wants, and waits for the answer.
     pub(super) asked: bool,
@@ -108,7 +109,7 @@ impl Remote {
     }
 
     pub(super) fn is_secured(&self) -> bool {
-        self.tls.as_ref().is_none_or(|tls| tls.facts.is_some())
+        self.tls.as_ref().is_none_or(|tls| tls.secured)
     }
 }
 

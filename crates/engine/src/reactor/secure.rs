@@ -1,6 +1,7 @@
 //! TLS: beginning it, the handshake's steps in the turn, and what a connection tells of its session.
 
 use super::answering::CHANNEL_BINDING;
+use super::ready::Rank;
 use super::{READ_BUFFER, Reactor, Source, Step};
 use crate::clock;
 use crate::config::SocketKind;
@@ -103,16 +104,10 @@ impl Reactor {
             return Err(Error::Unsupported);
         }
         let session = self.asked(key)?;
-        if let Err(text) = session.accept(context, alpn, clock::now()) {
-            self.fail_tls(key, text);
-            return Ok(());
+        match session.accept(context, alpn, clock::now()) {
+            Ok(()) => self.admit(key),
+            Err(text) => self.fail_tls(key, text),
         }
-        if let Some(connection) = self.connection(key) {
-            connection.detached = false;
-        }
-        self.queue_flush(key);
-        self.want(key);
-        self.set_alarm(key);
         Ok(())
     }
 
@@ -176,6 +171,10 @@ impl Reactor {
             let session = connection.tls.as_mut()?;
             match session.handshake(&mut self.read_buffer[..len], now) {
                 Ok(Progress::More) => {}
+                Ok(Progress::Waits) => {
+                    self.admit(key);
+                    return None;
+                }
                 Ok(Progress::Asked { server_name, alpn }) => {
                     self.want(key);
                     self.set_alarm(key);
@@ -216,8 +215,8 @@ impl Reactor {
         if (session_waits || connection.readable)
             && !std::mem::replace(&mut connection.in_ready, true)
         {
-            // First, for Connected belongs right behind Secured.
-            self.ready.push_front(key);
+            // Connected belongs right behind Secured.
+            self.ready.push_next(key);
         }
     }
 
@@ -244,7 +243,8 @@ impl Reactor {
             if let Some(connection) = self.connection(key) {
                 connection.budget = READ_BUFFER;
                 if !std::mem::replace(&mut connection.in_ready, true) {
-                    self.ready.push_back(key);
+                    let rank = Rank::of(connection);
+                    self.ready.push(key, rank);
                 }
             }
         }

@@ -20,6 +20,7 @@ use super::{Context, Start, Tlsa, text};
 use crate::buffer::OutQueue;
 
 mod machine;
+mod resumption;
 mod traffic;
 
 use machine::Machine;
@@ -49,6 +50,10 @@ pub(crate) struct Session {
     peer_closed: bool,
     failed: Option<String>,
     errors: Errors,
+    /// The ClientHello is there, what it is answered with is chosen, and it is not our turn yet.
+    waits_for_answer: bool,
+    /// Its client shows a ticket of ours.
+    resumes: bool,
     begun: u64,
     step_begun: u64,
     /// [`Event::Connected`](crate::Event::Connected) waits for the handshake.
@@ -78,6 +83,8 @@ pub(crate) enum Progress {
         server_name: Option<String>,
         alpn: Vec<Vec<u8>>,
     },
+    /// The ClientHello is there, and [`Session::answer`] goes on.
+    Waits,
     /// It is complete.
     Done,
 }
@@ -99,6 +106,8 @@ impl Session {
             peer_closed: false,
             failed: None,
             errors: Vec::new(),
+            waits_for_answer: false,
+            resumes: false,
             begun: 0,
             step_begun: 0,
             tell_connected: false,
@@ -141,7 +150,9 @@ impl Session {
 
     /// Whether the handshake can go on with what the peer sends.
     pub(crate) fn wants_handshake(&self) -> bool {
-        !self.secured && matches!(self.phase, Phase::Hello(_) | Phase::Running(_))
+        !self.secured
+            && !self.waits_for_answer
+            && matches!(self.phase, Phase::Hello(_) | Phase::Running(_))
     }
 
     /// When the handshake has taken too long, in steps of `timeout` nanoseconds.
@@ -201,7 +212,8 @@ impl Session {
                 alpn,
             });
         }
-        self.answer_hello(&alpn, None, now)
+        self.prepare_answer(&alpn, None)?;
+        Ok(Progress::Waits)
     }
 
     /// Whether the consumer has to choose a context.
@@ -209,7 +221,9 @@ impl Session {
         matches!(self.phase, Phase::Asked(_))
     }
 
-    /// Goes on with the context that the consumer chose, and these protocols instead of the context's.
+    /// Takes the context that the consumer chose, and these protocols instead of the context's, to [`answer`] with.
+    ///
+    /// [`answer`]: Session::answer
     pub(crate) fn accept(
         &mut self,
         context: Context,
@@ -221,8 +235,7 @@ impl Session {
         };
         self.context = context;
         self.step_begun = now;
-        // No handshake is complete before the peer has seen our answer.
-        self.answer_hello(&offered, alpn, now).map(|_| ())
+        self.prepare_answer(&offered, alpn)
     }
 
     /// Has the peer told that nobody here has the name that it asked for.
@@ -231,12 +244,11 @@ impl Session {
         self.phase = Phase::Broken;
     }
 
-    fn answer_hello(
+    fn prepare_answer(
         &mut self,
         offered: &[Vec<u8>],
         alpn: Option<Vec<Vec<u8>>>,
-        now: u64,
-    ) -> Result<Progress, String> {
+    ) -> Result<(), String> {
         let Side::Server {
             config,
             without_alpn,
@@ -255,9 +267,26 @@ impl Session {
                 Arc::new(config)
             }
         };
+        self.resumes = resumption::is_offered(&self.held, &*config.ticketer);
+        self.waits_for_answer = true;
         let server = UnbufferedServerConnection::new(config).map_err(|error| text::of(&error))?;
         self.phase = Phase::Running(Machine::server(server));
-        self.run(&mut [], now)
+        Ok(())
+    }
+
+    /// Whether [`answer`](Session::answer) is what the handshake waits for.
+    pub(crate) fn waits_for_answer(&self) -> bool {
+        self.waits_for_answer
+    }
+
+    pub(crate) fn resumes(&self) -> bool {
+        self.resumes
+    }
+
+    /// Answers the ClientHello. No handshake is complete before the peer has seen that.
+    pub(crate) fn answer(&mut self, now: u64) -> Result<(), String> {
+        self.waits_for_answer = false;
+        self.run(&mut [], now).map(|_| ())
     }
 
     fn run(&mut self, bytes: &mut [u8], now: u64) -> Result<Progress, String> {

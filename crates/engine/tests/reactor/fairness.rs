@@ -115,3 +115,35 @@ fn stop(driver: Driver, floods: Vec<std::thread::JoinHandle<()>>) {
         flood.join().unwrap();
     }
 }
+
+/// Those who are in do not wait for a crowd that arrives, whatever the order in which the system tells of them.
+#[test]
+fn an_established_connection_goes_before_newcomers() {
+    if io_threads() > 0 {
+        // There the order is that of two threads.
+        return;
+    }
+    let mut driver = driver!();
+    let newcomers: Vec<_> = (0..32).map(|_| driver.serve()).collect();
+    let (established, mut stream) = driver.serve();
+    for _ in 0..20 {
+        stream.write_all(b"stanza").unwrap();
+        driver.expect_data(established, b"stanza");
+    }
+    for (_, stream) in &newcomers {
+        let mut sink = stream;
+        sink.write_all(b"<stream>").unwrap();
+    }
+    stream.write_all(b"stanza").unwrap();
+    let (mut before, mut after) = (0, false);
+    driver.drive("all of them", |_, event| {
+        match event {
+            Seen::Data(key, ..) if key == established => after = true,
+            Seen::Data(..) if !after => before += 1,
+            _ => {}
+        }
+        after
+    });
+    // A share in four is the newcomers'.
+    assert!(before <= 1, "{before} newcomers went before it");
+}

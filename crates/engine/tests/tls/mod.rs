@@ -16,6 +16,7 @@ macro_rules! driver {
     }};
 }
 
+mod admission;
 mod choosing;
 mod floods;
 mod handshakes;

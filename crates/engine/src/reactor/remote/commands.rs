@@ -162,6 +162,7 @@ impl Reactor {
         }
         remote.tls = Some(Box::new(RemoteTls {
             context: start.context.clone(),
+            secured: false,
             facts: None,
             asked: false,
         }));

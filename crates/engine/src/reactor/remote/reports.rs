@@ -151,7 +151,8 @@ impl Reactor {
                 })
             }
             What::Secured(facts) => {
-                remote.tls.as_mut()?.facts = facts;
+                let tls = remote.tls.as_mut()?;
+                (tls.secured, tls.facts) = (true, facts);
                 Some(Event::Secured { key })
             }
             What::ReadTimeout => (!remote.paused).then_some(Event::ReadTimeout { key }),

@@ -1,0 +1,143 @@
+//! What threads tell of newcomers, on the loop's side: whoever has got furthest goes first, so that of a crowd that logs in
+//! some are done before others begin.
+
+use std::collections::VecDeque;
+
+use super::Report;
+use super::mailbox::Reading;
+use crate::connection::NEWCOMER_READS;
+
+/// Reports by how many reads of their connection were dealt with when they were made, each rank in the order of arrival.
+pub(super) struct Newcomers {
+    ranks: [VecDeque<Letter>; NEWCOMER_READS as usize],
+    /// A bit for each rank that has somebody.
+    occupied: u32,
+}
+
+struct Letter {
+    thread: usize,
+    report: Report,
+    bytes: Box<[u8]>,
+}
+
+impl Newcomers {
+    pub(super) fn new() -> Newcomers {
+        Newcomers {
+            ranks: std::array::from_fn(|_| VecDeque::new()),
+            occupied: 0,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.occupied == 0
+    }
+
+    /// Takes in all that a thread has handed over.
+    pub(super) fn sort(&mut self, thread: usize, reading: &mut Reading<(u8, Report)>) {
+        while let Some((rank, report)) = reading.next() {
+            let rank = usize::from(rank.min(NEWCOMER_READS - 1));
+            let bytes = reading.bytes(report.len()).into();
+            self.ranks[rank].push_back(Letter {
+                thread,
+                report,
+                bytes,
+            });
+            self.occupied |= 1 << rank;
+        }
+    }
+
+    /// The next one, with its thread and the bytes that it speaks of.
+    pub(super) fn next(&mut self) -> Option<(usize, Report, Box<[u8]>)> {
+        let rank = self.occupied.checked_ilog2()?;
+        let queue = &mut self.ranks[rank as usize];
+        let letter = queue.pop_front()?;
+        if queue.is_empty() {
+            self.occupied &= !(1 << rank);
+        }
+        Some((letter.thread, letter.report, letter.bytes))
+    }
+
+    /// Forgets what a thread has told that is no more.
+    pub(super) fn forget(&mut self, thread: usize) {
+        for (rank, queue) in self.ranks.iter_mut().enumerate() {
+            queue.retain(|letter| letter.thread != thread);
+            if queue.is_empty() {
+                self.occupied &= !(1 << rank);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mailbox::{Batch, Mailbox};
+    use super::super::{Tag, What};
+    use super::*;
+    use crate::event::Chunk;
+    use crate::registry::Key;
+
+    /// Has a thread tell of data, with the number of its connection as the only byte, and of ends.
+    fn tell(newcomers: &mut Newcomers, thread: usize, reports: &[(u8, u8, bool)]) {
+        let (mailbox, mut reading) = (Mailbox::new(), Reading::new());
+        let mut batch = Batch::new();
+        for &(rank, connection, data) in reports {
+            let from = Tag::Thread(Key::from_bits(connection.into()));
+            if data {
+                let (len, end) = (1, Chunk::Short);
+                let what = What::Data { len, end };
+                batch.push_with((rank, Report { from, what }), &[connection]);
+            } else {
+                batch.push((
+                    rank,
+                    Report {
+                        from,
+                        what: What::Ended,
+                    },
+                ));
+            }
+        }
+        mailbox.post(&mut batch);
+        reading.take(&mailbox);
+        newcomers.sort(thread, &mut reading);
+        assert!(reading.is_empty());
+    }
+
+    fn order(newcomers: &mut Newcomers) -> Vec<(usize, u64)> {
+        std::iter::from_fn(|| newcomers.next())
+            .map(|(thread, report, bytes)| {
+                let Tag::Thread(key) = report.from else {
+                    unreachable!("all are of threads")
+                };
+                if report.len() > 0 {
+                    assert_eq!(*bytes, [key.to_bits() as u8]);
+                }
+                (thread, key.to_bits())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn whoever_has_got_furthest_goes_first_and_else_the_order_stays() {
+        let mut newcomers = Newcomers::new();
+        tell(
+            &mut newcomers,
+            0,
+            &[(0, 1, true), (0, 1, false), (3, 2, true), (200, 3, true)],
+        );
+        tell(&mut newcomers, 1, &[(3, 4, true), (0, 5, true)]);
+        assert!(!newcomers.is_empty());
+        let expected = [(0, 3), (0, 2), (1, 4), (0, 1), (0, 1), (1, 5)];
+        assert_eq!(order(&mut newcomers), expected);
+        assert!(newcomers.is_empty());
+    }
+
+    #[test]
+    fn a_thread_that_failed_has_told_nothing() {
+        let mut newcomers = Newcomers::new();
+        tell(&mut newcomers, 0, &[(0, 1, true), (5, 2, true)]);
+        tell(&mut newcomers, 1, &[(0, 3, true)]);
+        newcomers.forget(0);
+        assert_eq!(order(&mut newcomers), [(1, 3)]);
+        assert!(newcomers.is_empty());
+    }
+}

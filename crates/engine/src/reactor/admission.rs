@@ -1,0 +1,92 @@
+//! Which handshakes are answered when. To answer a ClientHello costs more than anything else a peer can have us do unasked,
+//! so it waits for its turn, those who have been here before go first, and no more may wait than the configuration allows.
+
+use super::ready::Rank;
+use super::{Reactor, Source};
+use crate::clock;
+use crate::error::Reason;
+use crate::event::Level;
+use crate::registry::Key;
+
+/// How often the log is told that too many handshakes wait, in nanoseconds.
+const CROWDED_NOTICE: u64 = 10_000_000_000;
+
+impl Reactor {
+    /// A ClientHello is there, and what it is answered with: it waits for its turn.
+    pub(super) fn admit(&mut self, key: Key) {
+        let full = self.ready.waiting_handshakes() >= self.config.max_waiting_handshakes;
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        connection.detached = false;
+        let in_queue = std::mem::replace(&mut connection.in_ready, true);
+        let rank = Rank::of(connection);
+        if full {
+            let given_up = match rank {
+                Rank::RESUMING => self.last_stranger().unwrap_or(key),
+                _ => key,
+            };
+            self.turn_away(given_up);
+            if given_up == key {
+                return;
+            }
+        }
+        if !in_queue {
+            self.ready.push(key, rank);
+        }
+        self.want(key);
+        self.set_alarm(key);
+    }
+
+    /// The stranger that has come last, of those that still wait.
+    fn last_stranger(&mut self) -> Option<Key> {
+        while let Some(key) = self.ready.pop_stranger() {
+            if matches!(self.sources.get(key), Some(Source::Connection(connection)) if connection.waits_for_answer())
+            {
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    fn turn_away(&mut self, key: Key) {
+        let most = self.config.max_waiting_handshakes;
+        self.end(
+            key,
+            Reason::Tls(format!("{most} handshakes are waiting already")),
+        );
+        if self
+            .crowded_at
+            .is_some_and(|at| self.now < at + CROWDED_NOTICE)
+        {
+            return;
+        }
+        self.crowded_at = Some(self.now);
+        self.notice(
+            Level::Warn,
+            format!(
+                "{most} TLS handshakes are waiting: clients that do not resume a session are turned away \
+                 (max_waiting_handshakes)"
+            ),
+        );
+    }
+
+    /// Answers a ClientHello whose turn it is.
+    pub(super) fn answer_hello(&mut self, key: Key) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        if connection.hung_up {
+            return self.end(key, Reason::PeerClosed);
+        }
+        let Some(session) = &mut connection.tls else {
+            return;
+        };
+        if let Err(text) = session.answer(clock::now()) {
+            return self.fail_tls(key, text);
+        }
+        self.queue_flush(key);
+        self.want(key);
+        self.set_alarm(key);
+    }
+}

@@ -1,0 +1,128 @@
+//! ClientHellos wait for their answer, and not too many of them.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+
+use super::*;
+
+/// The ClientHello that a client with this context sends.
+fn hello_of(driver: &mut Driver, client: &Context) -> Vec<u8> {
+    let (key, stream) = driver.serve();
+    let start = named(client.clone());
+    driver.reactor.start_tls(key, start).unwrap();
+    let hello = driver.drive_peer(
+        move || {
+            let mut record = vec![0; 5];
+            (&stream).read_exact(&mut record).unwrap();
+            let length = u16::from_be_bytes([record[3], record[4]]);
+            record.resize(5 + usize::from(length), 0);
+            (&stream).read_exact(&mut record[5..]).unwrap();
+            record
+        },
+        |_, _| {},
+    );
+    driver.reactor.destroy(key);
+    driver.turn();
+    hello
+}
+
+/// The same of one that holds a ticket of the server.
+fn resuming_hello(driver: &mut Driver, server: &Context, client: &Context) -> Vec<u8> {
+    let ends = driver.pair(server.clone(), client.clone());
+    driver.reactor.write(ends.server, b"greeting").unwrap();
+    driver.expect_data(ends.client, b"greeting");
+    driver.reactor.close(ends.client);
+    driver.expect_closed(ends.server);
+    hello_of(driver, client)
+}
+
+/// What became of peers that sent these ClientHellos, in this order and all before the server looked: why the server
+/// ended them, or `None` where it answered.
+fn fates(driver: &mut Driver, server: &Context, hellos: &[&[u8]]) -> Vec<Option<Reason>> {
+    let (listener, address) = driver.listen(ReadSize::All);
+    let peers: Vec<(Key, TcpStream)> = hellos
+        .iter()
+        .map(|_| serve_on(driver, address, server))
+        .collect();
+    for ((_, stream), hello) in peers.iter().zip(hellos) {
+        let mut sink = stream;
+        sink.write_all(hello).unwrap();
+    }
+    let mut ended = Vec::new();
+    driver.drive_for(SILENCE, |_, event| {
+        if let Seen::Closed(key, reason) = event {
+            ended.push((key, reason));
+        }
+    });
+    driver.reactor.close(listener);
+    peers
+        .into_iter()
+        .map(|(key, stream)| {
+            let reason = ended.iter().find(|(other, _)| *other == key);
+            if reason.is_none() {
+                let mut kind = [0];
+                (&stream).read_exact(&mut kind).unwrap();
+                assert_eq!(kind, [22], "a record of the handshake");
+            }
+            driver.reactor.destroy(key);
+            reason.map(|(_, reason)| reason.clone())
+        })
+        .collect()
+}
+
+fn serve_on(driver: &mut Driver, address: SocketAddr, server: &Context) -> (Key, TcpStream) {
+    let stream = peer(address);
+    let key = driver.accepted();
+    let start = named(server.clone());
+    driver.reactor.start_tls(key, start).unwrap();
+    // Nobody's ClientHello is waited for alone.
+    driver.turn();
+    (key, stream)
+}
+
+#[test]
+fn a_crowd_is_answered() {
+    let mut driver = driver!();
+    let server = server();
+    let hello = hello_of(&mut driver, &client());
+    let fates = fates(&mut driver, &server, &[&hello[..]; 40]);
+    assert_eq!(fates, vec![None; 40]);
+}
+
+/// The bound holds, and who has been here before does not suffer from a crowd of strangers.
+#[test]
+fn when_too_many_wait_strangers_are_turned_away() {
+    for protocol in ["tlsv1_2", "tlsv1_3"] {
+        let mut driver = driver!(max_waiting_handshakes: 4);
+        let server = server();
+        let known = context(&Settings {
+            protocol: Some(protocol.into()),
+            ..client_settings()
+        });
+        let stranger = hello_of(&mut driver, &client());
+        let resuming = resuming_hello(&mut driver, &server, &known);
+        let mut hellos = vec![&stranger[..]; 20];
+        hellos.push(&resuming);
+        let fates = fates(&mut driver, &server, &hellos);
+        assert_eq!(fates[20], None, "{protocol}");
+        let turned_away = fates.iter().flatten().count();
+        // One may have had its answer before the last came.
+        assert!((15..=17).contains(&turned_away), "{protocol}: {fates:?}");
+        for reason in fates.into_iter().flatten() {
+            assert_eq!(reason, failed("4 handshakes are waiting already"));
+        }
+    }
+}
+
+/// A ticket of somebody else, or none at all: it has to be one that this context would take.
+#[test]
+fn a_foreign_ticket_makes_nobody_known() {
+    let mut driver = driver!(max_waiting_handshakes: 4);
+    let (here, elsewhere) = (server(), server());
+    let stranger = hello_of(&mut driver, &client());
+    let foreign = resuming_hello(&mut driver, &elsewhere, &client());
+    let mut hellos = vec![&stranger[..]; 20];
+    hellos.push(&foreign);
+    let fates = fates(&mut driver, &here, &hellos);
+    assert_eq!(fates[20], Some(failed("4 handshakes are waiting already")));
+}
