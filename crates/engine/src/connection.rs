@@ -19,12 +19,11 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use rustix::io::Errno;
 
 use crate::buffer::OutQueue;
-use crate::clock::{self, nanoseconds};
+use crate::clock;
 use crate::config::{Config, ReadSize, SocketKind};
 use crate::poller::Interest;
 use crate::registry::Key;
@@ -32,7 +31,12 @@ use crate::socket;
 use crate::timers::TimerId;
 use crate::tls::session::Session;
 
+mod deadlines;
+mod rate;
 mod secure;
+
+pub(crate) use deadlines::Timeout;
+use rate::RateLimit;
 
 /// See the drawing at the top of this file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,28 +56,6 @@ pub(crate) enum OwnSide {
     /// Ends when the queue is empty.
     Finishing,
     Finished,
-}
-
-/// A timeout of one connection, where it differs from the configuration.
-#[derive(Clone, Copy)]
-pub(crate) enum Timeout {
-    Configured,
-    Off,
-    After(u64),
-}
-
-impl Timeout {
-    pub(crate) fn from_option(after: Option<Duration>) -> Timeout {
-        after.map_or(Timeout::Off, |after| Timeout::After(nanoseconds(after)))
-    }
-
-    fn deadline(self, since: u64, configured: Duration) -> Option<u64> {
-        match self {
-            Timeout::Configured => Some(since.saturating_add(nanoseconds(configured))),
-            Timeout::Off => None,
-            Timeout::After(after) => Some(since.saturating_add(after)),
-        }
-    }
 }
 
 /// Vectored writes per flush; more than the socket's buffer usually holds.
@@ -402,101 +384,5 @@ impl Connection {
             self.read_since = now;
         }
         over
-    }
-
-    /// When the peer has been silent for too long. Off while nobody reads, for datagrams, where
-    /// silence is no sign, and in a TLS handshake, which has a deadline of its own.
-    pub(crate) fn read_deadline(&self, config: &Config) -> Option<u64> {
-        if !self.wants_read() || self.kind == SocketKind::Datagram || self.is_handshaking() {
-            return None;
-        }
-        self.read_timeout
-            .deadline(self.read_since, config.read_timeout)
-    }
-
-    /// When connecting or sending has taken too long.
-    pub(crate) fn write_deadline(&self, config: &Config) -> Option<u64> {
-        match self.state {
-            State::Connecting => self
-                .write_timeout
-                .deadline(self.write_since, config.connect_timeout),
-            _ if self.blocked && self.may_flush() => self
-                .write_timeout
-                .deadline(self.write_since, config.send_timeout),
-            _ => None,
-        }
-    }
-
-    /// The first moment at which time changes something.
-    pub(crate) fn deadline(&self, config: &Config) -> Option<u64> {
-        [
-            self.read_deadline(config),
-            self.write_deadline(config),
-            self.handshake_deadline(config),
-            self.throttled_until,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-}
-
-/// A token bucket: `rate` bytes a second, and at once what a tenth of a second brings.
-pub(crate) struct RateLimit {
-    rate: f64,
-    burst: f64,
-    tokens: f64,
-    updated: u64,
-}
-
-impl RateLimit {
-    /// Less at a time would cost more in system calls than the limit saves.
-    const SMALLEST_BURST: f64 = 64.0;
-
-    fn new(rate: f64, now: u64) -> RateLimit {
-        let burst = (rate / 10.0).max(RateLimit::SMALLEST_BURST);
-        RateLimit {
-            rate,
-            burst,
-            tokens: burst,
-            updated: now,
-        }
-    }
-
-    pub(crate) fn allowance(&mut self, now: u64) -> usize {
-        let seconds = now.saturating_sub(self.updated) as f64 / 1e9;
-        self.tokens = (self.tokens + seconds * self.rate).min(self.burst);
-        self.updated = now;
-        (self.tokens as usize).max(1)
-    }
-
-    /// Takes tokens; when the bucket is empty, says when it will be full again.
-    pub(crate) fn spend(&mut self, bytes: usize, now: u64) -> Option<u64> {
-        self.tokens -= bytes as f64;
-        if self.tokens >= 1.0 {
-            return None;
-        }
-        let seconds = (self.burst - self.tokens) / self.rate;
-        Some(now.saturating_add((seconds * 1e9) as u64))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rate_limit_keeps_its_rate_whatever_the_reader_does() {
-        let mut limit = RateLimit::new(10_000.0, 0);
-        let (mut now, mut bytes) = (0, 0);
-        while now < 10_000_000_000 {
-            let allowed = limit.allowance(now);
-            bytes += allowed;
-            now = limit.spend(allowed, now).unwrap_or(now + 1_000_000);
-        }
-        assert!(
-            (95_000..=105_000).contains(&bytes),
-            "{bytes} bytes in 10 s at 10 kB/s"
-        );
     }
 }

@@ -19,7 +19,7 @@
 //! 3. Wait.
 //! 4. Read the clock, once.
 //! 5. I/O: [`Event::Accepted`], [`Event::Connected`], [`Event::Data`], [`Event::Ready`], [`Event::Signal`], one share per
-//!    source in turn and a bounded number of bytes per connection. Reads happen here, when the consumer asks for the next
+//!    source in turn and a bounded number of bytes per connection, established connections before newcomers. Reads happen here, when the consumer asks for the next
 //!    event: what it paused a moment ago is not read. After every few events step 1 sends what is queued by then.
 //! 6. Due timers: [`Event::Timer`], [`Event::ReadTimeout`]. Timers that are set meanwhile wait for the next turn.
 //!

@@ -24,28 +24,26 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::config::{Config, ReadSize};
-use crate::error::{Error, Reason};
-use crate::event::{Chunk, Level};
+use crate::config::Config;
+use crate::error::Error;
 use crate::reactor::Reactor;
 use crate::reactor::ready::NEWCOMERS_SHARE;
 use crate::registry::Key;
-use crate::socket::Name;
-use crate::tls::Info;
 use crate::waker::Waker;
 
+pub(crate) use letters::{Command, Facts, Job, Report, Tag, What};
 use mailbox::{Batch, Mailbox, Reading};
 use newcomers::Newcomers;
 pub(crate) use worker::Accepted;
 use worker::Worker;
 
+mod letters;
 mod mailbox;
 #[cfg(test)]
 mod mailbox_tests;
@@ -54,101 +52,6 @@ mod worker;
 
 /// How often whoever waits for a thread's answer looks whether there still is a thread.
 const LIFE_SIGN: Duration = Duration::from_millis(100);
-
-/// What both threads call a connection or listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tag {
-    /// By the key that the loop's reactor gave it: what the loop began.
-    Loop(Key),
-    /// By the key that the thread's reactor gave it: what the thread accepted.
-    Thread(Key),
-}
-
-/// What the loop wants. There is a variant of its own for what is said often; anything else runs as a function.
-pub(crate) enum Command {
-    /// The bytes are in the batch.
-    Write {
-        to: Tag,
-        len: usize,
-        notify: bool,
-    },
-    /// What was last told of it has been dealt with: data or a new connection, or that its queue is empty.
-    Release {
-        of: Tag,
-        drain: bool,
-    },
-    /// A report of the end follows, if the loop still wants to know.
-    Close(Tag),
-    Destroy(Tag),
-    Run(Tag, Job),
-    Listen {
-        name: Key,
-        fd: Arc<OwnedFd>,
-        read_size: ReadSize,
-        paused: bool,
-    },
-    Connect {
-        name: Key,
-        fd: OwnedFd,
-        read_size: ReadSize,
-        sent: Arc<AtomicU64>,
-    },
-    Configure(Box<Config>),
-}
-
-pub(crate) type Job = Box<dyn FnOnce(&mut Reactor, Key) + Send>;
-
-/// What a thread has to tell of one connection.
-#[derive(Debug)]
-pub(crate) struct Report {
-    pub(crate) from: Tag,
-    pub(crate) what: What,
-}
-
-#[derive(Debug)]
-pub(crate) enum What {
-    Accepted {
-        /// The listener, by the loop's key.
-        listener: Key,
-        accepted: Box<Accepted>,
-    },
-    Connected {
-        local: Option<Name>,
-    },
-    /// The name and the protocols that a client asks for.
-    ClientHello(Box<(Option<String>, Vec<Vec<u8>>)>),
-    Secured(Option<Box<Facts>>),
-    /// The bytes are in the batch.
-    Data {
-        len: usize,
-        end: Chunk,
-    },
-    Ended,
-    ReadTimeout,
-    Drain,
-    Closed(Reason),
-    Notice(Level, Box<str>),
-    /// The thread has failed, and with it its connections.
-    Died,
-}
-
-impl Report {
-    /// How many bytes of the batch it speaks of.
-    fn len(&self) -> usize {
-        match self.what {
-            What::Data { len, .. } => len,
-            _ => 0,
-        }
-    }
-}
-
-/// What a connection is asked about as soon as its handshake is complete.
-#[derive(Debug)]
-pub(crate) struct Facts {
-    pub(crate) info: Info,
-    /// `tls-exporter` of RFC 9266, for whoever logs in by it.
-    pub(crate) channel_binding: Option<[u8; 32]>,
-}
 
 /// What is shared by the two threads.
 pub(crate) struct Post {

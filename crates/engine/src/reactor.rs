@@ -1,11 +1,11 @@
 //! The turn: one owner of every source of events, and the order in which things happen.
 //!
-//! The files below this one each hold one part: [`sources`] and [`commands`] what goes in, [`registration`] what the poller is told,
-//! [`output`] flushing and closing, [`lingering`] what a close leaves for a moment, [`ready`] who is served next, [`input`]
-//! what readiness becomes, [`secure`] TLS, [`admission`] which handshakes are answered when, [`remote`] connections of I/O threads, [`answering`] what those threads do with theirs.
+//! The files below this one each hold one part: [`sources`] and [`commands`] what goes in, [`registration`] what the poller is
+//! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, [`accepting`] listeners, [`output`] flushing and
+//! closing, [`lingering`] what a close leaves for a moment, [`secure`] TLS, [`admission`] whose handshake is answered when,
+//! [`remote`] connections of I/O threads, [`answering`] what those threads do with theirs.
 
 use std::collections::VecDeque;
-use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use lingering::Lingering;
 use ready::ReadyQueue;
 use remote::{Owed, Remote};
 
+mod accepting;
 mod admission;
 mod answering;
 mod commands;
@@ -39,6 +40,7 @@ mod registration;
 mod remote;
 mod secure;
 mod sources;
+mod waiting;
 
 /// The largest read. With it a fast sender costs few system calls, and an idle connection no memory: there is one
 /// buffer for all.
@@ -50,9 +52,6 @@ const IO_TIME: u64 = 5_000_000;
 /// How many sources are served between looks at the clock, and between flushes: an answer is sent while what it is
 /// made of is still in the processor's cache, and nobody waits for it until a crowd has been read.
 const SHARES_PER_FLUSH: u32 = 16;
-
-/// How long to hold back when waiting itself fails, which nothing but a lack of kernel memory should cause.
-const WAIT_ERROR_PAUSE: Duration = Duration::from_millis(50);
 
 /// Every connection, listener, watch, signal and timer of one thread, above one [`Poller`].
 ///
@@ -365,63 +364,6 @@ impl Reactor {
                 },
                 Stage::Over => return None,
             }
-        }
-    }
-
-    /// Waits for as long as nothing is due, and notes who is ready.
-    fn wait(&mut self) {
-        // One that came before there was anything to wake the wait with.
-        self.collect_signals();
-        let timeout = self.time_to_wait();
-        let Some(poller) = &mut self.poller else {
-            return;
-        };
-        let timeout = match &self.waker {
-            Some(waker) if !waker.begin_wait() => Some(Duration::ZERO),
-            _ => timeout,
-        };
-        let result = poller.wait(&mut self.readiness, timeout);
-        if let Some(waker) = &self.waker {
-            waker.end_wait();
-        }
-        self.now = clock::now();
-        self.io_until = self.now + IO_TIME;
-        self.shares_until_flush = SHARES_PER_FLUSH;
-        match result {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                self.notice(Level::Error, format!("waiting for events failed: {error}"));
-                std::thread::sleep(WAIT_ERROR_PAUSE);
-            }
-        }
-        let mut readiness = std::mem::take(&mut self.readiness);
-        for ready in readiness.drain(..) {
-            self.note_ready(ready);
-        }
-        self.readiness = readiness;
-        self.note_backlog();
-        self.collect_signals();
-    }
-
-    fn time_to_wait(&self) -> Option<Duration> {
-        let work_left = !(self.ready.is_empty()
-            && self.backlog.is_empty()
-            && self.to_flush.is_empty()
-            && self.over.is_empty()
-            && self.arrived.is_empty()
-            && self.notices.is_empty()
-            && !self.has_reports());
-        if work_left {
-            return Some(Duration::ZERO);
-        }
-        let until_timer = self
-            .timers
-            .next_deadline()
-            .map(|deadline| Duration::from_nanos(deadline.saturating_sub(clock::now())));
-        match (self.max_wait, until_timer) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
         }
     }
 

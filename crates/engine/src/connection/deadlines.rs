@@ -1,0 +1,67 @@
+//! When time changes something on a connection.
+
+use std::time::Duration;
+
+use super::{Connection, State};
+use crate::clock::nanoseconds;
+use crate::config::{Config, SocketKind};
+
+/// A timeout of one connection, where it differs from the configuration.
+#[derive(Clone, Copy)]
+pub(crate) enum Timeout {
+    Configured,
+    Off,
+    After(u64),
+}
+
+impl Timeout {
+    pub(crate) fn from_option(after: Option<Duration>) -> Timeout {
+        after.map_or(Timeout::Off, |after| Timeout::After(nanoseconds(after)))
+    }
+
+    fn deadline(self, since: u64, configured: Duration) -> Option<u64> {
+        match self {
+            Timeout::Configured => Some(since.saturating_add(nanoseconds(configured))),
+            Timeout::Off => None,
+            Timeout::After(after) => Some(since.saturating_add(after)),
+        }
+    }
+}
+
+impl Connection {
+    /// When the peer has been silent for too long. Off while nobody reads, for datagrams, where
+    /// silence is no sign, and in a TLS handshake, which has a deadline of its own.
+    pub(crate) fn read_deadline(&self, config: &Config) -> Option<u64> {
+        if !self.wants_read() || self.kind == SocketKind::Datagram || self.is_handshaking() {
+            return None;
+        }
+        self.read_timeout
+            .deadline(self.read_since, config.read_timeout)
+    }
+
+    /// When connecting or sending has taken too long.
+    pub(crate) fn write_deadline(&self, config: &Config) -> Option<u64> {
+        match self.state {
+            State::Connecting => self
+                .write_timeout
+                .deadline(self.write_since, config.connect_timeout),
+            _ if self.blocked && self.may_flush() => self
+                .write_timeout
+                .deadline(self.write_since, config.send_timeout),
+            _ => None,
+        }
+    }
+
+    /// The first moment at which time changes something.
+    pub(crate) fn deadline(&self, config: &Config) -> Option<u64> {
+        [
+            self.read_deadline(config),
+            self.write_deadline(config),
+            self.handshake_deadline(config),
+            self.throttled_until,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}

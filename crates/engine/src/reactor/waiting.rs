@@ -1,0 +1,70 @@
+//! Steps 3 and 4 of the turn: the wait, how long it may be, and what it finds.
+
+use std::io;
+use std::time::Duration;
+
+use super::{IO_TIME, Reactor, SHARES_PER_FLUSH};
+use crate::clock;
+use crate::event::Level;
+
+/// How long to hold back when waiting itself fails, which nothing but a lack of kernel memory should cause.
+const WAIT_ERROR_PAUSE: Duration = Duration::from_millis(50);
+
+impl Reactor {
+    /// Waits for as long as nothing is due, and notes who is ready.
+    pub(super) fn wait(&mut self) {
+        // One that came before there was anything to wake the wait with.
+        self.collect_signals();
+        let timeout = self.time_to_wait();
+        let Some(poller) = &mut self.poller else {
+            return;
+        };
+        let timeout = match &self.waker {
+            Some(waker) if !waker.begin_wait() => Some(Duration::ZERO),
+            _ => timeout,
+        };
+        let result = poller.wait(&mut self.readiness, timeout);
+        if let Some(waker) = &self.waker {
+            waker.end_wait();
+        }
+        self.now = clock::now();
+        self.io_until = self.now + IO_TIME;
+        self.shares_until_flush = SHARES_PER_FLUSH;
+        match result {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                self.notice(Level::Error, format!("waiting for events failed: {error}"));
+                std::thread::sleep(WAIT_ERROR_PAUSE);
+            }
+        }
+        let mut readiness = std::mem::take(&mut self.readiness);
+        for ready in readiness.drain(..) {
+            self.note_ready(ready);
+        }
+        self.readiness = readiness;
+        self.note_backlog();
+        self.collect_signals();
+    }
+
+    fn time_to_wait(&self) -> Option<Duration> {
+        let work_left = !(self.ready.is_empty()
+            && self.backlog.is_empty()
+            && self.to_flush.is_empty()
+            && self.over.is_empty()
+            && self.arrived.is_empty()
+            && self.notices.is_empty()
+            && !self.has_reports());
+        if work_left {
+            return Some(Duration::ZERO);
+        }
+        let until_timer = self
+            .timers
+            .next_deadline()
+            .map(|deadline| Duration::from_nanos(deadline.saturating_sub(clock::now())));
+        match (self.max_wait, until_timer) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+}
