@@ -337,26 +337,21 @@ impl Functions<'_> {
             core.with(|reactor| reactor.begin_turn(Some(convert::seconds(max_wait))));
             Ok(())
         })?;
-        // set_timer(seconds) → id
-        self.add("set_timer", |_, core, after: f64| {
-            Ok(core
-                .with(|reactor| convert::timer_number(reactor.set_timer(convert::seconds(after)))))
-        })?;
-        // cancel_timer(id), reset_timer(id, seconds) → whether it was still to come
-        self.add("cancel_timer", |_, core, id: i64| {
-            Ok(core.with(|reactor| reactor.cancel_timer(convert::timer(id))))
-        })?;
+        // reset_timer(id, seconds) → whether it was still to come
         self.add("reset_timer", |_, core, (id, after): (i64, f64)| {
             Ok(core
                 .with(|reactor| reactor.reset_timer(convert::timer(id), convert::seconds(after))))
+        })?;
+        // timer_due(id) → when on the clock of timers, nil for one that is over
+        self.add("timer_due", |_, core, id: i64| {
+            let left = core.with(|reactor| reactor.time_left(convert::timer(id)));
+            Ok(left.flatten().map(|left| monotonic() + left.as_secs_f64()))
         })?;
         // now() → seconds since 1970; monotonic() → seconds of the clock that timers follow
         self.add("now", |_, _, _: Variadic<Value>| {
             Ok(clock(ClockId::Realtime))
         })?;
-        self.add("monotonic", |_, _, _: Variadic<Value>| {
-            Ok(clock(ClockId::Monotonic))
-        })
+        self.add("monotonic", |_, _, _: Variadic<Value>| Ok(monotonic()))
     }
 
     fn add_timeout(
@@ -389,6 +384,11 @@ pub(crate) fn done(result: std::result::Result<(), trochee::Error>) -> Answer {
     result
         .map(|()| Value::Boolean(true))
         .map_err(|error| error.to_string())
+}
+
+/// The clock that timers follow, in seconds.
+pub(crate) fn monotonic() -> f64 {
+    clock(ClockId::Monotonic)
 }
 
 fn clock(id: ClockId) -> f64 {

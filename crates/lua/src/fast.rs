@@ -1,4 +1,4 @@
-//! The two functions that run for every message, written against Lua's C API: mlua's conversions would cost as much as the
+//! The functions that run for every message, and for every timer that is set and stopped again, written against Lua's C API: mlua's conversions would cost as much as the
 //! rest of the loop together.
 //!
 //! The rules here: a Rust value that needs dropping never lives across a call that may raise, because raising is a
@@ -14,7 +14,7 @@ use mlua::ffi::{self, lua_State};
 use mlua::{Function, Lua, Result, Table};
 use trochee::{Chunk, Event, Key};
 
-use crate::convert::{key_number, timer_number};
+use crate::convert::{key_number, seconds, timer, timer_number};
 use crate::core::{Core, Owner};
 
 const DATA: i64 = 1;
@@ -50,11 +50,13 @@ pub(crate) fn kinds(lua: &Lua) -> Result<Table> {
     ])
 }
 
-/// Adds `next_event` and `write` to the table of a core.
+/// Adds these functions to the table of a core.
 pub(crate) fn register(lua: &Lua, table: &Table, owner: Owner) -> Result<()> {
     for (name, function) in [
         ("next_event", next_event as ffi::lua_CFunction),
         ("write", write),
+        ("set_timer", set_timer),
+        ("cancel_timer", cancel_timer),
     ] {
         let core: *const Core = owner.core();
         let owner = lua.create_userdata(owner.clone())?;
@@ -278,6 +280,41 @@ fn queue(core: &Core, key: Key, data: &[u8], notify: bool) -> [Pushed; 2] {
             *kept = error.to_string();
             [Nothing, Bytes(kept.as_ptr(), kept.len())]
         }
+    }
+}
+
+/// set_timer(seconds) → id
+unsafe extern "C-unwind" fn set_timer(state: *mut lua_State) -> c_int {
+    // SAFETY: a closure of `register`; reads the argument, nil reads as 0.
+    let (core, after) = unsafe { (core_of(state), ffi::lua_tonumber(state, 1)) };
+    match catch_unwind(AssertUnwindSafe(|| {
+        core.with(|reactor| reactor.set_timer(seconds(after)))
+    })) {
+        Ok(Some(id)) => {
+            // SAFETY: as in `next_event`.
+            unsafe { ffi::lua_pushinteger(state, timer_number(id)) };
+            1
+        }
+        Ok(None) => 0,
+        // SAFETY: no Rust value lives here that needs dropping.
+        Err(panic) => unsafe { fail(state, panic) },
+    }
+}
+
+/// cancel_timer(id) → whether it was still to come
+unsafe extern "C-unwind" fn cancel_timer(state: *mut lua_State) -> c_int {
+    // SAFETY: a closure of `register`; reads the argument, nil reads as 0.
+    let (core, id) = unsafe { (core_of(state), ffi::lua_tointeger(state, 1)) };
+    match catch_unwind(AssertUnwindSafe(|| {
+        core.with(|reactor| reactor.cancel_timer(timer(id)))
+    })) {
+        Ok(was_to_come) => {
+            // SAFETY: as in `next_event`.
+            unsafe { ffi::lua_pushboolean(state, was_to_come.unwrap_or(false).into()) };
+            1
+        }
+        // SAFETY: no Rust value lives here that needs dropping.
+        Err(panic) => unsafe { fail(state, panic) },
     }
 }
 

@@ -375,6 +375,12 @@ impl Reactor {
         self.is_consumers(id) && self.timers.reschedule(id, deadline(after))
     }
 
+    /// How long it is until a timer is due; zero where it waits for the turn to get there. `None` for a stale id.
+    pub fn time_left(&self, id: TimerId) -> Option<Duration> {
+        let deadline = self.is_consumers(id).then(|| self.timers.deadline(id))??;
+        Some(Duration::from_nanos(deadline.saturating_sub(clock::now())))
+    }
+
     /// Ids can be made from any number, and must not reach the timers of connections.
     fn is_consumers(&self, id: TimerId) -> bool {
         matches!(self.timers.get(id), Some(Alarm::Consumer))

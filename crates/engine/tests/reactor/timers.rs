@@ -41,6 +41,19 @@ fn reset_moves_a_timer() {
     driver.expect_silence();
 }
 
+#[test]
+fn a_timer_tells_how_long_it_has_left() {
+    let mut driver = driver!();
+    let hour = Duration::from_secs(3600);
+    let id = driver.reactor.set_timer(hour);
+    let left = driver.reactor.time_left(id).unwrap();
+    assert!(left <= hour && left > hour - PATIENCE, "{left:?}");
+    driver.reactor.reset_timer(id, Duration::ZERO);
+    assert_eq!(driver.reactor.time_left(id), Some(Duration::ZERO));
+    assert_eq!(timers(&mut driver, 1), [id]);
+    assert_eq!(driver.reactor.time_left(id), None);
+}
+
 /// All due in one turn, and each takes the next one back.
 #[test]
 fn a_due_timer_can_be_cancelled_in_the_same_turn() {

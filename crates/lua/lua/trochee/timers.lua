@@ -1,7 +1,8 @@
 -- Timers: what util.timer offers, on the deadlines of the core.
 --
 -- The id of a timer is a table that belongs to this file. The core's own ids live for one deadline only, those of
--- callers survive repetition.
+-- callers survive repetition. There may be one for each connection, and the collector looks at each again and again, so it
+-- is an array: [1] is the callback, nil once it was stopped; [2] the core's id, false while it runs; [3] the parameter.
 
 local state = require "trochee.state";
 
@@ -19,8 +20,9 @@ local view = { priorities = {}, items = {} };
 
 local function earliest()
 	local first;
-	for _, timer in pairs(timers) do
-		if not first or timer.due < first then first = timer.due; end
+	for id in pairs(timers) do
+		local due = core.timer_due(id);
+		if not first or due < first then first = due; end
 	end
 	return first;
 end
@@ -32,8 +34,8 @@ setmetatable(timers, {
 			view = { priorities = {}, items = {} };
 			for id, timer in pairs(timers) do
 				local i = #ids + 1;
-				ids[i], view.priorities[i] = id, timer.due;
-				view.items[id] = { timer_callback = timer.callback, param = timer.param };
+				ids[i], view.priorities[i] = id, core.timer_due(id);
+				view.items[id] = { timer_callback = timer[1], param = timer[3] };
 			end
 			return ids;
 		elseif field == "peek" then
@@ -42,11 +44,6 @@ setmetatable(timers, {
 		return view[field];
 	end;
 });
-
-local function set_deadline(timer, delay)
-	timer.key = core.set_timer(delay);
-	timer.due = core.monotonic() + delay;
-end
 
 local function is_timer(id)
 	return getmetatable(id) == timer_mt;
@@ -60,19 +57,19 @@ local function add_task(delay, callback, param)
 	elseif callback == nil then
 		error("bad argument #2 to 'add_task' (function expected, got nil)", 2);
 	end
-	local timer = setmetatable({ callback = callback, param = param, key = nil, due = nil }, timer_mt);
-	set_deadline(timer, seconds);
-	timers[timer.key] = timer;
+	local id = core.set_timer(seconds);
+	local timer = setmetatable(param == nil and { callback, id } or { callback, id, param }, timer_mt);
+	timers[id] = timer;
 	return timer;
 end
 
 local function stop(id)
 	if is_timer(id) then
 		-- Also tells a timer that is running just now not to repeat
-		id.stopped = true;
-		if id.key then
-			core.cancel_timer(id.key);
-			timers[id.key], id.key = nil, nil;
+		id[1] = nil;
+		if id[2] then
+			core.cancel_timer(id[2]);
+			timers[id[2]], id[2] = nil, false;
 		end
 	end
 end
@@ -81,9 +78,8 @@ local function reschedule(id, delay)
 	local seconds = tonumber(delay);
 	if not seconds then
 		error(("bad argument #2 to 'reschedule' (number expected, got %s)"):format(type(delay)), 2);
-	elseif is_timer(id) and id.key then
-		core.reset_timer(id.key, seconds);
-		id.due = core.monotonic() + seconds;
+	elseif is_timer(id) and id[2] then
+		core.reset_timer(id[2], seconds);
 	end
 end
 
@@ -96,21 +92,22 @@ end
 local function fire(key)
 	local timer = timers[key];
 	if not timer then return; end
-	timers[key], timer.key = nil, nil;
+	timers[key], timer[2] = nil, false;
+	local callback, param = timer[1], timer[3];
 	local ok, ret;
-	if timer.param == nil then
-		ok, ret = xpcall(timer.callback, traceback, core.now(), timer);
+	if param == nil then
+		ok, ret = xpcall(callback, traceback, core.now(), timer);
 	else
-		ok, ret = xpcall(timer.callback, traceback, core.now(), timer, timer.param);
+		ok, ret = xpcall(callback, traceback, core.now(), timer, param);
 	end
 	if not ok then
 		log("error", "Error in timer: %s", ret);
-	elseif type(ret) == "number" and not timer.stopped then
+	elseif type(ret) == "number" and timer[1] then
 		if ret ~= ret then
 			log("error", "Error in timer: it asked to be repeated after a time that is not a number");
 		else
-			set_deadline(timer, max(ret, settings.min_wait));
-			timers[timer.key] = timer;
+			local id = core.set_timer(max(ret, settings.min_wait));
+			timers[id], timer[2] = timer, id;
 		end
 	end
 end
