@@ -381,6 +381,13 @@ class Prosody:
                 parts.append(f"--- {path.name} (end)\n" + path.read_text(errors="replace")[-6000:])
         return "\n".join(parts)
 
+    def wait_for_log(self, pattern):
+        """Until the log has it; everything is logged at level debug."""
+        deadline = time.monotonic() + 20
+        while not re.search(pattern, self.log.read_text()):
+            assert time.monotonic() < deadline, f"{pattern} is not in the log\n{self.everything_said()}"
+            time.sleep(0.05)
+
     def check_log(self):
         """No error-level line, no traceback, nothing on the console that hints at one."""
         # "Nov 23 17:12:30 mod_cron\tinfo\tRunning periodic tasks"

@@ -14,7 +14,6 @@ import socket
 import socketserver
 import ssl
 import threading
-import time
 from xml.etree import ElementTree
 
 import aiohttp
@@ -43,13 +42,6 @@ NOT_LOADED = r"client_certs_as_it_is.*: the permission mode 'user' has been rena
 
 def _base64(text):
     return base64.b64encode(text.encode()).decode()
-
-
-def _wait_for_log(server, pattern):
-    deadline = time.monotonic() + 20
-    while not re.search(pattern, server.log.read_text()):
-        assert time.monotonic() < deadline, f"{pattern} is not in the log\n{server.everything_said()}"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -326,7 +318,7 @@ def test_onions_and_s2s_idle_timeout(make_server, plugin_paths):
                     # The module's queue is not the one that 13.0 takes stanzas from: what opens the connection is not
                     # sent, and comes back in the end.
                     romeo.send_message(mto=juliet.boundjid, mbody="lost", mtype="chat")
-                    await asyncio.to_thread(_wait_for_log, here, f"(?s)({QUEUE}.*){{{attempt}}}")
+                    await asyncio.to_thread(here.wait_for_log, f"(?s)({QUEUE}.*){{{attempt}}}")
                 for n in range(first, last):
                     romeo.send_message(mto=juliet.boundjid, mbody=f"over {n}", mtype="chat")
                 await juliet.messages.wait_for(lambda m: m["body"] == f"over {last - 1}", "the last message over")
@@ -335,8 +327,8 @@ def test_onions_and_s2s_idle_timeout(make_server, plugin_paths):
             juliet.send_message(mto=romeo.boundjid, mbody="back", mtype="chat")
             await romeo.messages.wait_for(lambda m: m["body"] == "back", "the message back")
             for pair in (f"{verona}->{mantua}", f"{mantua}->{verona}"):
-                await asyncio.to_thread(_wait_for_log, there, f"Closing idle connection {re.escape(pair)}")
-                await asyncio.to_thread(_wait_for_log, here, f"s2s stream {re.escape(pair)} closed")
+                await asyncio.to_thread(there.wait_for_log, f"Closing idle connection {re.escape(pair)}")
+                await asyncio.to_thread(here.wait_for_log, f"s2s stream {re.escape(pair)} closed")
             if here.backend.version != "0.12":
                 assert (await bounces.wait_for(lambda m: True, "the error"))["from"] == juliet.boundjid
             # It is up again when it is needed.
