@@ -12,6 +12,8 @@ import pytest
 from clients import online
 from prosody_server import MODULES, PASSWORDS, RawStream
 
+pytestmark = pytest.mark.contract_item(101)
+
 # Where no more than the backend's methods is asked for, not its poller.
 CALLS = ("epoll", "stock-epoll", "13-epoll", "13-stock-epoll")
 
@@ -19,18 +21,19 @@ CALLS = ("epoll", "stock-epoll", "13-epoll", "13-stock-epoll")
 class Client(RawStream):
     """Somebody who has logged in over a plain stream. What else the session is, the test says."""
 
-    def __init__(self, server, user):
+    def __init__(self, server, user, password=None):
         super().__init__(server)
-        self.jid = f"{user}@{server.host}/raw"
         self.open()
-        secret = base64.b64encode(f"\0{user}\0{PASSWORDS[user]}".encode()).decode()
+        secret = base64.b64encode(f"\0{user}\0{password or PASSWORDS[user]}".encode()).decode()
         self.send(f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{secret}</auth>")
         self.expect(b"<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
         self.open()
 
-    def bind(self):
-        self.send("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>raw</resource></bind></iq>")
-        self.expect(b"</iq>")
+    def bind(self, resource=None):
+        """The server chooses the resource if nobody does."""
+        wish = f"<resource>{resource}</resource>" if resource else ""
+        self.send(f"<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>{wish}</bind></iq>")
+        self.jid = re.search(b"<jid>(.*)</jid>", self.expect(b"</iq>"))[1].decode()
         return self
 
     def send(self, text):
@@ -77,7 +80,8 @@ def test_resumption(server, old):
                     await asyncio.to_thread(second.expect_bodies, ["after"])
                     second.send(f"<message type='chat' to='{romeo.boundjid.full}'><body>resumed</body></message>")
                     await romeo.messages.wait_for(lambda m: m["body"] == "resumed", "the answer")
-                    second.send("</stream:stream>")
+                    # What has not been acknowledged would be delivered again, to the next test.
+                    second.send("<a xmlns='urn:xmpp:sm:3' h='52'/></stream:stream>")
                     await asyncio.to_thread(second.expect, b"</stream:stream>")
 
     asyncio.run(flow())
