@@ -51,7 +51,7 @@ class _Recorder:
         self.faults = {}  # by item and subject: what failed; for a pass, nothing
 
     def pytest_runtest_logreport(self, report):
-        if report.skipped:
+        if not (report.failed or report.when == "call" and report.passed):
             return
         for name, value in report.user_properties:
             if name == "contract item":

@@ -1,7 +1,7 @@
 """Prosody's own integration tests, spec/scansion in its source: plays, in which clients say and hear stanzas.
 
-What upstream reads them with is a program of its own; here it is this file. A play is on what a modern Prosody says, so 13.0 alone
-is on stage: the plays of 0.12 need a server whose clock stands still.
+What upstream reads them with is a program of its own; here it is this file. Only 13.0 is on stage: 0.12 has nothing that clears
+away what a play has left, and its plays want a clock that stands still.
 """
 
 import contextlib
@@ -48,6 +48,8 @@ class Stage(Prosody):
 
 
 class Actor(Client):
+    """One connection of somebody who takes part."""
+
     def __init__(self, server, jid, password="password", resource=None):
         user, _, host = jid.partition("@")
         super().__init__(server, user, password)
@@ -119,6 +121,8 @@ def _differs(expected, actual):
 
 
 class Play:
+    """One file: who takes part, and what they do, a line at a time."""
+
     def __init__(self, server, text):
         self.server = server
         cast, _, acts = re.sub(r"(?m)^(#|//).*\n", "", text).partition("\n---")
