@@ -7,6 +7,8 @@ import pytest
 
 from prosody_server import BACKENDS, Prosody
 
+pytest_plugins = ["contract_items"]
+
 DEFAULT_BACKENDS = "epoll,poll,select,stock-epoll,13-epoll,13-stock-epoll"
 
 

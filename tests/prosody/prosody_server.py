@@ -381,6 +381,13 @@ class Prosody:
                 parts.append(f"--- {path.name} (end)\n" + path.read_text(errors="replace")[-6000:])
         return "\n".join(parts)
 
+    def wait_for_log(self, pattern, times=1):
+        """Until the log has it so often; everything is logged at level debug."""
+        deadline = time.monotonic() + 20
+        while len(re.findall(pattern, self.log.read_text())) < times:
+            assert time.monotonic() < deadline, f"{pattern} is not in the log\n{self.everything_said()}"
+            time.sleep(0.05)
+
     def check_log(self):
         """No error-level line, no traceback, nothing on the console that hints at one."""
         # "Nov 23 17:12:30 mod_cron\tinfo\tRunning periodic tasks"
@@ -407,12 +414,12 @@ class RawStream:
         self.socket = socket.create_connection((server.address, port or server.c2s_port), timeout=10)
         self.received = b""
 
-    def open(self):
+    def open(self, timeout=10):
         self.socket.sendall(
             b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' version='1.0' to='%s' "
             b"xmlns:stream='http://etherx.jabber.org/streams'>" % self.host.encode()
         )
-        self.expect(b"</stream:features>")
+        self.expect(b"</stream:features>", timeout)
 
     def expect(self, what, timeout=10):
         """Reads until `what` has come, and returns everything up to its end."""

@@ -8,6 +8,8 @@ import pytest
 from clients import Inbox, component, online
 from prosody_server import RawStream
 
+pytestmark = pytest.mark.contract_item(101)
+
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-1", "PLAIN"])
 def test_login(server, mechanism):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import re
 import signal
 import socket
@@ -10,7 +11,7 @@ import time
 import pytest
 
 from clients import Inbox, online
-from prosody_server import RawStream, let_stock_settle
+from prosody_server import Backend, Prosody, RawStream, let_stock_settle
 
 # "within two seconds", from the signal to the end of the process
 END_WITHIN = 2
@@ -166,3 +167,26 @@ def test_daemon(make_server):
     assert status.returncode == 0 and str(server.pid) in status.stdout, status.stdout
     asyncio.run(flow(server))
     server.stop()
+
+
+# That 0.12 itself knows nothing of it is why the stock one of 0.12 is not here.
+@pytest.mark.only_on("epoll", "13-epoll", "13-stock-epoll")
+def test_socket_activation(backend, tmp_path):
+    """systemd has bound the port, and starts Prosody when somebody connects. That one can not bind it again."""
+
+    class Activated(Backend):
+        def command(self, name):
+            return tmp_path / name if name == "prosody" else super().command(name)
+
+    server = Prosody(tmp_path / "server", Activated(*dataclasses.astuple(backend)))
+    script = tmp_path / "prosody"
+    script.write_text(
+        "#!/bin/sh\nexec systemd-socket-activate -E PATH -E LUA_PATH -E LUA_CPATH "
+        f"-l {server.address}:{server.c2s_port} {backend.command('prosody')} \"$@\"\n"
+    )
+    script.chmod(0o755)
+    with server:
+        with RawStream(server) as stream:
+            stream.open()
+        ports = server.shell("port", "list")
+        assert re.search(rf"^c2s: .*:{server.c2s_port}\b", ports, re.M), ports

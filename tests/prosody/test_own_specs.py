@@ -11,6 +11,8 @@ import pytest
 
 from prosody_server import BACKENDS, DIST, PROSODY_13, ROOT, Prosody
 
+pytestmark = pytest.mark.contract_item(101)
+
 TAKEOVER = DIST / "lua" / "trochee" / "takeover.lua"
 # Its modules in C: those of the version that is installed, and of the one that scripts/setup has unpacked.
 COMPILED = {"0.12": "/usr/lib/prosody", "13.0": PROSODY_13.parent / "lib" / "prosody"}
@@ -23,7 +25,7 @@ end })
 """
 
 
-def _source(version):
+def source_of(version):
     """The folder of Prosody's source, as Debian has it."""
     result = subprocess.run(
         [ROOT / "scripts" / "prosody-source", version], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
@@ -60,7 +62,7 @@ def version(request):
 
 def test_specs(version):
     """All that upstream runs by default; mod_bosh_spec, which needs a server, is not among them."""
-    source = _source(version)
+    source = source_of(version)
     control, control_failed, _ = _specs(source, version, False, "spec")
     assert sum(control.values()) > 500, "where are the specs?"
     passed, failed, said = _specs(source, version, True, "spec")
@@ -70,7 +72,7 @@ def test_specs(version):
 
 def test_bosh(tmp_path, version):
     """mod_bosh_spec: Prosody's HTTP client on "select", against a server on epoll."""
-    source = _source(version)
+    source = source_of(version)
     text = (pathlib.Path(source) / "spec" / "mod_bosh_spec.lua").read_text()
     assert text.count("localhost:5280") == 1
 

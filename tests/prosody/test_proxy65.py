@@ -4,7 +4,11 @@ import asyncio
 import hashlib
 import random
 
+import pytest
+
 from clients import PATIENCE, online
+
+pytestmark = pytest.mark.contract_item(101)
 
 SIZE = 12 * 1024 * 1024
 

@@ -5,8 +5,11 @@ import contextlib
 import re
 import socket
 
+import pytest
+
 from clients import Inbox, online
 
+pytestmark = pytest.mark.contract_item(101)
 
 # Where a server is looked for when nothing else says so. Domains that are IP addresses need no name server.
 S2S_PORT = 5269

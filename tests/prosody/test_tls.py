@@ -25,6 +25,8 @@ from prosody_server import MODULES, ROOT, PASSWORDS, Prosody, SecureStream, free
 from test_s2s import S2S_PORT, two_addresses
 from test_web import Bosh, WebSocket
 
+pytestmark = pytest.mark.contract_item(101)
+
 HOST = "localhost"
 OTHER_HOST = "mantua.localhost"
 NAMES = [HOST, f"rooms.{HOST}", f"files.{HOST}", f"proxy.{HOST}", f"component.{HOST}"]

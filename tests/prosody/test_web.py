@@ -9,9 +9,12 @@ import random
 import xml.etree.ElementTree as ET
 
 import aiohttp
+import pytest
 
 from clients import PATIENCE, online
 from prosody_server import PASSWORDS
+
+pytestmark = pytest.mark.contract_item(101)
 
 NS = {
     "client": "jabber:client",

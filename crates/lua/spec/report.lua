@@ -1,5 +1,5 @@
 --[[
-Writes docs/differences.md from the results of a complete run of contract_spec.lua.
+Writes docs/differences.md from the results of a complete run of contract_spec.lua and one of tests/prosody.
 
 	lua5.4 crates/lua/spec/report.lua [--check]
 
@@ -79,7 +79,7 @@ for _, number in ipairs(numbers) do
 	local columns = { "pass" }
 	for _, version in ipairs(versions) do
 		for _, name in ipairs(stock) do
-			table.insert(columns, row[name..version.suffix])
+			table.insert(columns, row[name..version.suffix] or "–")
 		end
 	end
 	table.insert(lines, ("| %d | %s: %s | %s |"):format(number, item.group, title, table.concat(columns, " | ")))

@@ -201,6 +201,30 @@ describe("trochee.util_poll", function ()
 	end
 end)
 
+describe("a backend in the place of Prosody's", function ()
+	local program = [[
+		require "util.logger".add_simple_sink(function (_, level, message) print(level, message) end, { "info", "error" })
+		require "trochee.flavour.event"
+	]]
+	local function said(variable)
+		return (lua(program, "TROCHEE_POLLER="..variable, source_dir))
+	end
+
+	it("says by whom the poller was chosen", function ()
+		assert.truthy(said "":match('^info\tThe backend "event" is trochee [%d.]+\n$'), said "")
+		for _, poller in ipairs { "select", "libevent", "auto" } do
+			local line = '^info\tThe backend "event" is trochee [%d.]+, with the poller of TROCHEE_POLLER: '..poller.."\n$"
+			assert.truthy(said(poller):match(line), said(poller))
+		end
+	end)
+
+	it("does not say so of a poller that can not be had", function ()
+		local text = said "kqueue"
+		assert.truthy(text:match('^error\tTROCHEE_POLLER = "kqueue": unknown poller "kqueue".*; keeping epoll\n'), text)
+		assert.truthy(text:match('\ninfo\tThe backend "event" is trochee [%d.]+\n$'), text)
+	end)
+end)
+
 describe("net.server_trochee on libevent", function ()
 	local program = [[
 		local server = require "net.server_trochee"

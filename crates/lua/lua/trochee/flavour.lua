@@ -26,7 +26,8 @@ local function new(name, members)
 	-- prosodyctl prints what is logged, and serves nobody
 	local prosody = rawget(_G, "prosody");
 	local level = prosody and prosody.process_type == "prosodyctl" and "debug" or "info";
-	if forced then
+	-- What is refused has been complained of
+	if forced and (forced == "auto" or forced == core.backend():match("^%S+")) then
 		state.log(level, "The backend \"%s\" is trochee %s, with the poller of TROCHEE_POLLER: %s", name, native._VERSION, forced);
 	else
 		state.log(level, "The backend \"%s\" is trochee %s", name, native._VERSION);

@@ -26,6 +26,7 @@ Options of an item:
 	       for "epoll" is one for both versions, unless "epoll-13" has its own: another bug, or false where 13.0 passes.
 	by_version  trochee's behaviour depends on the version of Prosody: every poller runs it on 13.0, not one only
 	skip   subject -> why it cannot be run here at all. Never used for trochee.
+	elsewhere  list of the subjects on which tests/prosody shows this item, which then has no body
 
 What a body gets, `s`:
 	s.server s.name s.is_trochee s.stock s.poller   the backend's module table, "trochee-poll", true, false, "poll"
@@ -95,7 +96,7 @@ harness.groups = {
 	"items_01_prosody", "items_02_names", "items_03_loading", "items_16_timers", "items_25_listen", "items_34_clients",
 	"items_43_reading",
 	"items_53_writing", "items_63_listeners", "items_70_tls", "items_79_certificates", "items_85_handshakes", "items_92_other",
-	"items_98_util_poll", "items_103_soak",
+	"items_98_util_poll", "items_101_system", "items_103_soak",
 }
 
 local step_interval = 0.002
@@ -109,7 +110,9 @@ end
 -- Whether a run of everything includes it: with 13.0, trochee's other pollers have nothing new to say about most items
 function harness.by_default(item, subject)
 	local name, version = harness.parse(subject)
-	if name:match("^trochee%-as%-") then
+	if item.elsewhere then
+		return item.elsewhere[subject]
+	elseif name:match("^trochee%-as%-") then
 		-- Under a stock name all is as under the own one, but for how settings come in
 		return item.shapes or item.shapes == nil and item.group == "loading" and version == "0.12"
 	end
@@ -140,6 +143,9 @@ function harness.item(number, title, body, options)
 		if subject:match("^trochee") then
 			error(("item %d: trochee is never skipped"):format(number), 2)
 		end
+	end
+	for _, subject in ipairs(item.elsewhere or {}) do
+		item.elsewhere[subject] = true
 	end
 	harness.items[number] = item
 	item.group = harness.loading_group
@@ -779,6 +785,9 @@ function harness.run(subject, number)
 	local item = harness.items[number]
 	if not item then
 		error(("there is no item %s"):format(number), 0)
+	end
+	if item.elsewhere then
+		error(("item %d is shown by tests/prosody"):format(number), 0)
 	end
 	current = item
 	add_prosody_to_path(select(2, harness.parse(subject)))

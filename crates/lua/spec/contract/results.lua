@@ -25,13 +25,13 @@ local function words(text)
 end
 
 -- The pairs { subject, item } of a run. CONTRACT_SUBJECTS and CONTRACT_ITEMS (lists) restrict it, unless all are asked
--- for.
+-- for, which include those that tests/prosody runs.
 function results.matrix(all)
 	local subjects = not all and words(os.getenv "CONTRACT_SUBJECTS")
 	local numbers = not all and words(os.getenv "CONTRACT_ITEMS")
 	local items = {}
 	for number, item in pairs(harness.load_items()) do
-		if not numbers or numbers[tostring(number)] then
+		if all or not item.elsewhere and (not numbers or numbers[tostring(number)]) then
 			table.insert(items, item)
 		end
 	end

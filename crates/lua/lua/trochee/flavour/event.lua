@@ -15,10 +15,12 @@ local core, settings, log = state.core, state.settings, state.log;
 
 -- Else what Prosody says where luaevent is missing
 local poller = "libevent";
-local found, err = flavour.forced or core.set_backend(poller);
-if not found then
-	poller = "auto";
-	log("error", "libevent not found, falling back to %s (%s)", core.backend(), err);
+if not flavour.forced then
+	local found, err = core.set_backend(poller);
+	if not found then
+		poller = "auto";
+		log("error", "libevent not found, falling back to %s (%s)", core.backend(), err);
+	end
 end
 
 --- Settings
