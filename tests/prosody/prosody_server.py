@@ -1,5 +1,6 @@
 """A real Prosody in a folder of its own: configuration, start, stop, and what its log says."""
 
+import collections
 import contextlib
 import dataclasses
 import os
@@ -91,15 +92,31 @@ def let_stock_settle(backend):
         time.sleep(0.3)
 
 
+# The last ones that were reserved: more than any test needs.
+_reserved = collections.deque(maxlen=100)
+
+
+def reserve_port(address="127.0.0.1", number=0):
+    """A free port, chosen by the system, that nobody else is given; or the one of this number, an OSError if it is not free.
+
+    What reserves it is a socket that is bound to it and never listens. Prosody can have it all the same, as both allow the port to
+    be used again (SO_REUSEADDR); whoever asks the system for any port, by bind() or connect(), gets another one, and whoever
+    asks for this one alone is refused. So tests, runs and their clients go on side by side.
+    """
+    holder = socket.socket()
+    try:
+        holder.bind((address, number))
+    except OSError:
+        holder.close()
+        raise
+    # Only now: before, it would have allowed us a port that another has reserved in this way.
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _reserved.append(holder)
+    return holder.getsockname()[1]
+
+
 def free_ports(count, address="127.0.0.1"):
-    """Ports that are free now. All are held until the last is found, so that they differ."""
-    with contextlib.ExitStack() as held:
-        ports = []
-        for _ in range(count):
-            s = held.enter_context(socket.socket())
-            s.bind((address, 0))
-            ports.append(s.getsockname()[1])
-        return ports
+    return [reserve_port(address) for _ in range(count)]
 
 
 def lua(value):

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import re
-import socket
 
 from clients import Inbox, online
+from prosody_server import reserve_port
 
 
 # Where a server is looked for when nothing else says so. Domains that are IP addresses need no name server.
@@ -14,13 +14,11 @@ S2S_PORT = 5269
 
 def two_addresses():
     """127.0.0.2 and 127.0.0.3, or a pair further up when somebody uses their port."""
-    for network in range(100):
+    for network in range(250):
         pair = [f"127.0.{network}.2", f"127.0.{network}.3"]
-        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
             for address in pair:
-                s = held.enter_context(socket.socket())
-                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                s.bind((address, S2S_PORT))
+                reserve_port(address, S2S_PORT)
             return pair
     raise AssertionError(f"port {S2S_PORT} is taken everywhere on loopback")
 
