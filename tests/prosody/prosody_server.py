@@ -248,6 +248,8 @@ class Prosody:
         # What the configuration says is what is tested, whatever the caller's environment says.
         env.pop("TROCHEE_POLLER", None)
         env.pop("PROSODY_CONFIG", None)
+        # Workers of pytest-xdist have it; the shell of 13.0 would cut its tables to 80 columns.
+        env.pop("COLUMNS", None)
         return env
 
     def ctl(self, *args, timeout=30):
@@ -321,13 +323,14 @@ class Prosody:
         """What is being tested is really in use: asked of the kernel, not of the program."""
         maps = pathlib.Path(f"/proc/{self.pid}/maps").read_text()
         assert (str(DIST / "lua" / "trochee.so") in maps) == self.backend.ours, "trochee.so mapped or not, wrongly"
-        threads = [name.read_text() for name in pathlib.Path(f"/proc/{self.pid}/task").glob("*/comm")]
-        threads = sum(name.startswith("trochee-io-") for name in threads)
-        assert threads == self.backend.io_threads, f"{threads} I/O threads"
+        deadline = time.monotonic() + 5
+        # A thread gives itself its name, a moment after Prosody answers, perhaps.
+        while (threads := self._io_threads()) != self.backend.io_threads:
+            assert time.monotonic() < deadline, f"{threads} I/O threads"
+            time.sleep(0.01)
         calls = _SYSCALLS.get(os.uname().machine)
         assert calls, f"add the system call numbers of {os.uname().machine}"
         seen = set()
-        deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
             # "running", or the number of the call in which the process waits and its arguments
             first = pathlib.Path(f"/proc/{self.pid}/syscall").read_text().split()[0]
@@ -337,6 +340,10 @@ class Prosody:
                     return
             time.sleep(0.01)
         raise AssertionError(f"{self.backend.name}: waits in {seen}, not in {set(self.backend.waits_in)}")
+
+    def _io_threads(self):
+        names = [name.read_text() for name in pathlib.Path(f"/proc/{self.pid}/task").glob("*/comm")]
+        return sum(name.startswith("trochee-io-") for name in names)
 
     def alive(self):
         if self.pid == self.process.pid:
