@@ -9,19 +9,27 @@ from prosody_server import BACKENDS, Prosody
 
 pytest_plugins = ["contract_items"]
 
-DEFAULT_BACKENDS = "epoll,poll,select,stock-epoll,13-epoll,13-stock-epoll"
+DEFAULT_BACKENDS = ("epoll", "poll", "select", "stock-epoll", "13-epoll", "13-stock-epoll")
+# By default beside those, but only in these files.
+DEFAULT_IN_PART = {
+    # One of the pollers that the contract runs on; here it shall show that Prosody starts, serves, reloads and ends on it.
+    "libevent": {"test_chat", "test_operation"},
+    # The same for I/O threads, and that TLS is theirs.
+    "threads": {"test_chat", "test_operation", "test_tls", "test_proxy65"},
+}
 
 
 def pytest_addoption(parser):
     parser.addoption(
         "--backends",
-        default=os.environ.get("BACKENDS", DEFAULT_BACKENDS),
-        help=f"comma-separated, of {', '.join(BACKENDS)} (default: {DEFAULT_BACKENDS})",
+        default=os.environ.get("BACKENDS"),
+        help=f"comma-separated, of {', '.join(BACKENDS)} (default: {', '.join(DEFAULT_BACKENDS)}, and for some files "
+        f"{', '.join(DEFAULT_IN_PART)})",
     )
 
 
 def pytest_configure(config):
-    unknown = set(config.getoption("--backends").split(",")) - set(BACKENDS)
+    unknown = set((config.getoption("--backends") or "epoll").split(",")) - set(BACKENDS)
     if unknown:
         raise pytest.UsageError(f"--backends: {', '.join(unknown)}; there are: {', '.join(BACKENDS)}")
     config.addinivalue_line("markers", "since_13: about what Prosody 0.12 does not have")
@@ -31,14 +39,27 @@ def pytest_configure(config):
     logging.getLogger("slixmpp").setLevel(logging.WARNING)
 
 
+def _backends(metafunc):
+    """The names that were asked for, or the default ones of this file."""
+    if chosen := metafunc.config.getoption("--backends"):
+        return chosen.split(",")
+    file = metafunc.module.__name__
+    return [*DEFAULT_BACKENDS, *(name for name, files in DEFAULT_IN_PART.items() if file in files)]
+
+
 def pytest_generate_tests(metafunc):
     if "backend" in metafunc.fixturenames:
-        names = metafunc.config.getoption("--backends").split(",")
+        names = _backends(metafunc)
         if metafunc.definition.get_closest_marker("since_13"):
             names = [name for name in names if BACKENDS[name].version != "0.12"]
         if only := metafunc.definition.get_closest_marker("only_on"):
             names = [name for name in names if name in only.args]
-        metafunc.parametrize("backend", [BACKENDS[n] for n in names], ids=names, scope="session")
+        # Workers of pytest-xdist: the tests of one shared server belong to the one that has started it.
+        shared = [name for name in metafunc.fixturenames if name.startswith("shared_")]
+        metafunc.parametrize("backend", [
+            pytest.param(BACKENDS[name], id=name, marks=[pytest.mark.xdist_group(f"{name}-{s}") for s in shared])
+            for name in names
+        ], scope="session")
 
 
 @pytest.hookimpl(wrapper=True)

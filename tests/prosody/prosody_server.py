@@ -1,5 +1,6 @@
 """A real Prosody in a folder of its own: configuration, start, stop, and what its log says."""
 
+import collections
 import contextlib
 import dataclasses
 import os
@@ -91,15 +92,31 @@ def let_stock_settle(backend):
         time.sleep(0.3)
 
 
+# The last ones that were reserved: more than any test needs.
+_reserved = collections.deque(maxlen=100)
+
+
+def reserve_port(address="127.0.0.1", number=0):
+    """A free port, chosen by the system, that nobody else is given; or the one of this number, an OSError if it is not free.
+
+    What reserves it is a socket that is bound to it and never listens. Prosody can have it all the same, as both allow the port to
+    be used again (SO_REUSEADDR); whoever asks the system for any port, by bind() or connect(), gets another one, and whoever
+    asks for this one alone is refused. So tests, runs and their clients go on side by side.
+    """
+    holder = socket.socket()
+    try:
+        holder.bind((address, number))
+    except OSError:
+        holder.close()
+        raise
+    # Only now: before, it would have allowed us a port that another has reserved in this way.
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _reserved.append(holder)
+    return holder.getsockname()[1]
+
+
 def free_ports(count, address="127.0.0.1"):
-    """Ports that are free now. All are held until the last is found, so that they differ."""
-    with contextlib.ExitStack() as held:
-        ports = []
-        for _ in range(count):
-            s = held.enter_context(socket.socket())
-            s.bind((address, 0))
-            ports.append(s.getsockname()[1])
-        return ports
+    return [reserve_port(address) for _ in range(count)]
 
 
 def lua(value):
@@ -231,6 +248,8 @@ class Prosody:
         # What the configuration says is what is tested, whatever the caller's environment says.
         env.pop("TROCHEE_POLLER", None)
         env.pop("PROSODY_CONFIG", None)
+        # Workers of pytest-xdist have it; the shell of 13.0 would cut its tables to 80 columns.
+        env.pop("COLUMNS", None)
         return env
 
     def ctl(self, *args, timeout=30):
@@ -304,13 +323,14 @@ class Prosody:
         """What is being tested is really in use: asked of the kernel, not of the program."""
         maps = pathlib.Path(f"/proc/{self.pid}/maps").read_text()
         assert (str(DIST / "lua" / "trochee.so") in maps) == self.backend.ours, "trochee.so mapped or not, wrongly"
-        threads = [name.read_text() for name in pathlib.Path(f"/proc/{self.pid}/task").glob("*/comm")]
-        threads = sum(name.startswith("trochee-io-") for name in threads)
-        assert threads == self.backend.io_threads, f"{threads} I/O threads"
+        deadline = time.monotonic() + 5
+        # A thread gives itself its name, a moment after Prosody answers, perhaps.
+        while (threads := self._io_threads()) != self.backend.io_threads:
+            assert time.monotonic() < deadline, f"{threads} I/O threads"
+            time.sleep(0.01)
         calls = _SYSCALLS.get(os.uname().machine)
         assert calls, f"add the system call numbers of {os.uname().machine}"
         seen = set()
-        deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
             # "running", or the number of the call in which the process waits and its arguments
             first = pathlib.Path(f"/proc/{self.pid}/syscall").read_text().split()[0]
@@ -320,6 +340,10 @@ class Prosody:
                     return
             time.sleep(0.01)
         raise AssertionError(f"{self.backend.name}: waits in {seen}, not in {set(self.backend.waits_in)}")
+
+    def _io_threads(self):
+        names = [name.read_text() for name in pathlib.Path(f"/proc/{self.pid}/task").glob("*/comm")]
+        return sum(name.startswith("trochee-io-") for name in names)
 
     def alive(self):
         if self.pid == self.process.pid:

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import re
-import socket
 
 import pytest
 
 from clients import Inbox, online
+from prosody_server import reserve_port
 
 pytestmark = pytest.mark.contract_item(101)
 
@@ -17,13 +17,11 @@ S2S_PORT = 5269
 
 def two_addresses():
     """127.0.0.2 and 127.0.0.3, or a pair further up when somebody uses their port."""
-    for network in range(100):
+    for network in range(250):
         pair = [f"127.0.{network}.2", f"127.0.{network}.3"]
-        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
             for address in pair:
-                s = held.enter_context(socket.socket())
-                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                s.bind((address, S2S_PORT))
+                reserve_port(address, S2S_PORT)
             return pair
     raise AssertionError(f"port {S2S_PORT} is taken everywhere on loopback")
 

@@ -5,7 +5,7 @@ The contract of net.server, run on trochee with each of its pollers and on the b
 	busted crates/lua/spec/contract_spec.lua        from the top of the repository
 
 CONTRACT_SUBJECTS, CONTRACT_ITEMS  lists that restrict the run, e.g. "trochee-poll epoll" and "16 17"
-CONTRACT_JOBS      processes at a time, default 4
+CONTRACT_JOBS      processes at a time, default 6
 CONTRACT_RESULTS   where the results go, default target/contract; report.lua reads them. Two runs at once need two.
 PROSODY_SOURCEDIR, PROSODY_13_SOURCEDIR
                    where Prosody is, default /usr/lib/prosody and .prosody/13.0/usr/lib/prosody

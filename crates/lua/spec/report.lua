@@ -12,7 +12,8 @@ local harness = require "harness"
 local results = require "results"
 
 local document_name = "docs/differences.md"
-local stock = { "epoll", "event", "select" }
+local trochee, stock = {}, { "epoll", "event", "select" }
+for _, poller in ipairs(harness.pollers) do table.insert(trochee, "trochee-"..poller) end
 -- Column titles and, in the list, what a subject is called when its other version does not share the reason
 local versions = { { suffix = "", title = " 0.12", of = " of 0.12" }, { suffix = "-13", title = " 13.0", of = " of 13.0" } }
 
@@ -63,26 +64,26 @@ local function named(subjects)
 	return (table.concat(names, ", "):gsub(", ([^,]+)$", " and %1"))
 end
 
-local titles, rules = {}, {}
-for _, version in ipairs(versions) do
-	for _, name in ipairs(stock) do
-		table.insert(titles, name..version.title)
-		table.insert(rules, "---")
+local columns, titles, rules = {}, {}, {}
+for _, names in ipairs { trochee, stock } do
+	for _, version in ipairs(versions) do
+		for _, name in ipairs(names) do
+			table.insert(columns, name..version.suffix)
+			table.insert(titles, (name:gsub("%-", " "))..version.title)
+			table.insert(rules, "---")
+		end
 	end
 end
-table.insert(lines, ("| | item | trochee | %s |"):format(table.concat(titles, " | ")))
-table.insert(lines, ("|--:|---|---|%s|"):format(table.concat(rules, "|")))
+table.insert(lines, ("| | item | %s |"):format(table.concat(titles, " | ")))
+table.insert(lines, ("|--:|---|%s|"):format(table.concat(rules, "|")))
 for _, number in ipairs(numbers) do
 	local item, row = harness.items[number], cells[number]
 	local title = item.title:gsub("[*|]", "\\%0")
-	-- A clean run has passed with every poller, and on both versions.
-	local columns = { "pass" }
-	for _, version in ipairs(versions) do
-		for _, name in ipairs(stock) do
-			table.insert(columns, row[name..version.suffix] or "–")
-		end
+	local verdicts = {}
+	for i, subject in ipairs(columns) do
+		verdicts[i] = row[subject] or "–"
 	end
-	table.insert(lines, ("| %d | %s: %s | %s |"):format(number, item.group, title, table.concat(columns, " | ")))
+	table.insert(lines, ("| %d | %s: %s | %s |"):format(number, item.group, title, table.concat(verdicts, " | ")))
 	if row.why then
 		-- Backends that fail for the same reason share a line.
 		local by_reason, order = {}, {}

@@ -24,7 +24,6 @@ Options of an item:
 	       with `match` the failure's message has to match it. A text that starts with "not offered:" names
 	       something the stock backend leaves out by design. A subject that has an entry here must fail. An entry
 	       for "epoll" is one for both versions, unless "epoll-13" has its own: another bug, or false where 13.0 passes.
-	by_version  trochee's behaviour depends on the version of Prosody: every poller runs it on 13.0, not one only
 	skip   subject -> why it cannot be run here at all. Never used for trochee.
 	elsewhere  list of the subjects on which tests/prosody shows this item, which then has no body
 
@@ -107,7 +106,7 @@ function harness.parse(subject)
 	return name or subject, name and "13.0" or "0.12"
 end
 
--- Whether a run of everything includes it: with 13.0, trochee's other pollers have nothing new to say about most items
+-- Whether a run of everything includes it
 function harness.by_default(item, subject)
 	local name, version = harness.parse(subject)
 	if item.elsewhere then
@@ -116,7 +115,7 @@ function harness.by_default(item, subject)
 		-- Under a stock name all is as under the own one, but for how settings come in
 		return item.shapes or item.shapes == nil and item.group == "loading" and version == "0.12"
 	end
-	return version == "0.12" or item.by_version or not name:match("^trochee") or name == "trochee-"..harness.pollers[1]
+	return true
 end
 
 -- The bug for which a stock subject has to fail
@@ -438,36 +437,28 @@ local function new_environment(subject)
 		end)
 	end
 
-	-- Below those that the system gives to connections: another item's may not take it before it is used
+	-- A LuaSocket object that is collected closes its descriptor; an item that drops a peer does not mean that.
+	local kept = {}
+
+	-- Reserved as long as the item runs, by a socket that is bound to it and never listens. A backend can have it all the same, since
+	-- both allow it to be used again; no connection and no other item is given it.
 	function s.free_port(addr)
-		local file = assert(io.open("/proc/sys/net/ipv4/ip_local_port_range"))
-		local lowest = file:read("n")
-		file:close()
-		for _ = 1, 100 do
-			local port = math.random(10000, lowest - 1)
-			local sock = socket.bind(addr or "127.0.0.1", port)
-			if sock then
-				sock:close()
-				return port
-			end
-		end
-		s.fail("no free port")
+		local sock = addr and addr:find(":", 1, true) and socket.tcp6() or socket.tcp4()
+		assert(sock:bind(addr or "127.0.0.1", 0))
+		-- Only now: before, it would have allowed a port that another item has reserved.
+		assert(sock:setoption("reuseaddr", true))
+		kept[sock] = true
+		local _, port = sock:getsockname()
+		return math.tointeger(tonumber(port))
 	end
 
 	function s.listen(listeners, config, addr)
-		local err
-		for _ = 1, 20 do
-			-- Another process may take the port before the backend does.
-			local port = s.free_port(addr)
-			local handle
-			handle, err = s.server.listen(addr or "127.0.0.1", port, listeners, config)
-			if handle then
-				return handle, port
-			elseif not tostring(err):match(" in use") then
-				break
-			end
+		local port = s.free_port(addr)
+		local handle, err = s.server.listen(addr or "127.0.0.1", port, listeners, config)
+		if not handle then
+			s.fail("listen failed: "..tostring(err))
 		end
-		s.fail("listen failed: "..tostring(err))
+		return handle, port
 	end
 
 	function s.recorder(overrides)
@@ -520,9 +511,6 @@ local function new_environment(subject)
 		end
 		return rec
 	end
-
-	-- A LuaSocket object that is collected closes its descriptor; an item that drops a peer does not mean that.
-	local kept = {}
 
 	function s.wrap_peer(sock)
 		sock:settimeout(0)

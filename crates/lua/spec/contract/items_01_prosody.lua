@@ -60,7 +60,7 @@ function (s)
 	if not ok then s.fail(err) end
 	s.ok(not read("log"):find("\terror\t"), "an error in prosody's log: "..(read("log"):match("[^\n]*\terror\t[^\n]*") or ""))
 	s.eq(read("console"):match("[Ee]rror[^\n]*"), nil, "an error on prosody's console")
-end, { by_version = true, limit = 40 })
+end, { limit = 40 })
 
 t.item(6, "tls_builder, new in 13.0: a builder; contexts with set_sni_host, remove_sni_host and wrap; errors that certmanager parses",
 function (s)
@@ -125,4 +125,4 @@ function (s)
 		s.ok(s.logged(said, "error"), "what certmanager says: "..s.log[#s.log][2])
 	end
 	_G.prosody = nil
-end, { by_version = true, logs_errors = true })
+end, { logs_errors = true })

@@ -69,7 +69,7 @@ function (s)
 		far:close()
 	end
 	s.eq(select(2, pcall(ssl.newcontext, { mode = "server", protocol = "no such" })), nil, "an unknown protocol")
-end, { by_version = true })
+end)
 
 t.item(71, "starttls right after a write: that goes out in plaintext first, and nothing that follows in plaintext is read",
 function (s)
@@ -386,7 +386,7 @@ function (s)
 	peer:close()
 	disconnected(s, rec, conn)
 	listening:close()
-end, { by_version = true, stock = {
+end, { stock = {
 	select = { "not offered: SNI on a listener", match = "a%.example" },
 	["select-13"] = false,
 } })
@@ -438,7 +438,7 @@ t.item(76, "set_sslctx: new connections get the new certificate, direct TLS incl
 		s.ok(after ~= before, "a context after the files are good again")
 	end
 	listening:close()
-end, { by_version = true, logs_errors = true, stock = {
+end, { logs_errors = true, stock = {
 	epoll = { "set_sslctx is stored and never used: direct TLS keeps the old certificate", match = "after set_sslctx" },
 	event = { "set_sslctx is stored and never used: direct TLS keeps the old certificate", match = "after set_sslctx" },
 	select = { "a server handle has no set_sslctx, and portmanager calls it", match = "set_sslctx" },
@@ -457,7 +457,7 @@ t.item(77, "a port whose default context has no certificate serves the hosts tha
 	s.sleep(0.05)
 	for _, list in pairs(rec.disconnects) do s.eq(list.n, 1, "ondisconnect") end
 	listening:close()
-end, { by_version = true, stock = {
+end, { stock = {
 	select = { "not offered: SNI on a listener", match = "a%.example" },
 	["select-13"] = false,
 } })

@@ -47,25 +47,28 @@ function results.matrix(all)
 	return pairs_to_run
 end
 
--- Each pair in a process of its own, CONTRACT_JOBS at a time; most of the time they wait.
+-- Each pair in a process of its own, CONTRACT_JOBS at a time; most of the time they wait. One subject after the other, so that
+-- those that run at once are different items, and few of them busy.
 function results.run(matrix)
 	assert(os.execute(("mkdir -p '%s'"):format(results.directory)))
-	local list = {}
+	local lists = {}
 	for _, pair in ipairs(matrix) do
 		for _, suffix in ipairs { "json", "stderr", "status" } do
 			os.remove(("%s/%s.%d.%s"):format(results.directory, pair.subject, pair.item.number, suffix))
 		end
-		table.insert(list, ("%s %d %d\n"):format(pair.subject, pair.item.number, pair.item.limit))
+		lists[pair.subject] = (lists[pair.subject] or "")..("%s %d %d\n"):format(pair.subject, pair.item.number, pair.item.limit)
 	end
 	local name = results.directory.."/list"
 	local file = assert(io.open(name, "w"))
-	file:write(table.concat(list))
+	for _, subject in ipairs(harness.subjects) do
+		file:write(lists[subject] or "")
+	end
 	file:close()
 	-- -s KILL: an item may have its own handler for SIGTERM. timeout then dies by its own signal, about which the
 	-- shell would have something to say.
 	local command = ([[xargs -P %d -L 1 sh -c 'out="%s/$1.$2"; timeout -s KILL "$3" lua5.4 "$0" "$1" "$2" ]]
 		..[[>"$out.json" 2>"$out.stderr"; echo $? >"$out.status"' '%srun_item.lua' <'%s' 2>/dev/null]])
-	assert(os.execute(command:format(tonumber(os.getenv "CONTRACT_JOBS" or 4), results.directory, harness.here, name)))
+	assert(os.execute(command:format(tonumber(os.getenv "CONTRACT_JOBS" or 6), results.directory, harness.here, name)))
 end
 
 -- The result of one pair; nil when it was not run.
