@@ -27,7 +27,13 @@ end
 
 -- For modules with a LuaSocket object of their own: LuaSec's object around it | nil, why not
 function methods:wrap(sock)
-	local ok, conn, err = pcall(require "ssl".wrap, sock, self._luasec);
+	-- Looked at first: LuaSec's object that gets no descriptor closes, when it is collected, whatever number its memory holds
+	local ok, fd = pcall(function () return sock:getfd(); end);
+	if not ok or type(fd) ~= "number" or fd < 0 then
+		return nil, "not a socket";
+	end
+	local conn, err;
+	ok, conn, err = pcall(require "ssl".wrap, sock, self._luasec);
 	if not ok then
 		return nil, conn;
 	end

@@ -102,7 +102,10 @@ function (s)
 	local wrapped, wrap_err = ctx:wrap((listener:accept()))
 	s.ok(wrapped, wrap_err)
 	s.eq(type(wrapped.dohandshake), "function", "what wrap() gives")
-	s.eq(ctx:wrap("no socket"), nil, "wrap() of something else")
+	if s.is_trochee then
+		-- On stock LuaSec then closes a descriptor of somebody else's, standard output for one.
+		s.eq(ctx:wrap("no socket"), nil, "wrap() of something else")
+	end
 	wrapped:close()
 
 	-- As net/server.lua does before certmanager asks for it
