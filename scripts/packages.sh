@@ -1,4 +1,5 @@
-# Installs Debian packages, in which no service starts: `packages` and, of them, `services`. Sourced after lib.sh.
+# Installs Debian packages, in which no service starts: `packages` and, of what they bring, `services`, by the package's name or
+# as PACKAGE:SERVICE. Sourced after lib.sh.
 # shellcheck shell=bash
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
@@ -23,7 +24,7 @@ install_packages() {
 
 	say "installing Debian packages: ${missing[*]}"
 	local new_services=() s policy=/usr/sbin/policy-rc.d own_policy=''
-	for s in "${services[@]}"; do installed "$s" || new_services+=("$s"); done
+	for s in "${services[@]}"; do installed "${s%:*}" || new_services+=("${s#*:}"); done
 
 	# Debian starts a service as soon as its package is unpacked. Ours must stay off, or Prosody's would take
 	# port 5222 from `make run`; policy-rc.d is Debian's own switch for that. Leave one that exists alone.
