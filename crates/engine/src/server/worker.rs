@@ -90,7 +90,7 @@ impl Worker {
                 .deadline
                 .map(|deadline| deadline.saturating_duration_since(Instant::now()));
             match left {
-                Some(_) if self.entries.is_empty() && !self.reactor.is_lingering() => break,
+                Some(_) if self.is_done() => break,
                 Some(Duration::ZERO) => {
                     self.end_all();
                     break;
@@ -101,9 +101,15 @@ impl Worker {
         self.mailbox.close();
     }
 
+    /// Whether the server ends and nothing is left of it here.
+    fn is_done(&self) -> bool {
+        self.deadline.is_some() && self.entries.is_empty() && !self.reactor.is_lingering()
+    }
+
     fn turn(&mut self, max_wait: Option<Duration>) {
         self.reactor.begin_turn(max_wait);
-        while self.step() {
+        // The last connection may end before the turn waits, and then nothing would end the wait.
+        while !self.is_done() && self.step() {
             self.settle();
         }
     }

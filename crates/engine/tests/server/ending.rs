@@ -44,6 +44,34 @@ fn a_shutdown_sends_what_is_queued() {
     }
 }
 
+/// Greets, and says goodbye.
+struct Polite;
+
+impl Handler for Polite {
+    fn on_connect(&mut self, conn: &mut Conn<'_>) {
+        conn.write(b"hello").unwrap();
+    }
+
+    fn on_shutdown(&mut self, conn: &mut Conn<'_>, _deadline: Instant) {
+        conn.write(b"bye").unwrap();
+        conn.close();
+    }
+}
+
+/// The last connection may end at any step of a turn, also just before its wait.
+#[test]
+fn the_last_end_is_the_servers() {
+    available!();
+    for threads in THREADS {
+        let server = serve(threads, || Polite);
+        let mut stream = server.connect();
+        expect(&mut stream, b"hello");
+        let took = server.end(PATIENCE);
+        assert!(took < PATIENCE, "{took:?}");
+        assert_eq!(read_to_end(&stream), b"bye");
+    }
+}
+
 #[test]
 fn handlers_are_told_and_have_until_the_deadline() {
     available!();

@@ -223,6 +223,8 @@ dispatch[events.READ_TIMEOUT] = function (key)
 	end
 end
 
+local quitting = nil;
+
 dispatch[events.CLOSED] = function (key, reason)
 	local conn = handles[key];
 	if not conn then
@@ -231,6 +233,10 @@ dispatch[events.CLOSED] = function (key, reason)
 		finish(conn, reason);
 	else
 		finish(conn);
+	end
+	if quitting and next(handles) == nil then
+		-- It may have been the last one, and the turn not have waited yet
+		core.begin_turn(0);
 	end
 end
 
@@ -260,8 +266,6 @@ end
 local function closeall()
 	for_all("close");
 end
-
-local quitting = nil;
 
 local begin_turn, next_event, DATA = core.begin_turn, core.next_event, events.DATA;
 local onincoming = handle.methods.onincoming;

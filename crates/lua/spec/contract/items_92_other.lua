@@ -330,6 +330,20 @@ local endings = {
 		s.ok(not socket.connect("127.0.0.1", port), "the listening socket is closed")
 		finished()
 	]==] },
+	{ "the last connection's end is the loop's", [==[
+		local began, peer
+		start(function ()
+			local conn
+			conn, peer = s.pair()
+			conn:write("bye")
+			began = s.now()
+			s.server.setquitting(true)
+		end)
+		s.ok(s.loop())
+		s.ok(s.now() - began < 0.8, "loop() ends at once")
+		s.eq(peer:receive_until(3, 1), "bye")
+		finished()
+	]==] },
 	{ "shutdown_deadline destroys what is stuck", [==[
 		s.settings({ shutdown_deadline = 0.5 })
 		local began, peer, conn, rec
