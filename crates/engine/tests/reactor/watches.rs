@@ -123,15 +123,16 @@ fn closing_a_stale_watch_does_not_unregister_the_next_owner_of_the_number() {
     alone!(closing_a_stale_watch_does_not_unregister_the_next_owner_of_the_number);
     let mut driver = driver!();
     let (reader, _writer) = io::pipe().unwrap();
+    let mut reader = OwnedFd::from(reader);
     let number = reader.as_raw_fd();
     let watch = driver.reactor.watch(number, Interest::READ).unwrap();
     driver.turn();
-    drop(reader);
 
-    // The lowest free number, so that one.
+    // Closed and taken in one step: an I/O thread that has just begun opens descriptors, too.
     let (near, mut far) = UnixStream::pair().unwrap();
-    assert_eq!(near.as_raw_fd(), number);
-    let key = driver.reactor.adopt(near.into(), ReadSize::All).unwrap();
+    rustix::io::dup2(&near, &mut reader).unwrap();
+    drop(near);
+    let key = driver.reactor.adopt(reader, ReadSize::All).unwrap();
     driver.connected(key);
     // Until the poller has been told all there is to tell of the connection: nothing but the data may bring it back.
     driver.turn();
