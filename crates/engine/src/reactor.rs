@@ -49,6 +49,9 @@ const READ_BUFFER: usize = 64 * 1024;
 /// How long one turn may hand out I/O before timers and flushes get their turn, in nanoseconds.
 const IO_TIME: u64 = 5_000_000;
 
+/// How often the log is told of something that may happen all the time, in nanoseconds.
+const REPEATED_NOTICE: u64 = 10_000_000_000;
+
 /// How many sources are served between looks at the clock, and between flushes: an answer is sent while what it is
 /// made of is still in the processor's cache, and nobody waits for it until a crowd has been read.
 const SHARES_PER_FLUSH: u32 = 16;
@@ -399,6 +402,15 @@ impl Reactor {
             _ => None,
         }
     }
+}
+
+/// Whether the log is to hear again of something that may happen all the time; notes that it does.
+fn is_time_to_tell(last: &mut Option<u64>, now: u64) -> bool {
+    let due = last.is_none_or(|at| now >= at + REPEATED_NOTICE);
+    if due {
+        *last = Some(now);
+    }
+    due
 }
 
 impl Source {

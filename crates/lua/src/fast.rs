@@ -1,5 +1,5 @@
-//! The functions that run for every message, and for every timer that is set and stopped again, written against Lua's C API: mlua's conversions would cost as much as the
-//! rest of the loop together.
+//! The functions that run for every message, and for every timer that is set and stopped again, written against Lua's C
+//! API: mlua's conversions would cost as much as the rest of the loop together.
 //!
 //! The rules here: a Rust value that needs dropping never lives across a call that may raise, because raising is a
 //! longjmp; a panic ends in `catch_unwind` and becomes a Lua error. Lua may run finalisers, and these may call back into

@@ -1,16 +1,13 @@
 //! Listeners: connections that are accepted, and what happens when the system has no descriptor for them.
 
 use super::ready::Rank;
-use super::{Alarm, Reactor, Source, Step};
+use super::{Alarm, Reactor, Source, Step, is_time_to_tell};
 use crate::clock;
 use crate::config::SocketKind;
 use crate::connection::{Connection, State};
 use crate::event::{Event, Level};
 use crate::listener::{Accept, reserved_descriptor};
 use crate::registry::Key;
-
-/// How often the log is told that descriptors ran out, in nanoseconds.
-const EXHAUSTED_NOTICE: u64 = 10_000_000_000;
 
 impl Reactor {
     pub(super) fn accept(&mut self, key: Key) -> Option<Step> {
@@ -95,13 +92,9 @@ impl Reactor {
     }
 
     fn exhausted(&mut self, what: &str) {
-        if self
-            .exhausted_at
-            .is_some_and(|at| self.now < at + EXHAUSTED_NOTICE)
-        {
+        if !is_time_to_tell(&mut self.exhausted_at, self.now) {
             return;
         }
-        self.exhausted_at = Some(self.now);
         let text = format!(
             "out of file descriptors with {} in use here: {what}. Raise the limit (LimitNOFILE in systemd, ulimit -n).",
             self.sources.len()

@@ -2,14 +2,11 @@
 //! so it waits for its turn, those who have been here before go first, and no more may wait than the configuration allows.
 
 use super::ready::Rank;
-use super::{Reactor, Source};
+use super::{Reactor, Source, is_time_to_tell};
 use crate::clock;
 use crate::error::Reason;
 use crate::event::Level;
 use crate::registry::Key;
-
-/// How often the log is told that too many handshakes wait, in nanoseconds.
-const CROWDED_NOTICE: u64 = 10_000_000_000;
 
 impl Reactor {
     /// A ClientHello is there, and what it is answered with: it waits for its turn.
@@ -55,13 +52,9 @@ impl Reactor {
             key,
             Reason::Tls(format!("{most} handshakes are waiting already")),
         );
-        if self
-            .crowded_at
-            .is_some_and(|at| self.now < at + CROWDED_NOTICE)
-        {
+        if !is_time_to_tell(&mut self.crowded_at, self.now) {
             return;
         }
-        self.crowded_at = Some(self.now);
         self.notice(
             Level::Warn,
             format!(

@@ -5,35 +5,14 @@ use std::net::{SocketAddr, TcpStream};
 
 use super::*;
 
-/// The ClientHello that a client with this context sends.
-fn hello_of(driver: &mut Driver, client: &Context) -> Vec<u8> {
-    let (key, stream) = driver.serve();
-    let start = named(client.clone());
-    driver.reactor.start_tls(key, start).unwrap();
-    let hello = driver.drive_peer(
-        move || {
-            let mut record = vec![0; 5];
-            (&stream).read_exact(&mut record).unwrap();
-            let length = u16::from_be_bytes([record[3], record[4]]);
-            record.resize(5 + usize::from(length), 0);
-            (&stream).read_exact(&mut record[5..]).unwrap();
-            record
-        },
-        |_, _| {},
-    );
-    driver.reactor.destroy(key);
-    driver.turn();
-    hello
-}
-
-/// The same of one that holds a ticket of the server.
+/// The ClientHello of a client that holds a ticket of the server.
 fn resuming_hello(driver: &mut Driver, server: &Context, client: &Context) -> Vec<u8> {
     let ends = driver.pair(server.clone(), client.clone());
     driver.reactor.write(ends.server, b"greeting").unwrap();
     driver.expect_data(ends.client, b"greeting");
     driver.reactor.close(ends.client);
     driver.expect_closed(ends.server);
-    hello_of(driver, client)
+    driver.client_hello(client.clone())
 }
 
 /// What became of peers that sent these ClientHellos, in this order and all before the server looked: why the server
@@ -48,12 +27,14 @@ fn fates(driver: &mut Driver, server: &Context, hellos: &[&[u8]]) -> Vec<Option<
         let mut sink = stream;
         sink.write_all(hello).unwrap();
     }
-    let mut ended = Vec::new();
-    driver.drive_for(SILENCE, |_, event| {
-        if let Seen::Closed(key, reason) = event {
-            ended.push((key, reason));
-        }
+    let (mut ended, mut told) = (Vec::new(), 0);
+    driver.drive_for(SILENCE, |_, event| match event {
+        Seen::Closed(key, reason) => ended.push((key, reason)),
+        Seen::Notice(..) => told += 1,
+        _ => {}
     });
+    // The operator is told once of however many.
+    assert_eq!(told, usize::from(!ended.is_empty()));
     driver.reactor.close(listener);
     peers
         .into_iter()
@@ -84,7 +65,7 @@ fn serve_on(driver: &mut Driver, address: SocketAddr, server: &Context) -> (Key,
 fn a_crowd_is_answered() {
     let mut driver = driver!();
     let server = server();
-    let hello = hello_of(&mut driver, &client());
+    let hello = driver.client_hello(client());
     let fates = fates(&mut driver, &server, &[&hello[..]; 40]);
     assert_eq!(fates, vec![None; 40]);
 }
@@ -99,7 +80,7 @@ fn when_too_many_wait_strangers_are_turned_away() {
             protocol: Some(protocol.into()),
             ..client_settings()
         });
-        let stranger = hello_of(&mut driver, &client());
+        let stranger = driver.client_hello(client());
         let resuming = resuming_hello(&mut driver, &server, &known);
         let mut hellos = vec![&stranger[..]; 20];
         hellos.push(&resuming);
@@ -119,7 +100,7 @@ fn when_too_many_wait_strangers_are_turned_away() {
 fn a_foreign_ticket_makes_nobody_known() {
     let mut driver = driver!(max_waiting_handshakes: 4);
     let (here, elsewhere) = (server(), server());
-    let stranger = hello_of(&mut driver, &client());
+    let stranger = driver.client_hello(client());
     let foreign = resuming_hello(&mut driver, &elsewhere, &client());
     let mut hellos = vec![&stranger[..]; 20];
     hellos.push(&foreign);

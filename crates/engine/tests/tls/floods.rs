@@ -125,7 +125,7 @@ fn enough(
 fn a_flood_of_what_is_no_data_ends_the_connection() {
     let mut driver = driver!();
     let (tls12, tls13) = (&rustls::version::TLS12, &rustls::version::TLS13);
-    let renegotiation = super::hostile::client_hello(&mut driver)[5..].to_vec();
+    let renegotiation = driver.client_hello(client())[5..].to_vec();
     const NO_RENEGOTIATION: [u8; 2] = [1, 100];
     const USER_CANCELED: [u8; 2] = [1, 90]; // the only warning of TLS 1.3
     const KEY_UPDATE: [u8; 4] = [24, 0, 255, 240]; // the beginning of one of nearly 64 KiB

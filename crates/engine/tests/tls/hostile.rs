@@ -4,29 +4,6 @@ use std::io::Write as _;
 
 use super::*;
 
-/// What our client sends first.
-pub(super) fn client_hello(driver: &mut Driver) -> Vec<u8> {
-    let (key, stream) = driver.serve();
-    driver.reactor.start_tls(key, named(client())).unwrap();
-    let hello = driver.drive_peer(
-        move || {
-            let mut header = [0; 5];
-            (&stream).read_exact(&mut header).unwrap();
-            let mut record = header.to_vec();
-            record.resize(
-                5 + usize::from(u16::from_be_bytes([header[3], header[4]])),
-                0,
-            );
-            (&stream).read_exact(&mut record[5..]).unwrap();
-            record
-        },
-        |_, _| {},
-    );
-    driver.reactor.destroy(key);
-    driver.turn();
-    hello
-}
-
 #[test]
 fn something_else_than_tls_is_a_wrong_version_number() {
     let mut driver = driver!();
@@ -49,7 +26,7 @@ fn something_else_than_tls_is_a_wrong_version_number() {
 fn a_peer_that_stalls_at_any_byte_is_given_up() {
     const TIMEOUT: Duration = Duration::from_millis(150);
     let mut driver = driver!(tls_handshake_timeout: TIMEOUT);
-    let hello = client_hello(&mut driver);
+    let hello = driver.client_hello(client());
     let counts: Vec<usize> = (0..48).chain([hello.len() - 1]).collect();
     // All are there before the first one's time runs.
     let stalled: Vec<_> = counts.iter().map(|_| driver.serve()).collect();
@@ -72,7 +49,7 @@ fn a_peer_that_stalls_at_any_byte_is_given_up() {
 fn a_peer_that_drips_is_given_up_after_three_steps_at_most() {
     const TIMEOUT: Duration = Duration::from_millis(100);
     let mut driver = driver!(tls_handshake_timeout: TIMEOUT);
-    let hello = client_hello(&mut driver);
+    let hello = driver.client_hello(client());
     let (key, mut stream) = driver.serve();
     driver.reactor.start_tls(key, named(server())).unwrap();
     let start = std::time::Instant::now();
@@ -277,7 +254,7 @@ fn a_byte_changed_on_the_way_is_never_delivered() {
 #[test]
 fn noise_before_and_after_the_hello_ends_in_an_error() {
     let mut driver = driver!(tls_handshake_timeout: Duration::from_millis(200));
-    let hello = client_hello(&mut driver);
+    let hello = driver.client_hello(client());
     let mut random = Random(0xf00d);
     let streams: Vec<_> = (0..150).map(|_| driver.serve()).collect();
     for (key, stream) in &streams {

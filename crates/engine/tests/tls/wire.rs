@@ -1,5 +1,7 @@
 //! Both ends of a TLS connection in one reactor.
 
+use std::io::Read as _;
+
 use super::*;
 
 /// The keys of the two ends.
@@ -55,6 +57,27 @@ impl Driver {
             }
             secured.contains(&ends.client) && secured.contains(&ends.server)
         });
+    }
+
+    /// What our client with this context sends first.
+    #[track_caller]
+    pub fn client_hello(&mut self, client: Context) -> Vec<u8> {
+        let (key, stream) = self.serve();
+        self.reactor.start_tls(key, named(client)).unwrap();
+        let hello = self.drive_peer(
+            move || {
+                let mut record = vec![0; 5];
+                (&stream).read_exact(&mut record).unwrap();
+                let length = u16::from_be_bytes([record[3], record[4]]);
+                record.resize(5 + usize::from(length), 0);
+                (&stream).read_exact(&mut record[5..]).unwrap();
+                record
+            },
+            |_, _| {},
+        );
+        self.reactor.destroy(key);
+        self.turn();
+        hello
     }
 
     /// A secured pair.
