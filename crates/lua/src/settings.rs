@@ -33,6 +33,8 @@ struct Front {
     fatal_errors: bool,
     /// Whether to log what only developers of trochee want to know.
     verbose: bool,
+    /// How many bytes of garbage Lua's heap may hold beyond what Prosody's collector would leave.
+    gc_headroom: Option<usize>,
     /// How long connections may take to close when the server stops.
     shutdown_deadline: Option<Duration>,
     /// The longest wait of a turn; Prosody's own bound.
@@ -49,6 +51,7 @@ impl Default for Settings {
                 protect_listeners: true,
                 fatal_errors: false,
                 verbose: false,
+                gc_headroom: Some(32 << 20),
                 shutdown_deadline: Some(Duration::from_secs(5)),
                 max_wait: Duration::from_secs(86400),
                 min_wait: Duration::from_millis(1),
@@ -65,6 +68,7 @@ enum Rule {
     Seconds(fn(&mut Settings) -> &mut Duration),
     SecondsOrFalse(fn(&mut Settings) -> &mut Option<Duration>),
     Size(fn(&mut Settings) -> &mut usize),
+    SizeOrFalse(fn(&mut Settings) -> &mut Option<usize>),
     Length(fn(&mut Settings) -> &mut u32),
     LengthOrFalse(fn(&mut Settings) -> &mut Option<u32>),
     Flag(fn(&mut Settings) -> &mut bool),
@@ -91,6 +95,7 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("debug", Unused),
     ("event_clear_interval", Unused),
     ("fatal_errors", Flag(|s| &mut s.front.fatal_errors)),
+    ("gc_headroom", SizeOrFalse(|s| &mut s.front.gc_headroom)),
     ("highest_allowed_fd", Unused),
     ("io_threads", IoThreads),
     ("keep_buffers", Unused),
@@ -318,6 +323,9 @@ impl Rule {
                 *field(to) = unless_false(value, duration).ok_or(SECONDS_OR_FALSE)?
             }
             Size(field) => *field(to) = size(value).ok_or(SIZE)?,
+            SizeOrFalse(field) => {
+                *field(to) = unless_false(value, size).ok_or("a whole number above 0 or false")?
+            }
             Length(field) => *field(to) = length(value).ok_or(SIZE)?,
             LengthOrFalse(field) => {
                 *field(to) = unless_false(value, length).ok_or(LENGTH_OR_FALSE)?
@@ -355,6 +363,7 @@ impl Rule {
             Seconds(field) => *field(to) = *field(from),
             SecondsOrFalse(field) => *field(to) = *field(from),
             Size(field) => *field(to) = *field(from),
+            SizeOrFalse(field) => *field(to) = *field(from),
             Length(field) => *field(to) = *field(from),
             LengthOrFalse(field) => *field(to) = *field(from),
             Flag(field) => *field(to) = *field(from),
@@ -374,15 +383,17 @@ impl Rule {
         fn or_false<T>(value: Option<T>, convert: fn(T) -> Value) -> Value {
             value.map_or(Value::Boolean(false), convert)
         }
+        fn bytes(size: usize) -> Value {
+            i64::try_from(size).map_or(Value::Number(f64::INFINITY), Value::Integer)
+        }
         fn number(length: u32) -> Value {
             Value::Integer(length.into())
         }
         match self {
             Seconds(field) => seconds(*field(settings)),
             SecondsOrFalse(field) => or_false(*field(settings), seconds),
-            Size(field) => {
-                i64::try_from(*field(settings)).map_or(Value::Number(f64::INFINITY), Value::Integer)
-            }
+            Size(field) => bytes(*field(settings)),
+            SizeOrFalse(field) => or_false(*field(settings), bytes),
             Length(field) => number(*field(settings)),
             LengthOrFalse(field) => or_false(*field(settings), number),
             Flag(field) => Value::Boolean(*field(settings)),

@@ -8,6 +8,7 @@ local timers = require "trochee.timers";
 local handle = require "trochee.handle";
 local watch = require "trochee.watch";
 local secure = require "trochee.secure";
+local collector = require "trochee.collector";
 local inherited = require "trochee.activation";
 local tls_builder = require "trochee.tls_builder";
 
@@ -319,6 +320,10 @@ local function protected_turn()
 	until ok;
 end
 
+-- Turns between two looks at the heap
+local PACE_EVERY = 32;
+local turns = 0;
+
 -- Runs until setquitting() was called and all is closed; once: a single turn. An error that is not caught here leaves
 -- the rest of its turn to the next call. A callback may call it again
 local function loop(once)
@@ -327,6 +332,10 @@ local function loop(once)
 		if quitting == "once" or quitting and next(handles) == nil then
 			break;
 		end
+		if turns % PACE_EVERY == 0 then
+			collector.pace();
+		end
+		turns = turns + 1;
 		begin_turn(settings.max_wait);
 		if settings.protect_listeners then
 			protected_turn();
