@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::mailbox::{Batch, Reading};
 use super::{Command, Post, Report, Tag, What};
@@ -17,7 +17,10 @@ use crate::socket::Name;
 
 /// So many reports are handed over at once, while more is to be done. Fewer would wake the loop more often than it has
 /// work for; more would let it wait for what is there already.
-const REPORTS: usize = 16;
+const REPORTS: usize = 64;
+
+/// And so old is the first of them at most, when what comes next is told of.
+const AGE: Duration = Duration::from_micros(250);
 
 pub(super) struct Worker {
     pub(super) reactor: Reactor,
@@ -25,6 +28,8 @@ pub(super) struct Worker {
     commands: Reading<Command>,
     reports: Batch<Report>,
     of_newcomers: Batch<(u8, Report)>,
+    /// Since when reports wait.
+    since: Option<Instant>,
     newcomers: HashMap<Key, Newcomer>,
     /// What the loop has named, by its name: listeners and outgoing connections. Accepted ones go by ours.
     ours: HashMap<Key, Key>,
@@ -58,6 +63,7 @@ impl Worker {
             commands: Reading::new(),
             reports: Batch::new(),
             of_newcomers: Batch::new(),
+            since: None,
             newcomers: HashMap::new(),
             ours: HashMap::new(),
             theirs: HashMap::new(),
@@ -133,8 +139,7 @@ impl Worker {
             if let Some((key, what)) = report {
                 self.report(key, what);
             }
-            let waiting = self.reports.len() + self.of_newcomers.len();
-            if waiting >= REPORTS || self.reactor.is_before_wait() {
+            if self.reactor.is_before_wait() || self.is_due() {
                 self.hand_over();
             }
             self.obey();
@@ -171,7 +176,15 @@ impl Worker {
         }
     }
 
+    /// Whether the loop should have the reports now, though there will be more.
+    fn is_due(&mut self) -> bool {
+        let waiting = self.reports.len() + self.of_newcomers.len();
+        waiting >= REPORTS
+            || waiting > 0 && self.since.get_or_insert_with(Instant::now).elapsed() >= AGE
+    }
+
     fn hand_over(&mut self) {
+        self.since = None;
         if self.reports.is_empty() && self.of_newcomers.is_empty() {
             return;
         }
