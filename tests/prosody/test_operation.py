@@ -102,6 +102,34 @@ def test_reload(make_server):
         asyncio.run(flow(server))
 
 
+# Reading a parameter of Lua's collector is setting it.
+COLLECTOR = (
+    "> local function get(what) local is = collectgarbage(what, 0); collectgarbage(what, is); return is end "
+    "return ('pause %d speed %d'):format(get 'setpause', get 'setstepmul')"
+)
+
+
+@pytest.mark.only_on("epoll", "stock-epoll", "13-epoll", "13-stock-epoll")
+def test_collector(make_server):
+    """Prosody's defaults are 105 (which Lua rounds) and 500; an operator's own `gc` is left alone, on a reload, too."""
+
+    def expect(server, what):
+        deadline = time.monotonic() + 10
+        while what not in (said := server.shell(COLLECTOR)):
+            assert time.monotonic() < deadline, f"{said!r}, not {what}"
+
+    with make_server() as server:
+        expect(server, "pause 200 speed 16" if server.backend.ours else "pause 104 speed 500")
+        server.options["network_settings"]["gc_headroom"] = False
+        server.write_config()
+        let_stock_settle(server.backend)
+        server.signal(signal.SIGHUP)
+        expect(server, "pause 104 speed 500")
+
+    with make_server(gc={"mode": "incremental", "threshold": 160, "speed": 400}) as server:
+        expect(server, "pause 160 speed 400")
+
+
 def _goodbye(stream):
     """A client that is told that the server goes, and says goodbye as it should."""
     told = stream.expect(b"</stream:stream>", 5)

@@ -5,35 +5,12 @@ what is missing, and forks. Every case runs in a process of its own.
 	busted crates/lua/spec/util_poll_spec.lua        from the top of the repository, after make build
 ]]
 
-local dist_dir = os.getenv "TROCHEE_DIST" or "dist/lua"
-local source_dir = os.getenv "PROSODY_SOURCEDIR" or "/usr/lib/prosody"
+local here = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
+package.path = here.."?.lua;"..package.path
+local process = require "process"
+local quoted, run, paths, lua, source_dir = process.quoted, process.run, process.paths, process.lua, process.source_dir
 
 local pollers = { "epoll", "poll", "select", "libevent" }
-
-local function quoted(text)
-	return "'"..text:gsub("'", "'\\''").."'"
-end
-
--- What a command says, standard error included, and its exit status.
-local function run(command)
-	local pipe = assert(io.popen(command.." 2>&1"))
-	local said = pipe:read("a")
-	local _, _, status = pipe:close()
-	return said, status
-end
-
--- The beginning of every program here: where trochee is, and a Prosody if there is to be one.
-local function paths(prosody)
-	local path, cpath = dist_dir.."/?.lua;", dist_dir.."/?.so;"
-	if prosody then
-		path, cpath = path..prosody.."/?.lua;", cpath..source_dir.."/?.so;"
-	end
-	return ("package.path, package.cpath = %q..package.path, %q..package.cpath\n"):format(path, cpath)
-end
-
-local function lua(source, environment, prosody)
-	return run(("%s lua5.4 -e %s"):format(environment or "", quoted(paths(prosody)..source)))
-end
 
 -- The folder of Prosody's source; nil and why there is none.
 local function prosody_source(version)

@@ -1,0 +1,90 @@
+--[[
+How Lua's collector works under the loop, and who has the last word on it. Every case runs in a process of its own.
+
+	busted crates/lua/spec/collector_spec.lua        from the top of the repository, after make build
+]]
+
+local here = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
+package.path = here.."?.lua;"..package.path
+local process = require "process"
+
+-- A loop of many turns, then the end of the program. pause() and speed() say what is set.
+local prelude = [[
+	local server = require "net.server_trochee"
+	local function pause() local found = collectgarbage("setpause", 0); collectgarbage("setpause", found); return found end
+	local function speed() local found = collectgarbage("setstepmul", 0); collectgarbage("setstepmul", found); return found end
+	local function turns(count)
+		server.add_task(0, function ()
+			count = count - 1
+			if count > 0 then return 0 end
+			server.setquitting("once")
+		end)
+		server.loop()
+	end
+	-- As Prosody does; Lua rounds 105 to 104.
+	collectgarbage("incremental", 105, 500)
+]]
+
+local function says(expected, program)
+	local said, status = process.lua(prelude..program)
+	assert.equal(0, status, said)
+	assert.equal(expected, said)
+end
+
+describe("the collector", function ()
+	it("lets the heap double, in small steps", function ()
+		says("200\t16\n", [[turns(40) print(pause(), speed())]])
+	end)
+
+	it("is what the program has made of it, where that is less often or slower", function ()
+		says("400\t8\n", [[collectgarbage("incremental", 400, 8) turns(40) print(pause(), speed())]])
+	end)
+
+	it("follows a change by somebody else, and gives back what that was", function ()
+		says("200\t16\n148\t300\n", [[
+			turns(40)
+			collectgarbage("incremental", 150, 300)
+			turns(40)
+			print(pause(), speed())
+			server.set_config { gc_headroom = false }
+			turns(40)
+			print(pause(), speed())
+		]])
+	end)
+
+	it("stays as it is without gc_headroom", function ()
+		says("104\t500\n", [[server.set_config { gc_headroom = false } turns(40) print(pause(), speed())]])
+	end)
+
+	it("has no more room than gc_headroom", function ()
+		-- A heap of 20 MB may grow by a twentieth and a bit, whatever is thrown away.
+		says("true\ttrue\n", [[
+			server.set_config { gc_headroom = 2 * 1024 * 1024 }
+			local alive = {}
+			for i = 1, 20 do alive[i] = ("x"):rep(1024 * 1024) end
+			collectgarbage()
+			local before, most, thrown = collectgarbage("count"), 0, 0
+			server.add_task(0, function ()
+				for i = 1, 200 do
+					thrown = thrown + #(tostring(i):rep(500))
+					most = math.max(most, collectgarbage("count"))
+				end
+				return 0
+			end)
+			turns(400)
+			print(thrown > 50e6, most - before < 4 * 1024 or most - before)
+		]])
+	end)
+
+	it("keeps what it has where gc_headroom is wrong", function ()
+		local said = process.lua(prelude..[[
+			server.set_config { gc_headroom = 1048576 }
+			server.set_config { gc_headroom = "much" }
+			turns(40)
+			print(require "trochee.state".settings.gc_headroom)
+		]])
+		assert.truthy(said:find("network_settings.gc_headroom must be a whole number above 0 or false, not a string; keeping 1048576",
+			1, true), said)
+		assert.equal("1048576", said:match("([^\n]*)\n$"), said)
+	end)
+end)
