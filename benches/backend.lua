@@ -9,7 +9,7 @@ return function (backend)
 
 	-- Prosody's defaults (util/startup.lua), not Lua's: a collector that works harder and keeps the heap smaller.
 	-- Garbage is a large part of what a backend costs, so it is paid for here as it is paid for there.
-	collectgarbage("incremental", 105, 500);
+	collectgarbage("incremental", tonumber(os.getenv("BENCH_GC_THRESHOLD") or 105), 500);
 
 	local server = require("net.server_" .. backend);
 	server.get_backend = server.get_backend or function () return backend; end; -- as net/server.lua does

@@ -45,9 +45,14 @@ def lua(backend, in_prosody):
     return (*scripts, prosody) if in_prosody else scripts
 
 
-def stock(name, reports, in_prosody=False, **more):
-    return Subject(f"server_{name}", "stock", lua(name, in_prosody), reports, f"stock server_{name}",
-                   environment={"PROSODY_SOURCEDIR": PROSODY_SOURCEDIR, "BENCH_BACKEND": name}, **more)
+def stock(backend, reports, in_prosody=False, gc_threshold=None, **more):
+    """`gc_threshold`: Prosody's setting, in the place of its default."""
+    name, title = f"server_{backend}", f"stock server_{backend}"
+    environment = {"PROSODY_SOURCEDIR": PROSODY_SOURCEDIR, "BENCH_BACKEND": backend}
+    if gc_threshold:
+        name, title = f"{name}-gc{gc_threshold}", f"{title}, gc threshold {gc_threshold}"
+        environment["BENCH_GC_THRESHOLD"] = str(gc_threshold)
+    return Subject(name, "stock", lua(backend, in_prosody), reports, title, environment=environment, **more)
 
 
 def trochee(poller, io_threads=0, in_prosody=False, **more):
@@ -69,6 +74,8 @@ def relay(name, family, title, *program):
 SUBJECTS = [
     Subject(FLOOR, "floor", (("echo_server", (str(BUILD / "epoll_echo"),)),), "epoll", "bare C epoll loop", tls=False),
     stock("epoll", "epoll", in_prosody=True),
+    # What trochee does about Lua's collector by itself, an operator can do in part.
+    stock("epoll", "epoll", in_prosody=True, gc_threshold=200),
     stock("event", "libevent"),
     stock("select", "select", descriptors=SELECT_LIMIT),
     trochee("epoll", in_prosody=True),

@@ -7,6 +7,8 @@ network_settings = {
 	tcp_backlog = 4096;
 }
 
+gc = ENV_BENCH_GC_THRESHOLD and { mode = "incremental"; threshold = tonumber(ENV_BENCH_GC_THRESHOLD); speed = 500 } or nil
+
 data_path = ENV_BENCH_DATA
 pidfile = ENV_BENCH_DATA .. "/prosody.pid"
 plugin_paths = { ENV_BENCH_MODULES }

@@ -74,17 +74,29 @@ impl Worker {
     pub(super) fn run(mut self) {
         while !self.post.stop.load(Ordering::Acquire) {
             self.obey();
-            self.turn(None);
+            // There may be more to tell of: a wake is dear, a look is not.
+            let look = self.waiting() > 0;
+            if !look || !self.turn(Some(Duration::ZERO)) {
+                self.turn(None);
+            }
         }
         // What was said before the end still counts, and what can be sent without waiting is.
         self.obey();
         self.turn(Some(Duration::ZERO));
+        self.hand_over();
     }
 
-    /// A post that comes once the commands are read ends the wait of the turn, or keeps it from beginning.
-    fn turn(&mut self, max_wait: Option<Duration>) {
+    /// A post that comes once the commands are read ends the wait of the turn, or keeps it from beginning. Whether there
+    /// was anything to tell of.
+    fn turn(&mut self, max_wait: Option<Duration>) -> bool {
+        let waits = max_wait.is_none();
+        let mut told = false;
+        if waits {
+            self.hand_over();
+        }
         self.reactor.begin_turn(max_wait);
         while let Some(event) = self.reactor.next_event() {
+            told = true;
             let report = match event {
                 Event::Data { key, data, end } => {
                     let from = tag(&self.theirs, key);
@@ -139,12 +151,12 @@ impl Worker {
             if let Some((key, what)) = report {
                 self.report(key, what);
             }
-            if self.reactor.is_before_wait() || self.is_due() {
+            if self.is_due() || waits && self.reactor.is_before_wait() {
                 self.hand_over();
             }
             self.obey();
         }
-        self.hand_over();
+        told
     }
 
     fn report(&mut self, key: Key, what: What) {
@@ -176,16 +188,20 @@ impl Worker {
         }
     }
 
+    fn waiting(&self) -> usize {
+        self.reports.len() + self.of_newcomers.len()
+    }
+
     /// Whether the loop should have the reports now, though there will be more.
     fn is_due(&mut self) -> bool {
-        let waiting = self.reports.len() + self.of_newcomers.len();
+        let waiting = self.waiting();
         waiting >= REPORTS
             || waiting > 0 && self.since.get_or_insert_with(Instant::now).elapsed() >= AGE
     }
 
     fn hand_over(&mut self) {
         self.since = None;
-        if self.reports.is_empty() && self.of_newcomers.is_empty() {
+        if self.waiting() == 0 {
             return;
         }
         if !self.reports.is_empty() {
