@@ -28,14 +28,14 @@ METHOD = """\
 - Each sample is a fresh server process with one script, the same for every backend: `onincoming` writes back what it got.
   Stock backends are the unchanged modules of the installed Prosody, loaded in plain Lua; the garbage collector of every
   Lua server is set as Prosody sets it. There is no logging and no XML: the backend is the subject.
-- Server and load are pinned to a core each, where there are two. The load is C, checks every byte, and never sleeps on
-  its own core, so that no server pays for waking it.
+- Server and load are pinned to a core each, where there are two. The load is C, of handshakes Rust, checks every byte, and
+  never sleeps on its own core, so that no server pays for waking it.
 - CPU time is read from the server's CPU clock at both ends of a window of {seconds:g} s after 0.3 s of warm-up: user and
   kernel, all threads. The kernel's part includes the loopback network, which is the larger part of the C loop's figure.
 - Subjects of one shape run right after one another, {rounds} rounds, first place rotating; a figure is the median of the rounds.
-- TLS: the context is the one that Prosody's `core.certmanager` makes by default; the client is OpenSSL with X25519 and
-  AES-256-GCM for every subject. Certificates are self-signed, one in the chain. *n/a: no resumption*: every handshake
-  with a ticket of the connection before was a full one.
+- TLS: the context is the one that Prosody's `core.certmanager` makes by default; the client, rustls for handshakes and
+  OpenSSL for the rest, offers X25519 and AES-256-GCM to every subject. Certificates are self-signed, one in the chain.
+  *n/a: no resumption*: every handshake with a ticket of the connection before was a full one.
 - The Lua thread's share is what the kernel has counted for the process's main thread, exact to a tick of its scheduler.
 - A real Prosody, and the relays: server and load share both cores. Prosody has its own defaults, garbage collection included, but
   for a queue of 4096 connections that wait to be accepted; accounts are stored hashed, and clients log in by SCRAM-SHA-1. The

@@ -4,16 +4,20 @@ import json
 import os
 import resource
 import select
+import shutil
 import socket
 import subprocess
+from pathlib import Path
 
 from . import prosody, relays
 from .machine import pinning
-from .subjects import BENCHES, BUILD
+from .subjects import BENCHES, BUILD, ROOT
 
 SPARE_DESCRIPTORS = 100  # what a process holds besides its connections
 
 LIBRARIES = {"tls_load": ("-lssl", "-lcrypto"), "xmpp_load": ("-lssl", "-lcrypto", "-pthread")}
+
+HANDSHAKES = "handshake_load"  # the package, and its program
 
 # Kinds of certificates that shapes may ask for: how `openssl req` makes the key.
 CERTIFICATES = {
@@ -36,12 +40,19 @@ def build():
         command = [os.environ.get("CC", "gcc"), "-O2", "-Wall", "-Wextra", "-o", str(BUILD / source.stem), str(source),
                    *LIBRARIES.get(source.stem, ())]
         subprocess.run(command, check=True)
+    subprocess.run([cargo(), "build", "--release", "--package", HANDSHAKES], cwd=ROOT, check=True)
+    shutil.copy(Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / HANDSHAKES, BUILD)
     for name, key in CERTIFICATES.items():
         path = certificate(name)
         if not path.with_suffix(".crt").exists():
             subprocess.run(["openssl", "req", "-x509", *key, "-nodes", "-keyout", f"{path}.key", "-out", f"{path}.crt",
                             "-days", "3650", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
                            check=True, stderr=subprocess.DEVNULL)
+
+
+def cargo():
+    """As in scripts/lib.sh: rustup puts it where the login shell finds it."""
+    return shutil.which("cargo") or str(Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo")) / "bin" / "cargo")
 
 
 def certificate(name):

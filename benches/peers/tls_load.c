@@ -1,15 +1,12 @@
-/* The load over TLS 1.3, by OpenSSL. What is measured is the server, so all clients offer the same: X25519 and
- * AES-256-GCM, OpenSSL's own first choices; with anything else there is no handshake. CertificateVerify and Finished are
- * checked, as in any handshake; the chain is not, the certificates sign themselves.
+/* The load over TLS 1.3 on connections that stay, by OpenSSL; that of handshakes is benches/handshakes. What is measured is the
+ * server, so all clients offer the same: X25519 and AES-256-GCM, OpenSSL's own first choices; with anything else there is no
+ * handshake. The chain is not checked, the certificates sign themselves.
  *
- * usage: tls_load full PORT PID CLIENTS SECONDS       each client connects, shakes hands, closes, and begins again
- *        tls_load resumed PORT PID CLIENTS SECONDS    the same with the ticket of the connection before
- *        tls_load login PORT PID SECONDS              one client connects, shakes hands, has a message echoed, begins again
- *        tls_load ping-pong PORT PID CONNECTIONS SECONDS
+ * usage: tls_load ping-pong PORT PID CONNECTIONS SECONDS
  *        tls_load idle-crowd PORT PID CONNECTIONS
  *        tls_load pump PORT PID STREAMS SECONDS       each has a stream echoed, PUMP_WINDOW bytes of it on the way at most
  *
- * Prints one line of JSON, or a reason on stderr and exits with 1. A server without tickets: {"absent": WHY}.
+ * Prints one line of JSON, or a reason on stderr and exits with 1.
  */
 #include "load.h"
 #include "tls.h"
@@ -17,20 +14,11 @@
 
 struct client {
 	SSL *ssl;
-	SSL_SESSION *session; /* the newest, which the next connection resumes */
-	enum { HANDSHAKE, ECHO, END } state;
 	uint32_t sequence;
 	int got;
 	uint64_t since;
 	char out[MESSAGE], in[MESSAGE];
 };
-
-static int keep_session(SSL *ssl, SSL_SESSION *session) {
-	struct client *client = SSL_get_app_data(ssl);
-	SSL_SESSION_free(client->session);
-	client->session = session;
-	return 1; /* the reference is ours */
-}
 
 static void failed(SSL *ssl, int result, const char *what) {
 	int kind = SSL_get_error(ssl, result), error = errno;
@@ -64,23 +52,17 @@ static int echoed(struct client *client) {
 	return 1;
 }
 
-static SSL *new_ssl(void *owner) {
-	SSL *ssl = SSL_new(context);
-	if (!ssl || !SSL_set_fd(ssl, connection()) || !SSL_set_tlsext_host_name(ssl, "localhost")) die("cannot set up a connection");
-	SSL_set_app_data(ssl, owner);
-	return ssl;
-}
-
 static void discard(SSL *ssl) {
 	int fd = SSL_get_fd(ssl);
 	SSL_free(ssl);
 	close(fd);
 }
 
-/* ---- connections that stay, made one after the other ---- */
+/* ---- connections, made one after the other ---- */
 
 static SSL *established(void) {
-	SSL *ssl = new_ssl(NULL);
+	SSL *ssl = SSL_new(context);
+	if (!ssl || !SSL_set_fd(ssl, connection()) || !SSL_set_tlsext_host_name(ssl, "localhost")) die("cannot set up a connection");
 	int result = SSL_connect(ssl);
 	if (result != 1) failed(ssl, result, "handshake");
 	return ssl;
@@ -128,19 +110,7 @@ static void idle_crowd(int count) {
 		(spoken - before) / count, before);
 }
 
-/* ---- clients that do the same over and over ---- */
-
-static void watch(struct window *window, struct client *client) {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = client };
-	int fd = SSL_get_fd(client->ssl);
-	nonblocking(fd);
-	if (epoll_ctl(window->poller, EPOLL_CTL_ADD, fd, &event) < 0) die("epoll_ctl: %s", strerror(errno));
-}
-
-static void done(struct window *window, uint64_t since) {
-	timed(window, since);
-	window->count++;
-}
+/* ---- ping-pong: each connection sends a message, waits for all of it, sends the next ---- */
 
 static void ping(struct client *client) {
 	make_message(client);
@@ -158,14 +128,17 @@ static void ping_pong(int count, double seconds) {
 		clients[i].ssl = all[i];
 		memset(clients[i].out, 'a' + i % 26, MESSAGE);
 		memcpy(clients[i].out + 8, &i, sizeof i);
-		watch(&window, &clients[i]);
+		struct epoll_event event = { .events = EPOLLIN, .data.ptr = &clients[i] };
+		nonblocking(SSL_get_fd(all[i]));
+		if (epoll_ctl(window.poller, EPOLL_CTL_ADD, SSL_get_fd(all[i]), &event) < 0) die("epoll_ctl: %s", strerror(errno));
 		ping(&clients[i]);
 	}
 	for (int ready; (ready = turn(&window, events)) >= 0;)
 		for (int i = 0; i < ready; i++) {
 			struct client *client = events[i].data.ptr;
 			if (!echoed(client)) continue;
-			done(&window, client->since);
+			timed(&window, client->since);
+			window.count++;
 			ping(client);
 		}
 	print_window(&window);
@@ -228,94 +201,13 @@ static void pump(int count, double seconds) {
 	printf("}\n");
 }
 
-/* ---- handshakes: of the same client one after the other ---- */
-
-/* Takes the client as far as it gets without waiting; whether it has come to the end of a connection. */
-static int advance(struct client *client, int echo, int *resumed) {
-	SSL *ssl = client->ssl;
-	if (client->state == HANDSHAKE) {
-		int result = SSL_connect(ssl);
-		if (result != 1) {
-			if (SSL_get_error(ssl, result) == SSL_ERROR_WANT_READ) return 0;
-			failed(ssl, result, "handshake");
-		}
-		*resumed = SSL_session_reused(ssl);
-		if (echo) {
-			make_message(client);
-			send_message(ssl, client->out);
-			client->state = ECHO;
-		} else {
-			/* The server ends the connection when it has seen this: then its part of the handshake is done too. */
-			SSL_shutdown(ssl);
-			shutdown(SSL_get_fd(ssl), SHUT_WR);
-			client->state = END;
-		}
-	}
-	if (client->state == ECHO) {
-		if (!echoed(client)) return 0;
-		SSL_shutdown(ssl);
-		return 1;
-	}
-	for (;;) {
-		char nothing[1]; /* what arrives are tickets, and those OpenSSL takes for itself */
-		int got = SSL_read(ssl, nothing, sizeof nothing);
-		if (got > 0) die("the server sent what nobody had asked for");
-		int kind = SSL_get_error(ssl, got);
-		if (kind == SSL_ERROR_WANT_READ) return 0;
-		if (kind == SSL_ERROR_ZERO_RETURN) return 1;
-		failed(ssl, got, "waiting for the end");
-	}
-}
-
-static void begin(struct window *window, struct client *client) {
-	int resumed;
-	client->since = now();
-	client->ssl = new_ssl(client);
-	client->state = HANDSHAKE;
-	if (client->session && !SSL_set_session(client->ssl, client->session)) die("cannot set up a session");
-	watch(window, client);
-	advance(client, 0, &resumed); /* sends the ClientHello */
-}
-
-static void handshakes(int count, int echo, int resume, double seconds) {
-	struct epoll_event events[EVENTS];
-	struct client *clients = calloc(count, sizeof *clients);
-	if (!clients) die("out of memory");
-	struct window window = open_window(seconds);
-	int resumed = 0;
-	uint64_t times_resumed = 0;
-	for (int i = 0; i < count; i++) begin(&window, &clients[i]);
-	for (int ready; (ready = turn(&window, events)) >= 0;) {
-		if (resume && window.end && !times_resumed) {
-			printf("{\"absent\": \"n/a: no resumption\"}\n");
-			return;
-		}
-		for (int i = 0; i < ready; i++) {
-			struct client *client = events[i].data.ptr;
-			int shaking = client->state == HANDSHAKE, ended = advance(client, echo, &resumed);
-			if (shaking && client->state != HANDSHAKE) {
-				times_resumed += resumed;
-				if (resume && window.end && !resumed) die("a handshake was not resumed");
-			}
-			if (!ended) continue;
-			done(&window, client->since);
-			discard(client->ssl);
-			begin(&window, client);
-		}
-	}
-	print_window(&window);
-}
-
 int main(int argc, char **argv) {
 	if (argc < 5) die("usage: %s SHAPE PORT PID NUMBER...", argv[0]);
 	const char *shape = argv[1];
-	int resume = !strcmp(shape, "resumed");
 	server_port = atoi(argv[2]);
 	server_pid = atoi(argv[3]);
-	set_up(resume ? keep_session : NULL);
-	if ((resume || !strcmp(shape, "full")) && argc == 6) handshakes(atoi(argv[4]), 0, resume, atof(argv[5]));
-	else if (!strcmp(shape, "login") && argc == 5) handshakes(1, 1, 0, atof(argv[4]));
-	else if (!strcmp(shape, "ping-pong") && argc == 6) ping_pong(atoi(argv[4]), atof(argv[5]));
+	set_up(NULL);
+	if (!strcmp(shape, "ping-pong") && argc == 6) ping_pong(atoi(argv[4]), atof(argv[5]));
 	else if (!strcmp(shape, "pump") && argc == 6) pump(atoi(argv[4]), atof(argv[5]));
 	else if (!strcmp(shape, "idle-crowd") && argc == 5) idle_crowd(atoi(argv[4]));
 	else die("unknown shape or wrong number of arguments: %s", shape);
