@@ -40,6 +40,11 @@ impl Waker {
         }
     }
 
+    /// Whether a wake would cost a system call, at the moment.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.0.state.is_waiting()
+    }
+
     /// Says that the reactor is going to wait. False: somebody has asked it not to.
     pub(crate) fn begin_wait(&self) -> bool {
         self.0.state.begin_wait()

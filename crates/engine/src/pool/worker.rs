@@ -20,7 +20,7 @@ use crate::socket::Name;
 const REPORTS: usize = 64;
 
 /// And so old is the first of them at most, when what comes next is told of.
-const AGE: Duration = Duration::from_micros(250);
+const AGE: Duration = Duration::from_micros(500);
 
 pub(super) struct Worker {
     pub(super) reactor: Reactor,
@@ -74,8 +74,8 @@ impl Worker {
     pub(super) fn run(mut self) {
         while !self.post.stop.load(Ordering::Acquire) {
             self.obey();
-            // There may be more to tell of: a wake is dear, a look is not.
-            let look = self.waiting() > 0;
+            // To wake the loop is dear, to look whether there is more to tell of is not.
+            let look = self.waiting() > 0 && self.post.home.is_waiting();
             if !look || !self.turn(Some(Duration::ZERO)) {
                 self.turn(None);
             }

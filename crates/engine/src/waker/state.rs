@@ -22,6 +22,10 @@ impl State {
         self.0.swap(WOKEN, Ordering::AcqRel) == WAITING
     }
 
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.0.load(Ordering::Acquire) == WAITING
+    }
+
     /// Says that the reactor is going to wait. False: somebody has asked it not to.
     pub(crate) fn begin_wait(&self) -> bool {
         self.0
