@@ -81,7 +81,7 @@ def run(subjects, shapes, rounds, seconds):
         for shape in shapes:
             # All subjects of a shape run right after one another, so that noise hits them alike; who is first rotates.
             row = [subject for planned, subject in plan if planned is shape]
-            for subject in row[turn % len(row):] + row[:turn % len(row)] if row else []:
+            for subject in (subject for repeat in range(shape.repeats) for subject in rotated(row, turn + repeat)):
                 progress(f"round {turn + 1} of {rounds}: {shape.name} {subject.name}")
                 try:
                     figures = measure.take(subject, shape, seconds)
@@ -103,6 +103,11 @@ def run(subjects, shapes, rounds, seconds):
         "absent": absent,
         "failures": failures,
     }
+
+
+def rotated(row, turns):
+    first = turns % len(row) if row else 0
+    return row[first:] + row[:first]
 
 
 def progress(text):

@@ -29,6 +29,7 @@ class Shape:
     certificate: str = ""  # over TLS, with this kind of certificate
     program: str = "load"  # of peers/, or benches/handshakes
     shared: bool = False  # server and load have all cores together, for what several threads are there for
+    repeats: int = 1  # samples of each subject in a round: more where a neighbour of the machine makes the most of a difference
 
 
 LOOP = Metric("loop_us", "Lua thread per message", "µs", group="lua-message")
@@ -44,9 +45,9 @@ LATENCY = (
 )
 
 
-def ping_pong(name, title, active, idle=0):
+def ping_pong(name, title, active, idle=0, **more):
     return Shape(name, "echo", title, (Metric("cpu_us", "CPU per message", "µs"), LOOP, *LATENCY),
-                 ("ping-pong", active, idle, "{seconds}"), connections=active + idle)
+                 ("ping-pong", active, idle, "{seconds}"), connections=active + idle, **more)
 
 
 def talk(name, group, title, clients, actors, room, mix):
@@ -138,8 +139,8 @@ GROUPS = {
 
 SHAPES = [
     ping_pong("ping-pong-1", "1 connection", 1),
-    ping_pong("ping-pong-50", "50 connections", 50),
-    ping_pong("ping-pong-400", "400 connections", 400),
+    ping_pong("ping-pong-50", "50 connections", 50, repeats=4),
+    ping_pong("ping-pong-400", "400 connections", 400, repeats=4),
     ping_pong("ping-pong-50-of-5000", "50 active among 5000 idle", 50, 5000),
     Shape("idle-crowd", "idle", "5000 connections",
           (Metric("silent_bytes", "silent", "B", 0), Metric("spoken_bytes", "after one message", "B", 0)),
@@ -160,7 +161,7 @@ SHAPES = [
            Metric("per_second", "per second", "", 0, compared=False), Metric("cpu_us", "CPU µs", "µs", 0, compared=False)),
           ("login", "{seconds}"), certificate="p256", program="handshake_load"),
     Shape("tls-ping-pong-50", "tls-echo", "50 connections over TLS", (Metric("cpu_us", "CPU per message", "µs"), LOOP, *LATENCY),
-          ("ping-pong", 50, "{seconds}"), connections=50, certificate="p256", program="tls_load"),
+          ("ping-pong", 50, "{seconds}"), connections=50, certificate="p256", program="tls_load", repeats=4),
     Shape("tls-idle-crowd", "tls-idle", "2000 connections over TLS",
           (Metric("silent_bytes", "silent", "B", 0), Metric("spoken_bytes", "after one message", "B", 0)),
           ("idle-crowd", 2000), connections=2000, certificate="p256", program="tls_load"),
