@@ -3,7 +3,7 @@
 import sys
 
 from .chart import Bar, Panel, bar_chart
-from .report import number
+from .report import budgeted, number
 from .shapes import GROUPS
 from .subjects import FAMILIES, FLOOR, ROOT, STOCK
 
@@ -151,7 +151,7 @@ def budget(results):
     yield "## The budget\n"
     rows = [["trochee on epoll", "is", ""]]
     for _, words, figure, kept in results.budget():
-        rows.append([words, number(figure, 2 if figure < 100 else 0), "kept" if kept else "**not kept**"])
+        rows.append([words, budgeted(figure), "kept" if kept else "**not kept**"])
     yield from markdown_table(rows)
 
 

@@ -81,7 +81,7 @@ def run(subjects, shapes, rounds, seconds):
         for shape in shapes:
             # All subjects of a shape run right after one another, so that noise hits them alike; who is first rotates.
             row = [subject for planned, subject in plan if planned is shape]
-            for subject in (subject for repeat in range(shape.repeats) for subject in rotated(row, turn + repeat)):
+            for subject in order(row, turn, shape.repeats):
                 progress(f"round {turn + 1} of {rounds}: {shape.name} {subject.name}")
                 try:
                     figures = measure.take(subject, shape, seconds)
@@ -105,9 +105,10 @@ def run(subjects, shapes, rounds, seconds):
     }
 
 
-def rotated(row, turns):
-    first = turns % len(row) if row else 0
-    return row[first:] + row[:first]
+def order(row, turn, repeats):
+    """All of a row so many times, each time with another first."""
+    for first in range(turn, turn + repeats):
+        yield from (row[(first + place) % len(row)] for place in range(len(row)))
 
 
 def progress(text):

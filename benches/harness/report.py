@@ -7,6 +7,11 @@ def number(value, digits):
     return "–" if value is None else f"{value:,.{digits}f}".replace(",", " ")
 
 
+def budgeted(figure):
+    """A figure beside its limit, with the decimals that its size needs."""
+    return number(figure, 2 if figure < 100 else 0)
+
+
 def percent(value):
     return "" if value is None else f"±{value * 100:.0f} %"
 
@@ -53,7 +58,7 @@ def budget(results):
     yield "budget (trochee-epoll)"
     rows = []
     for _, words, figure, kept in results.budget():
-        state = "not measured" if figure is None else f"{figure:,.{2 if figure < 100 else 0}f} {'ok' if kept else 'OVER BUDGET'}"
+        state = "not measured" if figure is None else f"{budgeted(figure)} {'ok' if kept else 'OVER BUDGET'}"
         rows.append(f"  {words}: {state}")
     yield from rows
 

@@ -111,7 +111,7 @@ COLLECTOR = (
 
 @pytest.mark.only_on("epoll", "stock-epoll", "13-epoll", "13-stock-epoll")
 def test_collector(make_server):
-    """Prosody's defaults are 105 (which Lua rounds) and 500; an operator's own `gc` is left alone, on a reload, too."""
+    """Prosody's defaults are 105 (which Lua rounds) and 500; a reload can take ours back; an operator's own `gc` is left alone."""
 
     def expect(server, what):
         deadline = time.monotonic() + 10

@@ -3,7 +3,7 @@
 //! ```text
 //!   the loop's thread                                an I/O thread
 //!   Reactor ── commands, a batch per flush ──▶ Mailbox ──▶ Worker ── commands ──▶ Reactor ─▶ sockets, TLS
-//!   Reactor ◀────────────── Mailbox ◀── reports, a batch per turn ── Worker ◀── events ─── Reactor
+//!   Reactor ◀────────────── Mailbox ◀── reports, in batches ──────── Worker ◀── events ─── Reactor
 //! ```
 //!
 //! An I/O thread owns TCP connections: it accepts, reads, decrypts, encrypts and writes. To the loop's reactor such a

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::mailbox::{Batch, Reading};
 use super::{Command, Post, Report, Tag, What};
+use crate::clock;
 use crate::connection::NEWCOMER_READS;
 use crate::error::Reason;
 use crate::event::Event;
@@ -19,8 +20,8 @@ use crate::socket::Name;
 /// work for; more would let it wait for what is there already.
 const REPORTS: usize = 64;
 
-/// And so old is the first of them at most, when what comes next is told of.
-const AGE: Duration = Duration::from_micros(500);
+/// And so old is the first of them at most, in nanoseconds, when what comes next is told of.
+const AGE: u64 = 500_000;
 
 pub(super) struct Worker {
     pub(super) reactor: Reactor,
@@ -29,7 +30,7 @@ pub(super) struct Worker {
     reports: Batch<Report>,
     of_newcomers: Batch<(u8, Report)>,
     /// Since when reports wait.
-    since: Option<Instant>,
+    since: Option<u64>,
     newcomers: HashMap<Key, Newcomer>,
     /// What the loop has named, by its name: listeners and outgoing connections. Accepted ones go by ours.
     ours: HashMap<Key, Key>,
@@ -195,8 +196,11 @@ impl Worker {
     /// Whether the loop should have the reports now, though there will be more.
     fn is_due(&mut self) -> bool {
         let waiting = self.waiting();
-        waiting >= REPORTS
-            || waiting > 0 && self.since.get_or_insert_with(Instant::now).elapsed() >= AGE
+        if waiting == 0 {
+            return false;
+        }
+        let now = clock::now();
+        waiting >= REPORTS || now - *self.since.get_or_insert(now) >= AGE
     }
 
     fn hand_over(&mut self) {
