@@ -15,9 +15,9 @@ from .subjects import BENCHES, BUILD, ROOT
 
 SPARE_DESCRIPTORS = 100  # what a process holds besides its connections
 
-LIBRARIES = {"tls_load": ("-lssl", "-lcrypto"), "xmpp_load": ("-lssl", "-lcrypto", "-pthread")}
+LIBRARIES = {"xmpp_load": ("-lssl", "-lcrypto", "-pthread")}
 
-HANDSHAKES = "handshake_load"  # the package, and its program
+TLS_LOAD = "tls_load"  # the package, and its program
 
 # Kinds of certificates that shapes may ask for: how `openssl req` makes the key.
 CERTIFICATES = {
@@ -40,8 +40,8 @@ def build():
         command = [os.environ.get("CC", "gcc"), "-O2", "-Wall", "-Wextra", "-o", str(BUILD / source.stem), str(source),
                    *LIBRARIES.get(source.stem, ())]
         subprocess.run(command, check=True)
-    subprocess.run([cargo(), "build", "--release", "--package", HANDSHAKES], cwd=ROOT, check=True)
-    shutil.copy(Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / HANDSHAKES, BUILD)
+    subprocess.run([cargo(), "build", "--release", "--package", TLS_LOAD], cwd=ROOT, check=True)
+    shutil.copy(Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / TLS_LOAD, BUILD)
     for name, key in CERTIFICATES.items():
         path = certificate(name)
         if not path.with_suffix(".crt").exists():

@@ -27,7 +27,7 @@ class Shape:
     argument: str = "{port}"
     connections: int = 1  # at one time, for the limits of descriptors
     certificate: str = ""  # over TLS, with this kind of certificate
-    program: str = "load"  # of peers/, or benches/handshakes
+    program: str = "load"  # of peers/, or that of tls/
     shared: bool = False  # server and load have all cores together, for what several threads are there for
     repeats: int = 1  # samples of each subject in a round: more where a neighbour of the machine makes the most of a difference
 
@@ -77,15 +77,16 @@ def logins(phase, group, until):
     )
 
 
-def relayed(name, title, load, metrics, connections, program="tls_load"):
-    return Shape(name, "relay", title, metrics, load, "relay", connections=connections, certificate="p256", program=program, shared=True)
+def relayed(name, title, load, metrics, connections):
+    return Shape(name, "relay", title, metrics, load, "relay", connections=connections, certificate="p256",
+                 program="tls_load", shared=True)
 
 
 def handshakes(name, title, load, certificate):
     """32 clients: enough that a stalled one, or the way there and back, does not leave the server idle."""
     return Shape(name, "tls-handshake", title, (Metric("cpu_us", "CPU per handshake", "µs", 0),
                                           Metric("loop_us", "Lua thread per handshake", "µs", 0, group="lua-handshake"), *LATENCY),
-                 (load, 32, "{seconds}"), connections=32, certificate=certificate, program="handshake_load")
+                 (load, 32, "{seconds}"), connections=32, certificate=certificate, program="tls_load")
 
 
 GROUPS = {
@@ -159,7 +160,7 @@ SHAPES = [
     Shape("tls-login-latency", "tls-login", "1 client",
           (Metric("p50_us", "time per login", "µs", 0), Metric("p99_us", "99th", "µs", 0, compared=False),
            Metric("per_second", "per second", "", 0, compared=False), Metric("cpu_us", "CPU µs", "µs", 0, compared=False)),
-          ("login", "{seconds}"), certificate="p256", program="handshake_load"),
+          ("login", "{seconds}"), certificate="p256", program="tls_load"),
     Shape("tls-ping-pong-50", "tls-echo", "50 connections over TLS", (Metric("cpu_us", "CPU per message", "µs"), LOOP, *LATENCY),
           ("ping-pong", 50, "{seconds}"), connections=50, certificate="p256", program="tls_load", repeats=4),
     Shape("tls-idle-crowd", "tls-idle", "2000 connections over TLS",
@@ -172,8 +173,7 @@ SHAPES = [
           (*logins("full", "storm", "until all are online"), Metric("session_bytes", "memory per session", "B", 0, compared=False, shown=True, group="storm"),
            *logins("again", "storm-again", "until all are back")),
           ("storm", 2000), "prosody", connections=2002, certificate="p256", program="xmpp_load", shared=True),
-    relayed("relay-handshakes", "full handshake, P-256", ("full", 32, "{seconds}"), (Metric("cpu_us", "CPU", "µs", 0), RATE), 32,
-            "handshake_load"),
+    relayed("relay-handshakes", "full handshake, P-256", ("full", 32, "{seconds}"), (Metric("cpu_us", "CPU", "µs", 0), RATE), 32),
     relayed("relay-stream", "MB of 1 stream", ("pump", 1, "{seconds}"), (Metric("cpu_us", "CPU", "µs", 0), RATE), 1),
     relayed("relay-streams", "MB of 50 streams", ("pump", 50, "{seconds}"), (Metric("cpu_us", "CPU", "µs", 0), RATE), 50),
     relayed("relay-idle", "1000 connections", ("idle-crowd", 1000),

@@ -6,7 +6,7 @@
 
 static SSL_CTX *context;
 
-/* `keep` gets each ticket, for whoever wants to resume; NULL: nobody does. */
+/* `keep` gets each ticket. */
 static void set_up(int (*keep)(SSL *, SSL_SESSION *)) {
 	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
 	context = SSL_CTX_new(TLS_client_method());
@@ -15,8 +15,6 @@ static void set_up(int (*keep)(SSL *, SSL_SESSION *)) {
 		die("cannot set up OpenSSL");
 	SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF); /* stock closes without close_notify */
 	SSL_CTX_set_read_ahead(context, 1);                         /* one recv() a record, not two */
-	if (keep) {
-		SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-		SSL_CTX_sess_set_new_cb(context, keep);
-	}
+	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(context, keep);
 }

@@ -1,26 +1,90 @@
-//! A client's connection, from connect(2) to its end.
+//! Clients that connect, shake hands and end, one connection after the other.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustix::event::epoll::EventFlags;
 use rustls::client::{ClientConnection, Resumption};
-use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, HandshakeKind, PeerIncompatible, SignatureScheme,
-};
+use rustls::{ClientConfig, HandshakeKind};
 
-use crate::window::STALL;
+use crate::poller::{Poller, Ready};
+use crate::usage::Server;
+use crate::window::{Latencies, Window};
+use crate::{MESSAGE, config};
 
-/// Bytes of what a server is to echo.
-const MESSAGE: usize = 256;
+/// What the clients do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Handshakes in full.
+    Full,
+    /// Each with the ticket of the connection before.
+    Resumed,
+    /// And then one message that is echoed.
+    Login,
+}
+
+/// The line of JSON.
+pub fn run(
+    shape: Shape,
+    port: u16,
+    server: Server,
+    count: usize,
+    seconds: Duration,
+) -> Result<String, String> {
+    let poller = Poller::open(server)?;
+    // Each has a store of its own: a ticket is for who got it.
+    let configurations = (0..count)
+        .map(|_| match shape {
+            Shape::Resumed => config::configuration(Resumption::in_memory_sessions(1)),
+            Shape::Full | Shape::Login => config::configuration(Resumption::disabled()),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut connections = 0;
+    let mut connect = |index: usize| {
+        connections += 1;
+        let message = (shape == Shape::Login).then_some(connections);
+        let client = Client::connect(port, &configurations[index], message)?;
+        poller.add(index, &client.socket, EventFlags::IN)?;
+        Ok::<_, String>(client)
+    };
+
+    let mut window = Window::open(server, &poller, seconds);
+    let mut clients = (0..count)
+        .map(&mut connect)
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut latencies = Latencies::default();
+    let mut ready = Ready::new();
+    let mut any_resumed = false;
+    loop {
+        if let Some(spent) = window.turn(&mut ready)? {
+            return latencies.line(spent);
+        }
+        let must_resume = shape == Shape::Resumed && window.has_begun();
+        if must_resume && !any_resumed {
+            return Ok(r#"{"absent": "n/a: no resumption"}"#.to_owned());
+        }
+        for index in ready.clients() {
+            match clients[index].advance()? {
+                Progress::Pending => {}
+                Progress::Established { resumed } => {
+                    any_resumed |= resumed;
+                    if must_resume && !resumed {
+                        return Err("a handshake was not resumed".to_owned());
+                    }
+                }
+                Progress::Over => {
+                    latencies.done(&mut window, clients[index].since);
+                    clients[index] = connect(index)?;
+                }
+            }
+        }
+    }
+}
 
 /// What a client has come to.
-pub enum Progress {
+enum Progress {
     /// It waits for the server.
     Pending,
     /// The handshake is complete, and whether a ticket was taken.
@@ -37,9 +101,9 @@ enum Step {
 }
 
 /// A connection.
-pub struct Client {
+struct Client {
     /// When it began to connect.
-    pub since: Instant,
+    since: Instant,
     socket: TcpStream,
     tls: ClientConnection,
     step: Step,
@@ -49,17 +113,20 @@ pub struct Client {
 impl Client {
     /// Connects to a server on loopback and sends the ClientHello. With the number of a message, which no other message has,
     /// that has to come back before the end. The error is a sentence.
-    pub fn connect(
+    fn connect(
         port: u16,
-        configuration: Arc<ClientConfig>,
+        configuration: &Arc<ClientConfig>,
         message: Option<u32>,
     ) -> Result<Self, String> {
         let since = Instant::now();
-        let name = ServerName::try_from("localhost").map_err(|why| why.to_string())?;
-        let tls = ClientConnection::new(configuration, name).map_err(|why| why.to_string())?;
+        let tls = config::client(configuration)?;
+        let socket = config::connected(port)?;
+        socket
+            .set_nonblocking(true)
+            .map_err(|why| why.to_string())?;
         let mut client = Self {
             since,
-            socket: connected(port).map_err(|why| format!("connect: {why}"))?,
+            socket,
             tls,
             step: Step::Handshake,
             message: message.map(|number| {
@@ -73,7 +140,7 @@ impl Client {
     }
 
     /// Goes as far as it gets with what has arrived.
-    pub fn advance(&mut self) -> Result<Progress, String> {
+    fn advance(&mut self) -> Result<Progress, String> {
         let step = self.step;
         self.receive().map_err(|why| format!("{step:?}: {why}"))
     }
@@ -136,74 +203,5 @@ impl Client {
             self.tls.write_tls(&mut self.socket)?;
         }
         Ok(())
-    }
-}
-
-impl AsFd for Client {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-fn connected(port: u16) -> io::Result<TcpStream> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let socket = TcpStream::connect_timeout(&address, STALL)?;
-    socket.set_nodelay(true)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
-/// What all clients offer, so that no server chooses something cheaper: TLS 1.3, X25519, AES-256-GCM.
-pub fn configuration(resumption: Resumption) -> Result<Arc<ClientConfig>, String> {
-    let mut provider = aws_lc_rs::default_provider();
-    provider.cipher_suites = vec![aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384];
-    provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
-    let verifier = SignatureOnly(provider.signature_verification_algorithms);
-    let mut configuration = ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|why| format!("cannot set up TLS: {why}"))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    configuration.resumption = resumption;
-    Ok(Arc::new(configuration))
-}
-
-/// CertificateVerify is checked, as by any client; the chain is not, the certificates sign themselves.
-#[derive(Debug)]
-struct SignatureOnly(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for SignatureOnly {
-    fn verify_server_cert(
-        &self,
-        _leaf: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _leaf: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, leaf, signature, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
     }
 }

@@ -1,0 +1,91 @@
+//! The load over TLS 1.3, by rustls: it spends less on its side of a message than OpenSSL, and of a handshake a third, and what is
+//! measured should be the server at work, not waiting for the load. What `peers/load.h` says of the server's costs holds
+//! here too.
+//!
+//! Prints one line of JSON, or a reason on stderr and exits with 1. A server without tickets: `{"absent": WHY}`.
+
+mod config;
+mod handshakes;
+mod idle_crowd;
+mod ping_pong;
+mod poller;
+mod pump;
+mod session;
+mod usage;
+mod window;
+
+use std::env;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rustix::process::Pid;
+
+use handshakes::Shape;
+use usage::Server;
+
+const USAGE: &str = "\
+usage: tls_load full PORT PID CLIENTS SECONDS       each client connects, shakes hands, closes, and begins again
+       tls_load resumed PORT PID CLIENTS SECONDS    the same with the ticket of the connection before
+       tls_load login PORT PID SECONDS              one client connects, shakes hands, has a message echoed, begins again
+       tls_load ping-pong PORT PID CLIENTS SECONDS  each client has one message after the other echoed on one connection
+       tls_load pump PORT PID STREAMS SECONDS       each has a stream echoed
+       tls_load idle-crowd PORT PID CLIENTS         each connects, later has one message echoed";
+
+/// Bytes of what a server is to echo.
+const MESSAGE: usize = 256;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The line of JSON, or the reason.
+fn run(arguments: &[&str]) -> Result<String, String> {
+    let [shape, port, pid, numbers @ ..] = arguments else {
+        return Err(USAGE.to_owned());
+    };
+    let port = number("PORT", port)?;
+    let server = Server(Pid::from_raw(number("PID", pid)?).ok_or("PID: 0 is no process")?);
+    match (*shape, numbers) {
+        ("full", [count, time]) => {
+            handshakes::run(Shape::Full, port, server, clients(count)?, seconds(time)?)
+        }
+        ("resumed", [count, time]) => handshakes::run(
+            Shape::Resumed,
+            port,
+            server,
+            clients(count)?,
+            seconds(time)?,
+        ),
+        ("login", [time]) => handshakes::run(Shape::Login, port, server, 1, seconds(time)?),
+        ("ping-pong", [count, time]) => {
+            ping_pong::run(port, server, clients(count)?, seconds(time)?)
+        }
+        ("pump", [count, time]) => pump::run(port, server, clients(count)?, seconds(time)?),
+        ("idle-crowd", [count]) => idle_crowd::run(port, server, clients(count)?),
+        _ => Err(USAGE.to_owned()),
+    }
+}
+
+fn clients(text: &str) -> Result<usize, String> {
+    number("CLIENTS", text)
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    Duration::try_from_secs_f64(number("SECONDS", text)?).map_err(|why| format!("SECONDS: {why}"))
+}
+
+fn number<N: FromStr>(name: &str, text: &str) -> Result<N, String> {
+    text.parse()
+        .map_err(|_| format!("{name} cannot be {text:?}"))
+}
