@@ -20,10 +20,7 @@
 //!
 //! The threads start with the first turn, because Prosody forks after its ports are bound; they block all signals, end
 //! with the reactor, and never call anybody.
-#![allow(unsafe_code)] // the signal mask
 
-use std::io;
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
@@ -35,6 +32,7 @@ use crate::error::Error;
 use crate::reactor::Reactor;
 use crate::reactor::ready::NEWCOMERS_SHARE;
 use crate::registry::Key;
+use crate::signals;
 use crate::waker::Waker;
 
 pub(crate) use letters::{Command, Facts, Job, Report, Tag, What};
@@ -309,7 +307,7 @@ impl Thread {
         });
         let worker = Worker::new(reactor, Arc::clone(&post));
         let failed = Arc::clone(&post);
-        let handle = without_signals(|| {
+        let handle = signals::blocked(|| {
             std::thread::Builder::new()
                 .name(format!("trochee-io-{index}"))
                 .spawn(move || {
@@ -359,24 +357,4 @@ impl Drop for Thread {
             let _ = handle.join();
         }
     }
-}
-
-/// Runs `f` with all signals blocked, which threads that are started meanwhile inherit: signals are for the loop's thread.
-fn without_signals<T>(f: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigfillset initialises `all`; pthread_sigmask reads it and initialises `before`.
-    let blocked = unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr())
-    };
-    if blocked != 0 {
-        return Err(io::Error::from_raw_os_error(blocked));
-    }
-    let result = f();
-    // SAFETY: the first call has succeeded, and so has initialised `before`.
-    unsafe {
-        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut());
-    }
-    result
 }

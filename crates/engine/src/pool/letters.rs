@@ -2,10 +2,10 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use super::Accepted;
 use crate::config::{Config, ReadSize};
+use crate::connection::Connection;
 use crate::error::Reason;
 use crate::event::{Chunk, Level};
 use crate::reactor::Reactor;
@@ -47,9 +47,7 @@ pub(crate) enum Command {
     },
     Connect {
         name: Key,
-        fd: OwnedFd,
-        read_size: ReadSize,
-        sent: Arc<AtomicU64>,
+        connection: Box<Connection>,
     },
     Configure(Box<Config>),
 }

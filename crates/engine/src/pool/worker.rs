@@ -281,12 +281,7 @@ impl Worker {
                     }
                 }
             }
-            Command::Connect {
-                name,
-                fd,
-                read_size,
-                sent,
-            } => match self.reactor.take_over(fd, read_size, sent) {
+            Command::Connect { name, connection } => match self.reactor.take_over(*connection) {
                 Ok(key) => self.call(key, name),
                 Err(error) => self.reports.push(Report {
                     from: Tag::Loop(name),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::{Reactor, Source, Stage};
-use crate::config::{ReadSize, SocketKind};
+use crate::config::ReadSize;
 use crate::connection::{Connection, State};
 use crate::error::Error;
 use crate::pool::Facts;
@@ -80,18 +80,9 @@ impl Reactor {
         self.add_listener(fd, read_size)
     }
 
-    /// Takes over a TCP socket that is connecting.
-    pub(crate) fn take_over(
-        &mut self,
-        fd: OwnedFd,
-        read_size: ReadSize,
-        sent: Arc<AtomicU64>,
-    ) -> Result<Key, Error> {
-        let key = self.add_connecting(fd, SocketKind::Stream, read_size)?;
-        if let Some(connection) = self.connection(key) {
-            connection.sent = Some(sent);
-        }
-        Ok(key)
+    /// Takes over a connection that is being made.
+    pub(crate) fn take_over(&mut self, connection: Connection) -> Result<Key, Error> {
+        self.add(connection).map_err(Error::Poller)
     }
 
     /// What there is to know of a connection whose handshake is complete.

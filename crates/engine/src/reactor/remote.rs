@@ -18,6 +18,7 @@ use crate::socket::{self, Name};
 use crate::tls::Context;
 
 mod commands;
+mod moving;
 mod reports;
 #[cfg(test)]
 mod tests;
@@ -137,6 +138,12 @@ impl Reactor {
         }
         for key in self.sources.keys() {
             self.lend(key);
+            if let Some(Source::Connection(connection)) = self.sources.get(key)
+                && connection.armed.is_none()
+                && self.is_for_threads(connection)
+            {
+                self.hand_over(key);
+            }
         }
     }
 

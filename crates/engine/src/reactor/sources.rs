@@ -103,10 +103,7 @@ impl Reactor {
         read_size: ReadSize,
     ) -> Result<Key, Error> {
         let fd = socket::connect(peer, kind, &self.config)?;
-        if self.pool.is_some() && kind == SocketKind::Stream {
-            return Ok(self.connect_remote(fd, peer, read_size));
-        }
-        self.add_connecting(fd, kind, read_size)
+        self.add_connecting(fd, kind, Some(peer), read_size)
     }
 
     /// Takes over a stream or datagram socket that somebody else made, connected or connecting.
@@ -120,7 +117,7 @@ impl Reactor {
         if kind == SocketKind::Stream {
             socket::set_default_options(&fd, &self.config);
         }
-        self.add_connecting(fd, kind, read_size)
+        self.add_connecting(fd, kind, None, read_size)
     }
 
     /// Takes over a connection that somebody else accepted. No event tells of its beginning.
@@ -136,14 +133,23 @@ impl Reactor {
         self.add(connection).map_err(Error::Poller)
     }
 
-    pub(super) fn add_connecting(
+    fn add_connecting(
         &mut self,
         fd: OwnedFd,
         kind: SocketKind,
+        peer: Option<SocketAddr>,
         read_size: ReadSize,
     ) -> Result<Key, Error> {
-        let connection = Connection::new(fd, kind, State::Connecting, read_size, clock::now());
-        self.add(connection).map_err(Error::Poller)
+        let mut connection = Connection::new(fd, kind, State::Connecting, read_size, clock::now());
+        connection.peer = peer;
+        if !self.is_for_threads(&connection) {
+            return self.add(connection).map_err(Error::Poller);
+        }
+        let key = self
+            .sources
+            .insert(Source::Connection(Box::new(connection)));
+        self.hand_over(key);
+        Ok(key)
     }
 
     /// Reports when `fd` is ready, as [`Event::Ready`](crate::Event), for as long as it is.

@@ -1,52 +1,13 @@
 //! Commands to connections of I/O threads: what the loop's side decides at once, and the letter to the thread.
 
-use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-
-use super::{Remote, RemoteTls, State};
-use crate::config::ReadSize;
+use super::{RemoteTls, State};
 use crate::error::{Error, Reason};
-use crate::pool::{Command, Pool, Tag};
+use crate::pool::Command;
 use crate::reactor::{Close, Reactor, Source};
 use crate::registry::Key;
-use crate::socket::Name;
 use crate::tls::{Context, Mode, Start};
 
 impl Reactor {
-    /// Takes a socket that connects to a thread.
-    pub(in crate::reactor) fn connect_remote(
-        &mut self,
-        fd: OwnedFd,
-        peer: SocketAddr,
-        read_size: ReadSize,
-    ) -> Key {
-        let thread = self.pool.as_mut().map_or(0, Pool::choose);
-        let sent = Arc::new(AtomicU64::new(0));
-        // Its tag is its key, which there is not before it is in its place.
-        let nobody = Tag::Loop(Key::from_bits(u64::MAX));
-        let mut remote = Remote::new(thread, nobody, Arc::clone(&sent));
-        remote.state = State::Connecting;
-        remote.fd = fd.as_raw_fd();
-        remote.peer = Some(Name::Inet(peer));
-        let key = self.sources.insert(Source::Remote(Box::new(remote)));
-        if let Some(remote) = self.remote(key) {
-            remote.tag = Tag::Loop(key);
-        }
-        let name = key;
-        self.tell(
-            thread,
-            Command::Connect {
-                name,
-                fd,
-                read_size,
-                sent,
-            },
-        );
-        key
-    }
-
     pub(in crate::reactor) fn write_remote(
         &mut self,
         key: Key,

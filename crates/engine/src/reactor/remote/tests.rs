@@ -1,12 +1,13 @@
-//! What only a mistake in this program brings about, and so no test from outside.
+//! What no test can see from outside: where a connection lives, and what only a mistake in this program brings about.
 
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, ReadSize};
+use crate::config::{Config, ReadSize, SocketKind};
 use crate::error::Reason;
 use crate::event::{Event, Level};
-use crate::reactor::Reactor;
+use crate::reactor::{Reactor, Source};
 use crate::registry::Key;
 use crate::socket::Name;
 
@@ -76,4 +77,81 @@ fn a_thread_that_fails_loses_its_connections_and_is_replaced() {
             .ask_remote(next, |reactor, key| reactor.fd(key))
             .is_some()
     );
+}
+
+#[test]
+fn what_is_begun_before_the_first_turn_and_what_is_adopted_goes_to_a_thread() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut reactor = Reactor::new();
+    reactor.configure(Config {
+        io_threads: 1,
+        ..Config::default()
+    });
+    let connect = |reactor: &mut Reactor| {
+        reactor
+            .connect(address, SocketKind::Stream, ReadSize::All)
+            .unwrap()
+    };
+    let adopt = |reactor: &mut Reactor| {
+        let socket = TcpStream::connect(address).unwrap();
+        reactor.adopt(socket.into(), ReadSize::All).unwrap()
+    };
+
+    let gone = connect(&mut reactor);
+    reactor.destroy(gone);
+    let mut keys = vec![connect(&mut reactor), adopt(&mut reactor)];
+    for turn in ["before the first", "later"] {
+        if turn == "later" {
+            keys = vec![connect(&mut reactor), adopt(&mut reactor)];
+        }
+        for &key in &keys {
+            reactor.write(key, b"early").unwrap();
+            assert_eq!(reactor.pending(key), 5, "{turn}");
+            reactor.pause(key);
+        }
+        let mut connected = Vec::new();
+        until(&mut reactor, |event| {
+            match event {
+                Event::Connected { key } => connected.push(key),
+                Event::Drain { .. } | Event::Predrain { .. } => {}
+                other => panic!("unexpected: {other:?}"),
+            }
+            (connected.len() == 2).then_some(())
+        });
+        for &key in &keys {
+            assert!(connected.contains(&key), "{turn}");
+            assert!(
+                matches!(reactor.sources.get(key), Some(Source::Remote(_))),
+                "{turn}"
+            );
+            assert_eq!(reactor.peer_name(key), Some(Name::Inet(address)), "{turn}");
+        }
+        let mut peers = Vec::new();
+        while peers.len() < 2 {
+            let (mut peer, _) = listener.accept().unwrap();
+            let mut got = [0; 5];
+            // Nothing comes from the one that was destroyed.
+            if peer.read_exact(&mut got).is_ok() {
+                assert_eq!(&got, b"early", "{turn}");
+                peer.write_all(b"late").unwrap();
+                peers.push(peer);
+            }
+        }
+        for &key in &keys {
+            reactor.resume(key);
+        }
+        let mut answered = 0;
+        until(&mut reactor, |event| {
+            if let Event::Data { data, .. } = event {
+                assert_eq!(data, b"late", "{turn}");
+                answered += 1;
+            }
+            (answered == 2).then_some(())
+        });
+        for &key in &keys {
+            assert_eq!(reactor.pending(key), 0, "{turn}");
+            reactor.destroy(key);
+        }
+    }
 }
