@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use mlua::{Lua, Result, Table, Value};
 use trochee::poller::OpenError;
-use trochee::{Config, KeepAlive, Reactor};
+use trochee::{Config, Reactor};
 
-use crate::convert::{described, integer, seconds};
+use crate::convert::described;
+use rule::Rule::{self, *};
+
+mod rule;
 
 /// A level of Prosody's log and a sentence.
 pub(crate) type Message = (&'static str, String);
@@ -62,25 +65,6 @@ impl Default for Settings {
         }
     }
 }
-
-/// How the value of a key is read, where it goes, and so what it must be.
-enum Rule {
-    Seconds(fn(&mut Settings) -> &mut Duration),
-    SecondsOrFalse(fn(&mut Settings) -> &mut Option<Duration>),
-    Size(fn(&mut Settings) -> &mut usize),
-    SizeOrFalse(fn(&mut Settings) -> &mut Option<usize>),
-    Length(fn(&mut Settings) -> &mut u32),
-    LengthOrFalse(fn(&mut Settings) -> &mut Option<u32>),
-    Flag(fn(&mut Settings) -> &mut bool),
-    Nagle,
-    TcpKeepalive,
-    Poller,
-    IoThreads,
-    /// A setting of another backend, or of a later version: not an error, and nothing to say about it.
-    Unused,
-}
-
-use Rule::*;
 
 /// Every key of Prosody's three backends and ours.
 const SETTINGS: &[(&str, Rule)] = &[
@@ -302,125 +286,6 @@ impl Settings {
     }
 }
 
-impl Rule {
-    /// Stores the value, or says what it would have to be.
-    fn read(&self, value: &Value, to: &mut Settings) -> std::result::Result<(), &'static str> {
-        let seconds = if value.is_number() || value.is_integer() {
-            "more than 0 seconds"
-        } else {
-            "a number of seconds"
-        };
-        const SECONDS_OR_FALSE: &str = "a number of seconds or false";
-        const SIZE: &str = "a whole number above 0";
-        const LENGTH_OR_FALSE: &str = "a queue length above 0 or false";
-        match self {
-            Seconds(field) => {
-                *field(to) = duration(value)
-                    .filter(|after| !after.is_zero())
-                    .ok_or(seconds)?
-            }
-            SecondsOrFalse(field) => {
-                *field(to) = unless_false(value, duration).ok_or(SECONDS_OR_FALSE)?
-            }
-            Size(field) => *field(to) = size(value).ok_or(SIZE)?,
-            SizeOrFalse(field) => {
-                *field(to) = unless_false(value, size).ok_or("a whole number above 0 or false")?
-            }
-            Length(field) => *field(to) = length(value).ok_or(SIZE)?,
-            LengthOrFalse(field) => {
-                *field(to) = unless_false(value, length).ok_or(LENGTH_OR_FALSE)?
-            }
-            Flag(field) => *field(to) = value.as_boolean().ok_or("true or false")?,
-            Nagle => to.config.nodelay = !value.as_boolean().ok_or("true or false")?,
-            TcpKeepalive => {
-                to.config.tcp_keepalive = match value {
-                    Value::Boolean(false) => KeepAlive::Off,
-                    Value::Boolean(true) => KeepAlive::On,
-                    other => match length(other) {
-                        Some(idle) => KeepAlive::Idle(Duration::from_secs(idle.into())),
-                        None => return Err("true, false or a whole number of seconds"),
-                    },
-                }
-            }
-            Poller => match value {
-                Value::String(name) => to.poller = Some(name.to_string_lossy()),
-                _ => return Err("the name of a poller or \"auto\""),
-            },
-            IoThreads => {
-                let count = match value {
-                    Value::String(text) => io_threads(&text.to_string_lossy()),
-                    other => integer(other).and_then(|count| io_threads(&count.to_string())),
-                };
-                to.io_threads = Some(count.ok_or(IO_THREADS)?);
-            }
-            Unused => {}
-        }
-        Ok(())
-    }
-
-    fn copy(&self, from: &mut Settings, to: &mut Settings) {
-        match self {
-            Seconds(field) => *field(to) = *field(from),
-            SecondsOrFalse(field) => *field(to) = *field(from),
-            Size(field) => *field(to) = *field(from),
-            SizeOrFalse(field) => *field(to) = *field(from),
-            Length(field) => *field(to) = *field(from),
-            LengthOrFalse(field) => *field(to) = *field(from),
-            Flag(field) => *field(to) = *field(from),
-            Nagle => to.config.nodelay = from.config.nodelay,
-            TcpKeepalive => to.config.tcp_keepalive = from.config.tcp_keepalive,
-            Poller => to.poller = from.poller.clone(),
-            IoThreads => to.io_threads = from.io_threads,
-            Unused => {}
-        }
-    }
-
-    /// The value in force, as Lua has it. None for the poller, which is known by what it does, and for what has no effect.
-    fn value(&self, settings: &mut Settings) -> Value {
-        fn seconds(duration: Duration) -> Value {
-            Value::Number(duration.as_secs_f64())
-        }
-        fn or_false<T>(value: Option<T>, convert: fn(T) -> Value) -> Value {
-            value.map_or(Value::Boolean(false), convert)
-        }
-        fn bytes(size: usize) -> Value {
-            i64::try_from(size).map_or(Value::Number(f64::INFINITY), Value::Integer)
-        }
-        fn number(length: u32) -> Value {
-            Value::Integer(length.into())
-        }
-        match self {
-            Seconds(field) => seconds(*field(settings)),
-            SecondsOrFalse(field) => or_false(*field(settings), seconds),
-            Size(field) => bytes(*field(settings)),
-            SizeOrFalse(field) => or_false(*field(settings), bytes),
-            Length(field) => number(*field(settings)),
-            LengthOrFalse(field) => or_false(*field(settings), number),
-            Flag(field) => Value::Boolean(*field(settings)),
-            Nagle => Value::Boolean(!settings.config.nodelay),
-            TcpKeepalive => match settings.config.tcp_keepalive {
-                KeepAlive::Off => Value::Boolean(false),
-                KeepAlive::On => Value::Boolean(true),
-                KeepAlive::Idle(after) => seconds(after),
-            },
-            IoThreads => Value::Integer(settings.config.io_threads as i64),
-            Poller | Unused => Value::Nil,
-        }
-    }
-
-    /// The value in force, as the operator would write it.
-    fn show(&self, settings: &mut Settings) -> String {
-        match (self, self.value(settings)) {
-            (Poller, _) => format!("\"{}\"", settings.poller.as_deref().unwrap_or("auto")),
-            (_, Value::Number(number)) if number.is_infinite() => "no limit".into(),
-            (_, Value::Number(number)) => number.to_string(),
-            (_, Value::Integer(number)) => number.to_string(),
-            (_, Value::Boolean(flag)) => flag.to_string(),
-            _ => "the default".into(),
-        }
-    }
-}
-
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|text| !text.is_empty())
 }
@@ -432,36 +297,4 @@ fn io_threads(text: &str) -> Option<usize> {
         return Some((cores - 1).min(4));
     }
     text.parse().ok().filter(|count| *count <= MOST_IO_THREADS)
-}
-
-fn duration(value: &Value) -> Option<Duration> {
-    let number = match value {
-        Value::Integer(number) => *number as f64,
-        Value::Number(number) => *number,
-        _ => return None,
-    };
-    (number >= 0.0).then(|| seconds(number))
-}
-
-fn size(value: &Value) -> Option<usize> {
-    match value {
-        // math.huge is how Lua says "no limit"
-        Value::Number(number) if *number >= usize::MAX as f64 => Some(usize::MAX),
-        Value::String(_) => None,
-        other => integer(other)
-            .and_then(|size| usize::try_from(size).ok())
-            .filter(|size| *size > 0),
-    }
-}
-
-fn length(value: &Value) -> Option<u32> {
-    size(value).and_then(|length| u32::try_from(length).ok())
-}
-
-fn unless_false<T>(value: &Value, read: fn(&Value) -> Option<T>) -> Option<Option<T>> {
-    if matches!(value, Value::Boolean(false)) {
-        Some(None)
-    } else {
-        read(value).map(Some)
-    }
 }

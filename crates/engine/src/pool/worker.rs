@@ -330,3 +330,42 @@ fn find(ours: &HashMap<Key, Key>, tag: Tag) -> Option<Key> {
         Tag::Loop(name) => ours.get(&name).copied(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::pool::mailbox::Mailbox;
+    use crate::waker::Waker;
+
+    #[test]
+    fn reports_are_handed_over_once_there_are_many_or_one_is_old() {
+        let post = Arc::new(Post {
+            commands: Mailbox::new(),
+            reports: Mailbox::new(),
+            newcomers: Mailbox::new(),
+            home: Waker::open().unwrap(),
+            stop: AtomicBool::new(false),
+        });
+        let mut worker = Worker::new(Reactor::new(), Arc::clone(&post));
+        let key = Key::from_bits(1);
+        assert!(!worker.is_due(), "there is nothing");
+        worker.report(key, What::Ended);
+        assert!(!worker.is_due(), "it is new");
+        std::thread::sleep(Duration::from_nanos(AGE));
+        assert!(worker.is_due(), "it is old");
+        worker.hand_over();
+        assert!(!worker.is_due(), "it is gone");
+        assert!(!post.reports.is_empty());
+
+        worker.report(key, What::Ended);
+        assert!(!worker.is_due(), "the age is that of the first one since");
+        // The others are a newcomer's, and wait in a batch of their own.
+        worker.newcomers.insert(key, Newcomer::default());
+        for _ in 1..REPORTS {
+            worker.report(key, What::Ended);
+        }
+        assert!(worker.is_due(), "there are many");
+    }
+}
