@@ -95,11 +95,12 @@ pub fn run(options: Options) -> Result<(), String> {
     }
     // Before anybody can be told of the address and send one.
     let mut reactor = Reactor::new();
-    let signals = [SIGHUP, SIGINT, SIGTERM].map(|signal| reactor.watch_signal(signal));
-    let mut keys = Vec::new();
-    for key in signals {
-        keys.push(key.map_err(|error| format!("signals: {error}"))?);
-    }
+    let mut watch = |signal| {
+        let key = reactor.watch_signal(signal);
+        key.map_err(|error| format!("signals: {error}"))
+    };
+    watch(SIGHUP)?;
+    let mut ends = vec![watch(SIGINT)?, watch(SIGTERM)?];
     let waker = reactor.waker().map_err(|error| error.to_string())?;
 
     let server_built = builder.build().map_err(|error| error.to_string())?;
@@ -128,8 +129,8 @@ pub fn run(options: Options) -> Result<(), String> {
             }
         }
         if stop {
-            // The next one has its usual action, for who does not want to wait.
-            for key in keys.drain(..) {
+            // The next one has its usual action, for who does not want to wait. Who reloads has not asked for that.
+            for key in ends.drain(..) {
                 reactor.close(key);
             }
             let left = clients.load(Ordering::Relaxed);

@@ -188,6 +188,9 @@ fn sigterm_drains() {
     wait_for("nobody to listen any more", || {
         TcpStream::connect(relay.addresses[0]).is_err()
     });
+    // Whoever renews the certificates does not know that it is about to end.
+    relay.signal(Signal::HUP);
+    relay.expect_said(&["certificates reloaded"]);
     ask(&mut stream, &pattern(100_000)).unwrap();
     assert!(relay.child.try_wait().unwrap().is_none());
     stream.conn.send_close_notify();
