@@ -193,11 +193,10 @@ impl At {
                 socket::listen(host, port, config).map_err(refused)
             }
             At::Socket(fd) => {
-                let adopted = socket::adopt(&fd).map_err(|errno| Error::Listen {
+                socket::adopt_listener(&fd).map_err(|error| Error::Listen {
                     at: format!("descriptor {}", fd.as_raw_fd()),
-                    error: errno.into(),
-                });
-                adopted?;
+                    error,
+                })?;
                 socket::set_listener_options(&fd, config);
                 Ok(fd)
             }

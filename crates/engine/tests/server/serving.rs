@@ -1,5 +1,7 @@
 //! Connections, their threads, and their handlers.
 
+use std::os::fd::OwnedFd;
+
 use super::*;
 
 #[test]
@@ -249,6 +251,13 @@ fn what_can_not_be_built_says_why() {
     );
     let text = error(builder().listen("nonsense", || Echo));
     assert!(text.contains("cannot listen on nonsense"), "{text}");
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (stream, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    for socket in [OwnedFd::from(udp), stream.into()] {
+        let text = error(builder().listen(Listen::adopt(socket), || Echo));
+        assert!(text.starts_with("cannot listen on descriptor "), "{text}");
+        assert!(text.ends_with(": not a listening socket"), "{text}");
+    }
     let text = error(builder().threads(0));
     assert!(text.starts_with("0 threads"), "{text}");
     let text = error(builder().backend("kqueue"));
