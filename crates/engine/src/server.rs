@@ -65,6 +65,9 @@ type Notice = Arc<dyn Fn(Level, &str) + Send + Sync>;
 /// More is a mistake rather than a machine.
 const MOST_THREADS: usize = 1024;
 
+/// A hundred years: what is later than the clock can tell is as late.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -214,9 +217,12 @@ struct Shared {
 impl ServerHandle {
     /// Ends the server: stops accepting, calls [`Handler::on_shutdown`] for every connection, and returns from
     /// [`Server::run`] when all have ended and their last bytes have arrived, after `within` the latest. What is left by
-    /// then is closed, and lost where the system does not take it at once. The first call counts.
+    /// then is closed, and lost where the system does not take it at once. [`Duration::MAX`] waits for as long as it takes.
+    /// The first call counts.
     pub fn shutdown(&self, within: Duration) {
-        self.shared.stop.at(Instant::now() + within);
+        let now = Instant::now();
+        let deadline = now.checked_add(within).unwrap_or(now + NEVER);
+        self.shared.stop.at(deadline);
     }
 
     /// The addresses that are listened on, in the order of [`Builder::listen`].

@@ -90,6 +90,21 @@ fn handlers_are_told_and_have_until_the_deadline() {
     }
 }
 
+#[test]
+fn there_may_be_no_deadline() {
+    available!();
+    let (make, calls) = probe(|_, _| {});
+    let server = serve(1, make);
+    let stream = server.connect();
+    assert_eq!(next(&calls), Call::Connect);
+    server.handle.shutdown(Duration::MAX);
+    assert_eq!(next(&calls), Call::Shutdown);
+    assert!(calls.recv_timeout(SILENCE).is_err(), "it has a deadline");
+    drop(stream);
+    assert_eq!(next(&calls), Call::Disconnect(Reason::PeerClosed));
+    server.end(PATIENCE);
+}
+
 /// A peer that takes nothing can not hold it up.
 #[test]
 fn a_deadline_ends_what_does_not_end() {
