@@ -89,7 +89,7 @@ pub enum Error {
     /// The system refused what a thread needs: a descriptor, or the thread itself.
     #[error("cannot start: {0}")]
     Start(String),
-    /// A thread ended by a panic that was no handler's.
+    /// A thread ended by a panic that was no handler's, and the others with it.
     #[error("a thread of the server panicked")]
     Panicked,
 }
@@ -136,6 +136,7 @@ impl Server {
             mailboxes.push(Arc::clone(&mailbox));
             let (backend, config) = (self.backend.clone(), self.config.clone());
             let (notice, tell) = (Arc::clone(&self.notice), ready.clone());
+            let stop = Arc::clone(&self.handle.shared.stop);
             let work = move || {
                 // A reactor belongs to the thread that makes it.
                 let begun = begin(&backend, config, &mailbox);
@@ -146,6 +147,7 @@ impl Server {
                 let _ = tell.send(answer);
                 drop(tell);
                 if let Some(reactor) = reactor {
+                    let _fuse = Fuse(stop);
                     Worker::new(reactor, mailbox, notice).run();
                 }
             };
@@ -189,6 +191,17 @@ impl Server {
             return Err(Error::Panicked);
         }
         Ok(())
+    }
+}
+
+/// Ends the server with a thread that panics: what is dealt out to that one nobody would serve.
+struct Fuse(Arc<Stop>);
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.at(Instant::now());
+        }
     }
 }
 

@@ -102,6 +102,79 @@ fn a_factory_that_panics_costs_one_connection() {
     expect(&mut stream, b"now");
 }
 
+/// Connections would go on being dealt out to it.
+#[test]
+fn a_thread_that_panics_ends_the_server() {
+    available!();
+    let (make, _calls) = probe(|_, call| assert_eq!(*call, Call::Connect));
+    let server = Server::builder()
+        .backend(poller_name())
+        .threads(4)
+        .on_notice(|_, _| panic!("the log is gone"))
+        .listen("127.0.0.1:0", make)
+        .build()
+        .unwrap();
+    let Name::Inet(address) = server.handle().addresses()[0].clone() else {
+        panic!("no address");
+    };
+    let running = thread::spawn(move || server.run());
+    let stays = peer(address);
+    let mut fatal = peer(address);
+    fatal.write_all(b"!").unwrap();
+    assert_eq!(read_to_end(&stays), b"");
+    let outcome = running.join().unwrap();
+    assert!(matches!(outcome, Err(trochee::server::Error::Panicked)));
+}
+
+/// The words for the log go to standard error unless told otherwise, and whoever read that may have gone.
+#[test]
+fn a_log_that_nobody_reads_is_no_reason_to_stop() {
+    available!();
+    const TEST: &str = "serving::a_log_that_nobody_reads_is_no_reason_to_stop";
+    const DEAF: &str = "NOBODY_READS_STANDARD_ERROR";
+    if std::env::var_os(DEAF).is_none() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                &format!("{}::{TEST}", poller_name()),
+                "--exact",
+                "--nocapture",
+            ])
+            .env(DEAF, "1")
+            .stdout(std::process::Stdio::null())
+            .stderr(writer)
+            .status();
+        assert!(status.unwrap().success());
+        return;
+    }
+    let (make, _calls) = probe(|conn, call| match call {
+        Call::Incoming(data) if data == b"!" => panic!("told of on standard error"),
+        Call::Incoming(data) => {
+            conn.write(data).unwrap();
+        }
+        _ => {}
+    });
+    let server = Server::builder()
+        .backend(poller_name())
+        .listen("127.0.0.1:0", make)
+        .build()
+        .unwrap();
+    let handle = server.handle();
+    let Name::Inet(address) = handle.addresses()[0].clone() else {
+        panic!("no address");
+    };
+    let running = thread::spawn(move || server.run());
+    let mut fatal = peer(address);
+    fatal.write_all(b"!").unwrap();
+    assert_eq!(read_to_end(&fatal), b"");
+    let mut stream = peer(address);
+    stream.write_all(b"hello").unwrap();
+    expect(&mut stream, b"hello");
+    handle.shutdown(Duration::ZERO);
+    running.join().unwrap().unwrap();
+}
+
 #[test]
 fn timers_fire_once_unless_they_are_taken_back() {
     available!();
