@@ -124,7 +124,7 @@ impl Server {
     /// # Errors
     ///
     /// [`Error::Start`] where the system refuses a thread or a descriptor, [`Error::Panicked`].
-    pub fn run(self) -> Result<(), Error> {
+    pub fn run(mut self) -> Result<(), Error> {
         let mut reactor = Reactor::new();
         reactor.set_backend(&self.backend).map_err(start)?;
         reactor.configure(self.config.clone());
@@ -165,9 +165,9 @@ impl Server {
         let acceptor = started.and_then(|()| {
             Acceptor::new(
                 reactor,
-                self.listeners,
+                std::mem::take(&mut self.listeners),
                 mailboxes.clone(),
-                self.notice,
+                Arc::clone(&self.notice),
                 Arc::clone(&self.handle.shared.stop),
             )
             .map_err(start)
@@ -191,6 +191,13 @@ impl Server {
             return Err(Error::Panicked);
         }
         Ok(())
+    }
+}
+
+impl Drop for Server {
+    /// A handle may outlive it, and must not keep sockets listening that nobody serves.
+    fn drop(&mut self) {
+        self.handle.copies().clear();
     }
 }
 
@@ -246,7 +253,7 @@ impl ServerHandle {
     /// Copies of the listening sockets, in the order of [`Builder::listen`], for a successor, which
     /// [adopts](Listen::adopt) them: in this process, or in another that got them over a UNIX socket or
     /// [inherits](inherited) them. Nobody who connects is turned away if this server is shut down after that one runs.
-    /// Empty once this one has stopped accepting.
+    /// Empty once this one has stopped accepting, or was dropped.
     ///
     /// # Errors
     ///

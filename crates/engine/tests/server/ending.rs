@@ -171,6 +171,23 @@ fn a_successor_takes_over_the_listeners_and_nobody_is_turned_away() {
     }
 }
 
+#[test]
+fn a_server_that_never_runs_leaves_nobody_listening() {
+    available!();
+    let server = Server::builder()
+        .backend(poller_name())
+        .listen("127.0.0.1:0", || Echo)
+        .build()
+        .unwrap();
+    let handle = server.handle();
+    let Name::Inet(address) = handle.addresses()[0].clone() else {
+        panic!("no address");
+    };
+    drop(server);
+    assert_eq!(handle.listeners().unwrap().len(), 0);
+    TcpStream::connect(address).unwrap_err();
+}
+
 /// As systemd starts a service: the socket is descriptor 3, and two variables say so.
 #[test]
 fn sockets_are_inherited_from_a_service_manager() {
