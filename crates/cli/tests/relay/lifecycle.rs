@@ -77,6 +77,10 @@ fn what_is_wrong_is_named() {
             &["0 threads"],
         ),
         (
+            words(&[&listen[..], &["--max-connections", "0"]].concat()),
+            &["--max-connections", "non-zero"],
+        ),
+        (
             with_file("[[relay]]\nlissen = []"),
             &["relay.toml", "lissen"],
         ),
@@ -101,6 +105,20 @@ fn what_is_wrong_is_named() {
             assert!(text.contains(word), "{word:?} is not in {text:?}");
         }
     }
+}
+
+/// Rather than to serve nobody in silence.
+#[test]
+fn too_few_descriptors_are_told_of() {
+    let script = "ulimit -n 65; exec \"$0\" relay --listen 127.0.0.1:0 --to 127.0.0.1:1";
+    let output = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_trochee")])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("65 file descriptors are too few"), "{text}");
+    assert!(text.contains("LimitNOFILE"), "{text}");
 }
 
 #[test]
