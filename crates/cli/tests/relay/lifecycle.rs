@@ -194,6 +194,28 @@ fn one_side_may_be_silent() {
     assert_eq!(got, [b'.'; 20]);
 }
 
+/// The side that was heard last may have ended since, and is no longer waited for.
+#[test]
+fn silence_is_counted_from_the_last_byte_of_either_side() {
+    let (ended, end) = std::sync::mpsc::channel();
+    let behind = server(move |mut stream| {
+        // After the client has begun to be silent.
+        std::thread::sleep(SILENCE);
+        stream.write_all(b".").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let began = Instant::now();
+        let _ = stream.read(&mut [0]);
+        ended.send(began.elapsed()).unwrap();
+    });
+    let relay = Relay::start(&["--to", &behind, "--idle-timeout", "2"]);
+    let mut client = relay.connect();
+    let mut got = Vec::new();
+    client.read_to_end(&mut got).unwrap();
+    let took = end.recv_timeout(PATIENCE).unwrap();
+    let wanted = Duration::from_millis(1900)..Duration::from_millis(3200);
+    assert!(wanted.contains(&took), "{took:?}");
+}
+
 #[test]
 fn sigterm_drains() {
     let folder = Folder::new();
