@@ -119,7 +119,7 @@ impl Builder {
     }
 
     /// Where words for the log go, from any thread. Unless set, to standard error from [`Level::Warn`] on. A panic in it
-    /// ends the server.
+    /// ends [`Server::run`].
     pub fn on_notice(self, notice: impl Fn(Level, &str) + Send + Sync + 'static) -> Builder {
         let notice = Arc::new(notice);
         Builder { notice, ..self }
