@@ -160,6 +160,17 @@ fn cores() -> usize {
 }
 
 fn config(server: &options::Server, listeners: usize) -> Result<Config, String> {
+    for (name, timeout) in [
+        ("connect-timeout", server.connect_timeout),
+        ("handshake-timeout", server.handshake_timeout),
+        ("send-timeout", server.send_timeout),
+    ] {
+        if timeout.0.is_zero() {
+            return Err(format!(
+                "{name} 0 leaves no time at all; only idle-timeout takes 0 for no limit"
+            ));
+        }
+    }
     let idle = server.idle_timeout.0;
     let most = match server.max_connections {
         Some(most) => most.get(),

@@ -81,6 +81,10 @@ fn what_is_wrong_is_named() {
             &["--max-connections", "non-zero"],
         ),
         (
+            words(&[&listen[..], &["--send-timeout", "0"]].concat()),
+            &["send-timeout 0", "no time"],
+        ),
+        (
             with_file("[[relay]]\nlissen = []"),
             &["relay.toml", "lissen"],
         ),
