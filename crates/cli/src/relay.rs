@@ -44,7 +44,7 @@ pub fn run(options: Options) -> Result<(), String> {
     let mut builder = trochee::Server::builder()
         .backend(&*server.backend)
         .threads(server.threads.unwrap_or_else(cores))
-        .config(config(&server, listeners))
+        .config(config(&server, listeners)?)
         .on_notice({
             let log = Arc::clone(&log);
             move |level, text| {
@@ -95,11 +95,12 @@ pub fn run(options: Options) -> Result<(), String> {
     }
     // Before anybody can be told of the address and send one.
     let mut reactor = Reactor::new();
-    let signals = [SIGHUP, SIGINT, SIGTERM].map(|signal| reactor.watch_signal(signal));
-    let mut keys = Vec::new();
-    for key in signals {
-        keys.push(key.map_err(|error| format!("signals: {error}"))?);
-    }
+    let mut watch = |signal| {
+        let key = reactor.watch_signal(signal);
+        key.map_err(|error| format!("signals: {error}"))
+    };
+    watch(SIGHUP)?;
+    let mut ends = vec![watch(SIGINT)?, watch(SIGTERM)?];
     let waker = reactor.waker().map_err(|error| error.to_string())?;
 
     let server_built = builder.build().map_err(|error| error.to_string())?;
@@ -128,8 +129,8 @@ pub fn run(options: Options) -> Result<(), String> {
             }
         }
         if stop {
-            // The next one has its usual action, for who does not want to wait.
-            for key in keys.drain(..) {
+            // The next one has its usual action, for who does not want to wait. Who reloads has not asked for that.
+            for key in ends.drain(..) {
                 reactor.close(key);
             }
             let left = clients.load(Ordering::Relaxed);
@@ -158,25 +159,49 @@ fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn config(server: &options::Server, listeners: usize) -> Config {
+fn config(server: &options::Server, listeners: usize) -> Result<Config, String> {
+    for (name, timeout) in [
+        ("connect-timeout", server.connect_timeout),
+        ("handshake-timeout", server.handshake_timeout),
+        ("send-timeout", server.send_timeout),
+    ] {
+        if timeout.0.is_zero() {
+            return Err(format!(
+                "{name} 0 leaves no time at all; only idle-timeout takes 0 for no limit"
+            ));
+        }
+    }
     let idle = server.idle_timeout.0;
-    Config {
+    let most = match server.max_connections {
+        Some(most) => most.get(),
+        None => most(listeners)?,
+    };
+    Ok(Config {
         read_timeout: if idle.is_zero() { Duration::MAX } else { idle },
         send_timeout: server.send_timeout.0,
         connect_timeout: server.connect_timeout.0,
         tls_handshake_timeout: server.handshake_timeout.0,
-        max_connections: server.max_connections.unwrap_or_else(|| most(listeners)),
+        max_connections: most,
         // One side is paused above `buffer`, and what was read before that goes on top.
         max_send_buffer_size: server.buffer.saturating_add(1 << 20),
         ..Config::default()
-    }
+    })
 }
 
 /// A client takes two descriptors: its own, and one to the server behind.
-fn most(listeners: usize) -> usize {
+///
+/// # Errors
+///
+/// There are too few for anybody.
+fn most(listeners: usize) -> Result<usize, String> {
     let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let clients = descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2;
-    usize::try_from(clients).unwrap_or(usize::MAX) / listeners.max(1)
+    match usize::try_from(clients).unwrap_or(usize::MAX) / listeners.max(1) {
+        0 => Err(format!(
+            "{descriptors} file descriptors are too few for {listeners} listeners: raise the limit (LimitNOFILE in systemd, ulimit -n)"
+        )),
+        most => Ok(most),
+    }
 }
 
 /// A line for each listener, once it accepts.

@@ -41,6 +41,9 @@ pub enum Error {
     /// The host name has no address.
     #[error("host or service not provided, or not known")]
     UnknownHost,
+    /// What was to be adopted as a listener is a socket of another kind, or listen(2) was not called on it.
+    #[error("not a listening socket")]
+    NotListening,
     /// The poller can not hold the descriptor: select(2) ends at 1024.
     #[error("{0}")]
     Poller(io::Error),

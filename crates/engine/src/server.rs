@@ -65,6 +65,9 @@ type Notice = Arc<dyn Fn(Level, &str) + Send + Sync>;
 /// More is a mistake rather than a machine.
 const MOST_THREADS: usize = 1024;
 
+/// A hundred years: what is later than the clock can tell is as late.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -86,7 +89,7 @@ pub enum Error {
     /// The system refused what a thread needs: a descriptor, or the thread itself.
     #[error("cannot start: {0}")]
     Start(String),
-    /// A thread ended by a panic that was no handler's.
+    /// A thread ended by a panic that was no handler's, and the others with it.
     #[error("a thread of the server panicked")]
     Panicked,
 }
@@ -121,7 +124,7 @@ impl Server {
     /// # Errors
     ///
     /// [`Error::Start`] where the system refuses a thread or a descriptor, [`Error::Panicked`].
-    pub fn run(self) -> Result<(), Error> {
+    pub fn run(mut self) -> Result<(), Error> {
         let mut reactor = Reactor::new();
         reactor.set_backend(&self.backend).map_err(start)?;
         reactor.configure(self.config.clone());
@@ -133,6 +136,7 @@ impl Server {
             mailboxes.push(Arc::clone(&mailbox));
             let (backend, config) = (self.backend.clone(), self.config.clone());
             let (notice, tell) = (Arc::clone(&self.notice), ready.clone());
+            let stop = Arc::clone(&self.handle.shared.stop);
             let work = move || {
                 // A reactor belongs to the thread that makes it.
                 let begun = begin(&backend, config, &mailbox);
@@ -143,6 +147,7 @@ impl Server {
                 let _ = tell.send(answer);
                 drop(tell);
                 if let Some(reactor) = reactor {
+                    let _fuse = Fuse(stop);
                     Worker::new(reactor, mailbox, notice).run();
                 }
             };
@@ -160,9 +165,9 @@ impl Server {
         let acceptor = started.and_then(|()| {
             Acceptor::new(
                 reactor,
-                self.listeners,
+                std::mem::take(&mut self.listeners),
                 mailboxes.clone(),
-                self.notice,
+                Arc::clone(&self.notice),
                 Arc::clone(&self.handle.shared.stop),
             )
             .map_err(start)
@@ -186,6 +191,24 @@ impl Server {
             return Err(Error::Panicked);
         }
         Ok(())
+    }
+}
+
+impl Drop for Server {
+    /// A handle may outlive it, and must not keep sockets listening that nobody serves.
+    fn drop(&mut self) {
+        self.handle.copies().clear();
+    }
+}
+
+/// Ends the server with a thread that panics: what is dealt out to that one nobody would serve.
+struct Fuse(Arc<Stop>);
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.at(Instant::now());
+        }
     }
 }
 
@@ -214,9 +237,12 @@ struct Shared {
 impl ServerHandle {
     /// Ends the server: stops accepting, calls [`Handler::on_shutdown`] for every connection, and returns from
     /// [`Server::run`] when all have ended and their last bytes have arrived, after `within` the latest. What is left by
-    /// then is closed, and lost where the system does not take it at once. The first call counts.
+    /// then is closed, and lost where the system does not take it at once. [`Duration::MAX`] waits for as long as it takes.
+    /// The first call counts.
     pub fn shutdown(&self, within: Duration) {
-        self.shared.stop.at(Instant::now() + within);
+        let now = Instant::now();
+        let deadline = now.checked_add(within).unwrap_or(now + NEVER);
+        self.shared.stop.at(deadline);
     }
 
     /// The addresses that are listened on, in the order of [`Builder::listen`].
@@ -227,7 +253,7 @@ impl ServerHandle {
     /// Copies of the listening sockets, in the order of [`Builder::listen`], for a successor, which
     /// [adopts](Listen::adopt) them: in this process, or in another that got them over a UNIX socket or
     /// [inherits](inherited) them. Nobody who connects is turned away if this server is shut down after that one runs.
-    /// Empty once this one has stopped accepting.
+    /// Empty once this one has stopped accepting, or was dropped.
     ///
     /// # Errors
     ///

@@ -234,6 +234,16 @@ pub(crate) fn adopt(fd: &OwnedFd) -> rustix::io::Result<SocketKind> {
     }
 }
 
+/// The same for one that listens already.
+pub(crate) fn adopt_listener(fd: &OwnedFd) -> Result<(), Error> {
+    adopt(fd)?;
+    // On another accept(2) fails for ever, and the poller would report it again and again.
+    if !sockopt::socket_acceptconn(fd)? {
+        return Err(Error::NotListening);
+    }
+    Ok(())
+}
+
 /// Lends a descriptor that is known by its number only; `None` for a negative one.
 pub(crate) fn borrow<'a>(fd: RawFd) -> Option<BorrowedFd<'a>> {
     // SAFETY: the number is not -1. Whether it is open is up to whoever asked for the watch; the pollers only name it

@@ -1,6 +1,7 @@
 //! What a relay is told, on the command line or in a file: the same names and the same syntax in both.
 
 use std::net::{IpAddr, ToSocketAddrs};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -63,7 +64,7 @@ pub struct Server {
     pub threads: Option<usize>,
     /// Most clients of a listener at a time [default: what half of the descriptors allow]
     #[arg(long, value_name = "N")]
-    pub max_connections: Option<usize>,
+    pub max_connections: Option<NonZeroUsize>,
     /// Most bytes that wait for one side before the other is read no further
     #[arg(long, value_name = "BYTES", default_value_t = Server::default().buffer)]
     pub buffer: usize,
@@ -324,6 +325,7 @@ mod tests {
             "[[relay]]\nlissen = []",
             "[[relay]]\ntls = ['only.crt']",
             "[server]\nthreads = 'two'",
+            "[server]\nmax-connections = 0",
             "[server]\nidle-timeout = -1.0",
         ] {
             assert!(toml::from_str::<File>(wrong).is_err(), "{wrong}");

@@ -221,9 +221,9 @@ impl Handler for Client {
         }
     }
 
-    fn on_read_timeout(&mut self, _conn: &mut Conn<'_>) -> bool {
+    fn on_read_timeout(&mut self, conn: &mut Conn<'_>) -> bool {
         match &self.phase {
-            Phase::Relayed(other) => other.is_heard(self.relay.idle_timeout),
+            Phase::Relayed(other) => other.is_heard(conn, self.relay.idle_timeout),
             _ => false,
         }
     }
@@ -272,8 +272,8 @@ impl Handler for Behind {
         conn.other(self.client.key).finish();
     }
 
-    fn on_read_timeout(&mut self, _conn: &mut Conn<'_>) -> bool {
-        self.client.is_heard(self.relay.idle_timeout)
+    fn on_read_timeout(&mut self, conn: &mut Conn<'_>) -> bool {
+        self.client.is_heard(conn, self.relay.idle_timeout)
     }
 
     fn on_disconnect(&mut self, conn: &mut Conn<'_>, reason: &Reason) {
@@ -303,8 +303,10 @@ impl Other {
         }
     }
 
-    /// Whether either end was heard lately.
-    fn is_heard(&self, idle_timeout: Duration) -> bool {
-        self.heard.get().elapsed() < idle_timeout
+    /// Whether either end was heard lately; has `conn` asked again when that is no longer so.
+    fn is_heard(&self, conn: &mut Conn<'_>, idle_timeout: Duration) -> bool {
+        let left = idle_timeout.saturating_sub(self.heard.get().elapsed());
+        conn.set_read_timeout(Some(left));
+        !left.is_zero()
     }
 }

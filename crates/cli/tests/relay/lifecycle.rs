@@ -77,6 +77,14 @@ fn what_is_wrong_is_named() {
             &["0 threads"],
         ),
         (
+            words(&[&listen[..], &["--max-connections", "0"]].concat()),
+            &["--max-connections", "non-zero"],
+        ),
+        (
+            words(&[&listen[..], &["--send-timeout", "0"]].concat()),
+            &["send-timeout 0", "no time"],
+        ),
+        (
             with_file("[[relay]]\nlissen = []"),
             &["relay.toml", "lissen"],
         ),
@@ -101,6 +109,20 @@ fn what_is_wrong_is_named() {
             assert!(text.contains(word), "{word:?} is not in {text:?}");
         }
     }
+}
+
+/// Rather than to serve nobody in silence.
+#[test]
+fn too_few_descriptors_are_told_of() {
+    let script = "ulimit -n 65; exec \"$0\" relay --listen 127.0.0.1:0 --to 127.0.0.1:1";
+    let output = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_trochee")])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("65 file descriptors are too few"), "{text}");
+    assert!(text.contains("LimitNOFILE"), "{text}");
 }
 
 #[test]
@@ -176,6 +198,28 @@ fn one_side_may_be_silent() {
     assert_eq!(got, [b'.'; 20]);
 }
 
+/// The side that was heard last may have ended since, and is no longer waited for.
+#[test]
+fn silence_is_counted_from_the_last_byte_of_either_side() {
+    let (ended, end) = std::sync::mpsc::channel();
+    let behind = server(move |mut stream| {
+        // After the client has begun to be silent.
+        std::thread::sleep(SILENCE);
+        stream.write_all(b".").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let began = Instant::now();
+        let _ = stream.read(&mut [0]);
+        ended.send(began.elapsed()).unwrap();
+    });
+    let relay = Relay::start(&["--to", &behind, "--idle-timeout", "2"]);
+    let mut client = relay.connect();
+    let mut got = Vec::new();
+    client.read_to_end(&mut got).unwrap();
+    let took = end.recv_timeout(PATIENCE).unwrap();
+    let wanted = Duration::from_millis(1900)..Duration::from_millis(3200);
+    assert!(wanted.contains(&took), "{took:?}");
+}
+
 #[test]
 fn sigterm_drains() {
     let folder = Folder::new();
@@ -188,6 +232,9 @@ fn sigterm_drains() {
     wait_for("nobody to listen any more", || {
         TcpStream::connect(relay.addresses[0]).is_err()
     });
+    // Whoever renews the certificates does not know that it is about to end.
+    relay.signal(Signal::HUP);
+    relay.expect_said(&["certificates reloaded"]);
     ask(&mut stream, &pattern(100_000)).unwrap();
     assert!(relay.child.try_wait().unwrap().is_none());
     stream.conn.send_close_notify();

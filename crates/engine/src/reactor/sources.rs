@@ -66,9 +66,9 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if it is no socket, [`Error::Poller`] if the poller can not hold its number.
+    /// [`Error::Os`] if it is no socket, [`Error::NotListening`], [`Error::Poller`] if the poller can not hold its number.
     pub fn listen_on(&mut self, fd: OwnedFd, read_size: ReadSize) -> Result<Key, Error> {
-        socket::adopt(&fd)?;
+        socket::adopt_listener(&fd)?;
         socket::set_listener_options(&fd, &self.config);
         let key = self.add_listener(Arc::new(fd), read_size)?;
         if let Some(listener) = self.listener(key) {

@@ -1,5 +1,6 @@
 //! What a server is made of, and what it listens on.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
@@ -91,7 +92,8 @@ impl Default for Builder {
             config: Config::default(),
             notice: Arc::new(|level, text| {
                 if level >= Level::Warn {
-                    eprintln!("{}: {text}", level.as_str());
+                    // Nobody may read standard error any more, which is no reason to stop serving.
+                    let _ = writeln!(io::stderr(), "{}: {text}", level.as_str());
                 }
             }),
             listeners: Vec::new(),
@@ -116,7 +118,8 @@ impl Builder {
         Builder { config, ..self }
     }
 
-    /// Where words for the log go, from any thread. Unless set, to standard error from [`Level::Warn`] on.
+    /// Where words for the log go, from any thread. Unless set, to standard error from [`Level::Warn`] on. A panic in it
+    /// ends [`Server::run`].
     pub fn on_notice(self, notice: impl Fn(Level, &str) + Send + Sync + 'static) -> Builder {
         let notice = Arc::new(notice);
         Builder { notice, ..self }
@@ -193,11 +196,10 @@ impl At {
                 socket::listen(host, port, config).map_err(refused)
             }
             At::Socket(fd) => {
-                let adopted = socket::adopt(&fd).map_err(|errno| Error::Listen {
+                socket::adopt_listener(&fd).map_err(|error| Error::Listen {
                     at: format!("descriptor {}", fd.as_raw_fd()),
-                    error: errno.into(),
-                });
-                adopted?;
+                    error,
+                })?;
                 socket::set_listener_options(&fd, config);
                 Ok(fd)
             }

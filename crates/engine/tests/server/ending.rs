@@ -90,6 +90,21 @@ fn handlers_are_told_and_have_until_the_deadline() {
     }
 }
 
+#[test]
+fn there_may_be_no_deadline() {
+    available!();
+    let (make, calls) = probe(|_, _| {});
+    let server = serve(1, make);
+    let stream = server.connect();
+    assert_eq!(next(&calls), Call::Connect);
+    server.handle.shutdown(Duration::MAX);
+    assert_eq!(next(&calls), Call::Shutdown);
+    assert!(calls.recv_timeout(SILENCE).is_err(), "it has a deadline");
+    drop(stream);
+    assert_eq!(next(&calls), Call::Disconnect(Reason::PeerClosed));
+    server.end(PATIENCE);
+}
+
 /// A peer that takes nothing can not hold it up.
 #[test]
 fn a_deadline_ends_what_does_not_end() {
@@ -154,6 +169,23 @@ fn a_successor_takes_over_the_listeners_and_nobody_is_turned_away() {
         client.join().unwrap();
         drop(second);
     }
+}
+
+#[test]
+fn a_server_that_never_runs_leaves_nobody_listening() {
+    available!();
+    let server = Server::builder()
+        .backend(poller_name())
+        .listen("127.0.0.1:0", || Echo)
+        .build()
+        .unwrap();
+    let handle = server.handle();
+    let Name::Inet(address) = handle.addresses()[0].clone() else {
+        panic!("no address");
+    };
+    drop(server);
+    assert_eq!(handle.listeners().unwrap().len(), 0);
+    TcpStream::connect(address).unwrap_err();
 }
 
 /// As systemd starts a service: the socket is descriptor 3, and two variables say so.

@@ -1,5 +1,7 @@
 //! Connections, their threads, and their handlers.
 
+use std::os::fd::OwnedFd;
+
 use super::*;
 
 #[test]
@@ -98,6 +100,79 @@ fn a_factory_that_panics_costs_one_connection() {
     let mut stream = server.connect();
     stream.write_all(b"now").unwrap();
     expect(&mut stream, b"now");
+}
+
+/// Connections would go on being dealt out to it.
+#[test]
+fn a_thread_that_panics_ends_the_server() {
+    available!();
+    let (make, _calls) = probe(|_, call| assert_eq!(*call, Call::Connect));
+    let server = Server::builder()
+        .backend(poller_name())
+        .threads(4)
+        .on_notice(|_, _| panic!("the log is gone"))
+        .listen("127.0.0.1:0", make)
+        .build()
+        .unwrap();
+    let Name::Inet(address) = server.handle().addresses()[0].clone() else {
+        panic!("no address");
+    };
+    let running = thread::spawn(move || server.run());
+    let stays = peer(address);
+    let mut fatal = peer(address);
+    fatal.write_all(b"!").unwrap();
+    assert_eq!(read_to_end(&stays), b"");
+    let outcome = running.join().unwrap();
+    assert!(matches!(outcome, Err(trochee::server::Error::Panicked)));
+}
+
+/// The words for the log go to standard error unless told otherwise, and whoever read that may have gone.
+#[test]
+fn a_log_that_nobody_reads_is_no_reason_to_stop() {
+    available!();
+    const TEST: &str = "serving::a_log_that_nobody_reads_is_no_reason_to_stop";
+    const DEAF: &str = "NOBODY_READS_STANDARD_ERROR";
+    if std::env::var_os(DEAF).is_none() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                &format!("{}::{TEST}", poller_name()),
+                "--exact",
+                "--nocapture",
+            ])
+            .env(DEAF, "1")
+            .stdout(std::process::Stdio::null())
+            .stderr(writer)
+            .status();
+        assert!(status.unwrap().success());
+        return;
+    }
+    let (make, _calls) = probe(|conn, call| match call {
+        Call::Incoming(data) if data == b"!" => panic!("told of on standard error"),
+        Call::Incoming(data) => {
+            conn.write(data).unwrap();
+        }
+        _ => {}
+    });
+    let server = Server::builder()
+        .backend(poller_name())
+        .listen("127.0.0.1:0", make)
+        .build()
+        .unwrap();
+    let handle = server.handle();
+    let Name::Inet(address) = handle.addresses()[0].clone() else {
+        panic!("no address");
+    };
+    let running = thread::spawn(move || server.run());
+    let mut fatal = peer(address);
+    fatal.write_all(b"!").unwrap();
+    assert_eq!(read_to_end(&fatal), b"");
+    let mut stream = peer(address);
+    stream.write_all(b"hello").unwrap();
+    expect(&mut stream, b"hello");
+    handle.shutdown(Duration::ZERO);
+    running.join().unwrap().unwrap();
 }
 
 #[test]
@@ -249,6 +324,13 @@ fn what_can_not_be_built_says_why() {
     );
     let text = error(builder().listen("nonsense", || Echo));
     assert!(text.contains("cannot listen on nonsense"), "{text}");
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (stream, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    for socket in [OwnedFd::from(udp), stream.into()] {
+        let text = error(builder().listen(Listen::adopt(socket), || Echo));
+        assert!(text.starts_with("cannot listen on descriptor "), "{text}");
+        assert!(text.ends_with(": not a listening socket"), "{text}");
+    }
     let text = error(builder().threads(0));
     assert!(text.starts_with("0 threads"), "{text}");
     let text = error(builder().backend("kqueue"));
