@@ -380,3 +380,50 @@ fn without_signals<T>(f: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::config::ReadSize;
+    use std::sync::atomic::AtomicU64;
+
+    /// Something that the thread has to tell of without being asked again: it can not hold a file.
+    fn hand_over_a_file(thread: &mut Thread) {
+        let file = std::fs::File::open("/dev/null").expect("a file");
+        thread.outgoing.push(Command::Connect {
+            name: Key::from_bits(1),
+            fd: file.into(),
+            read_size: ReadSize::All,
+            sent: Arc::new(AtomicU64::new(0)),
+        });
+        thread.post();
+    }
+
+    /// A thread that has something to tell, and would have to wake the loop for it, looks for more first. What is said to it
+    /// at that moment must not wait for something else to happen.
+    #[test]
+    fn what_a_thread_is_told_while_it_looks_for_more_is_heard() {
+        let home = Waker::open().expect("an eventfd");
+        let mut thread = Thread::start(0, "epoll", Config::default(), &home).expect("a thread");
+        for round in 0..2000 {
+            while !home.begin_wait() {
+                home.end_wait();
+            }
+            hand_over_a_file(&mut thread);
+            for _ in 0..round % 500 {
+                std::hint::spin_loop();
+            }
+            hand_over_a_file(&mut thread);
+            let give_up = Instant::now() + Duration::from_secs(10);
+            let mut told = 0;
+            while told < 2 {
+                assert!(Instant::now() < give_up, "told of {told} in round {round}");
+                thread.reports.take(&thread.post.reports);
+                told += std::iter::from_fn(|| thread.reports.next()).count();
+                std::thread::yield_now();
+            }
+        }
+    }
+}
