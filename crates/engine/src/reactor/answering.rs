@@ -105,6 +105,7 @@ impl Reactor {
             .and_then(|bytes| bytes.try_into().ok());
         Some(Box::new(Facts {
             info: session.info()?,
+            errors: session.errors().clone(),
             channel_binding,
         }))
     }
