@@ -155,7 +155,11 @@ impl Reactor {
                 (tls.secured, tls.facts) = (true, facts);
                 Some(Event::Secured { key })
             }
-            What::ReadTimeout => (!remote.paused).then_some(Event::ReadTimeout { key }),
+            What::ReadTimeout => {
+                let (thread, tag, paused) = (remote.thread, remote.tag, remote.paused);
+                self.owe(thread, tag, false);
+                (!paused).then_some(Event::ReadTimeout { key })
+            }
             What::Drain => {
                 let (thread, tag) = (remote.thread, remote.tag);
                 let drained = remote.pending() == 0;
