@@ -343,6 +343,26 @@ fn every_end_is_told_once() {
     }
 }
 
+/// Even where an I/O thread has read what the consumer does not want any more.
+#[test]
+fn closing_while_paused_after_the_peer_has_left_is_told() {
+    let mut driver = driver!();
+    let (key, mut stream) = driver.serve();
+    driver.turn();
+    let fd = driver.fd(key);
+    stream.write_all(b"late").unwrap();
+    while io_threads() > 0 && unread(fd) > 0 {
+        std::thread::yield_now();
+    }
+    driver.reactor.pause(key);
+    reset(stream);
+    driver.expect_silence();
+    driver.reactor.write(key, b"goodbye").unwrap();
+    driver.reactor.close(key);
+    let (_, before) = driver.expect_closed(key);
+    assert_eq!(before, []);
+}
+
 /// The peer is gone while much is queued for it.
 #[test]
 fn a_reset_while_sending() {

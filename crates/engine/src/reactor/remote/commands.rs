@@ -105,11 +105,16 @@ impl Reactor {
         if remote.state == State::Closing {
             return Close::Flushing;
         }
+        // Nothing is read any more.
+        if let Some(reason) = remote.held.take().and_then(|held| held.closed) {
+            // It is over already, and that was to be told behind what is not read any more.
+            self.sources.remove(key);
+            self.over.push_back((key, reason));
+            return Close::Gone;
+        }
         let nothing_left =
             remote.pending() == 0 || remote.state == State::Connecting || !remote.is_secured();
         remote.state = State::Closing;
-        // Nothing is read any more.
-        remote.held = None;
         let (thread, tag) = (remote.thread, remote.tag);
         self.tell(thread, Command::Close(tag));
         if nothing_left {
