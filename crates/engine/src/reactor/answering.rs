@@ -46,6 +46,18 @@ impl Reactor {
         }
     }
 
+    /// Sends at once what can be sent: the consumer has more than there is room for.
+    pub(super) fn catch_up(&mut self, key: Key) {
+        if let Some(connection) = self.connection(key)
+            && connection.may_flush()
+        {
+            // An error is met again by the flush that is due.
+            let _ = connection.flush();
+            self.want(key);
+            self.set_alarm(key);
+        }
+    }
+
     /// A connection whose consumer answers later.
     pub(super) fn answerable(&mut self, key: Key) -> Option<&mut Connection> {
         if self.answers_later {

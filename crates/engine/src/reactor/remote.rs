@@ -108,6 +108,12 @@ impl Remote {
         usize::try_from(self.written.saturating_sub(sent)).unwrap_or(usize::MAX)
     }
 
+    /// As [`Connection::overflows`](crate::connection::Connection::overflows).
+    fn overflows(&self, more: usize, limit: usize) -> bool {
+        let pending = self.pending();
+        pending > 0 && pending + more > limit
+    }
+
     pub(super) fn is_secured(&self) -> bool {
         self.tls.as_ref().is_none_or(|tls| tls.secured)
     }

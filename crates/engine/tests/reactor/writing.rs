@@ -227,7 +227,6 @@ fn a_full_queue_of_paused_writes_is_refused_and_kept() {
 /// A write past the limit first looks whether the peer has caught up. What the system did not take then still goes out.
 #[test]
 fn a_write_past_the_limit_that_found_room_is_sent() {
-    one_thread!();
     const LIMIT: usize = 16 << 20;
     let mut driver = driver!(max_send_buffer_size: LIMIT);
     let (key, stream) = driver.serve_narrow();

@@ -53,22 +53,32 @@ impl Reactor {
         data: &[u8],
     ) -> Result<usize, Error> {
         let limit = self.config.max_send_buffer_size;
-        let (Some(Source::Remote(remote)), Some(pool)) =
-            (self.sources.get_mut(key), &mut self.pool)
-        else {
+        let Some(remote) = self.remote(key) else {
             return Err(Error::Closed);
         };
         if remote.state == State::Closing || remote.finished {
             return Err(Error::Closed);
         }
-        let pending = remote.pending();
-        if pending > 0 && pending + data.len() > limit {
-            if !remote.writes_paused {
+        if remote.overflows(data.len(), limit) {
+            if remote.writes_paused {
+                return Err(Error::SendBufferFull);
+            }
+            // The thread may not have been told yet of what is queued, and the peer may have caught up.
+            self.ask_remote(key, Reactor::catch_up);
+            if self
+                .remote(key)
+                .is_some_and(|remote| remote.overflows(data.len(), limit))
+            {
                 self.destroy_remote(key);
                 self.over.push_back((key, Reason::SendBufferFull));
+                return Err(Error::SendBufferFull);
             }
-            return Err(Error::SendBufferFull);
         }
+        let (Some(Source::Remote(remote)), Some(pool)) =
+            (self.sources.get_mut(key), &mut self.pool)
+        else {
+            return Err(Error::Closed);
+        };
         remote.written += data.len() as u64;
         let notify = std::mem::take(&mut remote.untold);
         pool.write(remote.thread, remote.tag, data, notify);
