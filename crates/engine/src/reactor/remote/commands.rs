@@ -100,7 +100,9 @@ impl Reactor {
     /// The loop's part of a flush: the thread sends what it gets with the next post.
     pub(in crate::reactor) fn flush_remote(&mut self, key: Key) {
         if let Some(remote) = self.remote(key) {
-            (remote.in_flush, remote.notify) = (false, false);
+            remote.in_flush = false;
+            // While writes are paused nothing is flushed, and resuming them queues this again.
+            remote.notify &= remote.writes_paused;
             if std::mem::take(&mut remote.untold) {
                 self.tell_remote(key, |reactor, key| reactor.notify_flush(key, true));
             }
