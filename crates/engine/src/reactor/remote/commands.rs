@@ -11,7 +11,7 @@ use crate::error::{Error, Reason};
 use crate::pool::{Command, Pool, Tag};
 use crate::reactor::{Close, Reactor, Source};
 use crate::registry::Key;
-use crate::socket::Name;
+use crate::socket::{self, Name};
 use crate::tls::{Context, Mode, Start};
 
 impl Reactor {
@@ -30,6 +30,7 @@ impl Reactor {
         remote.state = State::Connecting;
         remote.fd = fd.as_raw_fd();
         remote.peer = Some(Name::Inet(peer));
+        remote.local = socket::local_name(&fd);
         let key = self.sources.insert(Source::Remote(Box::new(remote)));
         if let Some(remote) = self.remote(key) {
             remote.tag = Tag::Loop(key);
