@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use super::{Remote, RemoteTls, State};
+use super::{Held, Remote, RemoteTls, State};
 use crate::config::ReadSize;
 use crate::error::{Error, Reason};
 use crate::pool::{Command, Pool, Tag};
@@ -184,13 +184,23 @@ impl Reactor {
             facts: None,
             asked: false,
         }));
-        let held = remote.held.as_mut().and_then(|held| held.data.take());
+        let held = remote.held.take();
         self.tell_remote(key, move |reactor, key| {
-            // What could be refused was checked above; what has happened there meanwhile is being reported.
-            let _ = reactor.start_tls(key, start);
+            // What could be refused was checked above, but for a peer that has ended its side: there is no plaintext any more.
+            if reactor.start_tls(key, start).is_err() {
+                reactor.end(key, Reason::PeerClosed);
+            }
         });
-        if let Some((bytes, _)) = held {
+        let Some(Held { data, closed, .. }) = held.map(|held| *held) else {
+            return Ok(());
+        };
+        if let Some((bytes, _)) = data {
             self.give_back(key, bytes);
+        }
+        // Nothing is left that it would have to be told behind.
+        if let Some(reason) = closed {
+            self.sources.remove(key);
+            self.over.push_back((key, reason));
         }
         Ok(())
     }
