@@ -22,6 +22,7 @@
 //! with the reactor, and never call anybody.
 #![allow(unsafe_code)] // the signal mask
 
+use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
@@ -84,6 +85,8 @@ struct Thread {
     newcomers: Reading<(u8, Report)>,
     /// The loop's key of each connection that the thread accepted, and the thread's, by the index of that.
     accepted: Vec<Option<(Key, Key)>>,
+    /// The same for those whose index has got another owner, of whom the loop has heard before it heard of their end.
+    overtaken: HashMap<Key, Key>,
     handle: Option<JoinHandle<()>>,
 }
 
@@ -215,7 +218,23 @@ impl Pool {
         if accepted.len() <= theirs.index() {
             accepted.resize(theirs.index() + 1, None);
         }
-        accepted[theirs.index()] = Some((theirs, ours));
+        if let Some((earlier, ours)) = accepted[theirs.index()].replace((theirs, ours)) {
+            self.threads[thread].overtaken.insert(earlier, ours);
+        }
+    }
+
+    /// The loop knows that connection no more.
+    pub(crate) fn forget(&mut self, thread: usize, tag: Tag) {
+        let Tag::Thread(theirs) = tag else {
+            return;
+        };
+        let thread = &mut self.threads[thread];
+        match thread.accepted.get_mut(theirs.index()) {
+            Some(place) if place.is_some_and(|(known, _)| known == theirs) => *place = None,
+            _ => {
+                thread.overtaken.remove(&theirs);
+            }
+        }
     }
 
     /// The loop's key of what a report is about.
@@ -224,7 +243,7 @@ impl Pool {
             Tag::Loop(key) => Some(key),
             Tag::Thread(theirs) => match self.threads[thread].accepted.get(theirs.index())? {
                 Some((known, ours)) if *known == theirs => Some(*ours),
-                _ => None,
+                _ => self.threads[thread].overtaken.get(&theirs).copied(),
             },
         }
     }
@@ -333,6 +352,7 @@ impl Thread {
             reports: Reading::new(),
             newcomers: Reading::new(),
             accepted: Vec::new(),
+            overtaken: HashMap::new(),
             handle: Some(handle),
         })
     }

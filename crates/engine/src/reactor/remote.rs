@@ -291,6 +291,15 @@ impl Reactor {
         }
     }
 
+    /// Forgets a connection. Whatever its thread still tells of it is for nobody.
+    fn remove_remote(&mut self, key: Key) {
+        if let Some(Source::Remote(remote)) = self.sources.remove(key)
+            && let Some(pool) = &mut self.pool
+        {
+            pool.forget(remote.thread, remote.tag);
+        }
+    }
+
     /// Has the thread of `key` do something with it, after whatever it was told before.
     pub(super) fn tell_remote(
         &mut self,

@@ -121,7 +121,7 @@ impl Reactor {
         // Nothing is read any more.
         if let Some(reason) = remote.held.take().and_then(|held| held.closed) {
             // It is over already, and that was to be told behind what is not read any more.
-            self.sources.remove(key);
+            self.remove_remote(key);
             self.over.push_back((key, reason));
             return Close::Gone;
         }
@@ -131,7 +131,7 @@ impl Reactor {
         let (thread, tag) = (remote.thread, remote.tag);
         self.tell(thread, Command::Close(tag));
         if nothing_left {
-            self.sources.remove(key);
+            self.remove_remote(key);
             return Close::Done;
         }
         Close::Flushing
@@ -141,7 +141,7 @@ impl Reactor {
         if let Some(remote) = self.remote(key) {
             let (thread, tag) = (remote.thread, remote.tag);
             self.tell(thread, Command::Destroy(tag));
-            self.sources.remove(key);
+            self.remove_remote(key);
         }
     }
 
@@ -199,7 +199,7 @@ impl Reactor {
         }
         // Nothing is left that it would have to be told behind.
         if let Some(reason) = closed {
-            self.sources.remove(key);
+            self.remove_remote(key);
             self.over.push_back((key, reason));
         }
         Ok(())

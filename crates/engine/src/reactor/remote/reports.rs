@@ -110,7 +110,7 @@ impl Reactor {
             return Some(Step::Event(Event::Ended { key }));
         }
         let reason = held.closed?;
-        self.sources.remove(key);
+        self.remove_remote(key);
         Some(Step::Event(Event::Closed { key, reason }))
     }
 
@@ -123,7 +123,7 @@ impl Reactor {
                     held.closed = Some(reason);
                     return None;
                 }
-                self.sources.remove(key);
+                self.remove_remote(key);
                 Some(Event::Closed { key, reason })
             }
             _ if closing => None,
