@@ -102,7 +102,9 @@ pub(crate) struct Connection {
     pub(crate) taken_back: Option<Vec<u8>>,
     /// How often that consumer was told of an empty queue and has not answered.
     pub(crate) drains_untold: u32,
-    /// Counts what the system has taken, for that consumer.
+    /// Counts what the consumer has written. Of TLS's own bytes it knows nothing.
+    pub(crate) written: u64,
+    /// And how much of that the system has taken, for that consumer.
     pub(crate) sent: Option<Arc<AtomicU64>>,
 
     /// What the poller was last told; `None` while it does not know the descriptor.
@@ -194,6 +196,7 @@ impl Connection {
             silenced: false,
             taken_back: None,
             drains_untold: 0,
+            written: 0,
             sent: None,
             half_open: false,
             peer_ended: false,
@@ -316,17 +319,14 @@ impl Connection {
 
     /// Sends the front of the queue.
     pub(crate) fn flush(&mut self) -> Flush {
-        let before = self.sent.is_some().then(|| self.pending());
         let flush = match self.kind {
             SocketKind::Stream if self.tls.is_some() => self.flush_secure(),
             SocketKind::Stream => self.flush_stream(),
             SocketKind::Datagram => self.flush_datagrams(),
         };
-        if let (Some(before), Some(sent)) = (before, &self.sent) {
-            sent.fetch_add(
-                before.saturating_sub(self.pending()) as u64,
-                Ordering::Release,
-            );
+        if let Some(sent) = &self.sent {
+            let sent_now = self.written.saturating_sub(self.pending() as u64);
+            sent.store(sent_now, Ordering::Release);
         }
         flush
     }

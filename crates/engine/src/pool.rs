@@ -21,6 +21,7 @@
 //! The threads start with the first turn, because Prosody forks after its ports are bound; they block all signals, end
 //! with the reactor, and never call anybody.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
@@ -82,6 +83,8 @@ struct Thread {
     newcomers: Reading<(u8, Report)>,
     /// The loop's key of each connection that the thread accepted, and the thread's, by the index of that.
     accepted: Vec<Option<(Key, Key)>>,
+    /// The same for those whose index has got another owner, of whom the loop has heard before it heard of their end.
+    overtaken: HashMap<Key, Key>,
     handle: Option<JoinHandle<()>>,
 }
 
@@ -213,7 +216,23 @@ impl Pool {
         if accepted.len() <= theirs.index() {
             accepted.resize(theirs.index() + 1, None);
         }
-        accepted[theirs.index()] = Some((theirs, ours));
+        if let Some((earlier, ours)) = accepted[theirs.index()].replace((theirs, ours)) {
+            self.threads[thread].overtaken.insert(earlier, ours);
+        }
+    }
+
+    /// The loop knows that connection no more.
+    pub(crate) fn forget(&mut self, thread: usize, tag: Tag) {
+        let Tag::Thread(theirs) = tag else {
+            return;
+        };
+        let thread = &mut self.threads[thread];
+        match thread.accepted.get_mut(theirs.index()) {
+            Some(place) if place.is_some_and(|(known, _)| known == theirs) => *place = None,
+            _ => {
+                thread.overtaken.remove(&theirs);
+            }
+        }
     }
 
     /// The loop's key of what a report is about.
@@ -222,7 +241,7 @@ impl Pool {
             Tag::Loop(key) => Some(key),
             Tag::Thread(theirs) => match self.threads[thread].accepted.get(theirs.index())? {
                 Some((known, ours)) if *known == theirs => Some(*ours),
-                _ => None,
+                _ => self.threads[thread].overtaken.get(&theirs).copied(),
             },
         }
     }
@@ -331,6 +350,7 @@ impl Thread {
             reports: Reading::new(),
             newcomers: Reading::new(),
             accepted: Vec::new(),
+            overtaken: HashMap::new(),
             handle: Some(handle),
         })
     }
@@ -355,6 +375,54 @@ impl Drop for Thread {
         self.waker.wake();
         if let Some(handle) = self.handle.take() {
             let _ = handle.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::clock;
+    use crate::config::{ReadSize, SocketKind};
+    use crate::connection::{Connection, State};
+
+    /// Something that the thread has to tell of without being asked again: it can not hold a file.
+    fn hand_over_a_file(thread: &mut Thread) {
+        let file = std::fs::File::open("/dev/null").expect("a file");
+        let (kind, state) = (SocketKind::Stream, State::Connecting);
+        let connection = Connection::new(file.into(), kind, state, ReadSize::All, clock::now());
+        thread.outgoing.push(Command::Connect {
+            name: Key::from_bits(1),
+            connection: Box::new(connection),
+        });
+        thread.post();
+    }
+
+    /// A thread that has something to tell, and would have to wake the loop for it, looks for more first. What is said to it
+    /// at that moment must not wait for something else to happen.
+    #[test]
+    fn what_a_thread_is_told_while_it_looks_for_more_is_heard() {
+        let home = Waker::open().expect("an eventfd");
+        let mut thread = Thread::start(0, "epoll", Config::default(), &home).expect("a thread");
+        for round in 0..2000 {
+            while !home.begin_wait() {
+                home.end_wait();
+            }
+            hand_over_a_file(&mut thread);
+            for _ in 0..round % 500 {
+                std::hint::spin_loop();
+            }
+            hand_over_a_file(&mut thread);
+            let give_up = Instant::now() + Duration::from_secs(10);
+            let mut told = 0;
+            while told < 2 {
+                assert!(Instant::now() < give_up, "told of {told} in round {round}");
+                thread.reports.take(&thread.post.reports);
+                told += std::iter::from_fn(|| thread.reports.next()).count();
+                std::thread::yield_now();
+            }
         }
     }
 }

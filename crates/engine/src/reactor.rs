@@ -176,6 +176,13 @@ enum Step {
     Data { key: Key, len: usize, end: Chunk },
 }
 
+impl Drop for Reactor {
+    /// In a child of fork(2) there are no I/O threads to wait for.
+    fn drop(&mut self) {
+        self.disown_poller();
+    }
+}
+
 impl Default for Reactor {
     fn default() -> Reactor {
         Reactor::new()

@@ -102,6 +102,8 @@ impl Report {
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) info: Info,
+    /// What is wrong with the peer's certificates: once the connection is gone there, nobody could tell that anything is.
+    pub(crate) errors: Vec<Vec<String>>,
     /// `tls-exporter` of RFC 9266, for whoever logs in by it.
     pub(crate) channel_binding: Option<[u8; 32]>,
 }

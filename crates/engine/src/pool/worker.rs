@@ -73,13 +73,14 @@ impl Worker {
 
     /// Serves until the pool ends.
     pub(super) fn run(mut self) {
+        let mut looked = false;
         while !self.post.stop.load(Ordering::Acquire) {
             self.obey();
-            // To wake the loop is dear, to look whether there is more to tell of is not.
-            let look = self.waiting() > 0 && self.post.home.is_waiting();
-            if !look || !self.turn(Some(Duration::ZERO)) {
-                self.turn(None);
-            }
+            // To wake the loop is dear, to look whether there is more to tell of is not. The look may use up a wake, so what
+            // that was about is seen to before the wait.
+            let look = !looked && self.waiting() > 0 && self.post.home.is_waiting();
+            let told = self.turn(look.then_some(Duration::ZERO));
+            looked = look && !told;
         }
         // What was said before the end still counts, and what can be sent without waiting is.
         self.obey();

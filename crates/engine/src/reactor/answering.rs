@@ -46,6 +46,18 @@ impl Reactor {
         }
     }
 
+    /// Sends at once what can be sent: the consumer has more than there is room for.
+    pub(super) fn catch_up(&mut self, key: Key) {
+        if let Some(connection) = self.connection(key)
+            && connection.may_flush()
+        {
+            // An error is met again by the flush that is due.
+            let _ = connection.flush();
+            self.want(key);
+            self.set_alarm(key);
+        }
+    }
+
     /// A connection whose consumer answers later.
     pub(super) fn answerable(&mut self, key: Key) -> Option<&mut Connection> {
         if self.answers_later {
@@ -96,6 +108,7 @@ impl Reactor {
             .and_then(|bytes| bytes.try_into().ok());
         Some(Box::new(Facts {
             info: session.info()?,
+            errors: session.errors().clone(),
             channel_binding,
         }))
     }

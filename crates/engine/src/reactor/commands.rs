@@ -59,7 +59,10 @@ impl Reactor {
             return Err(Error::Closed);
         };
         match connection.kind {
-            SocketKind::Stream => connection.out.push(data),
+            SocketKind::Stream => {
+                connection.out.push(data);
+                connection.written += data.len() as u64;
+            }
             SocketKind::Datagram => connection.out.push_datagram(data),
         }
         self.queue_flush(key);

@@ -219,11 +219,16 @@ impl Reactor {
         if silent {
             connection.read_since = now;
         }
+        // Whose consumer has not dealt with the last event: the peer is not the one who is late.
+        let silent = silent && !connection.awaiting;
         if unthrottled {
             self.want(key);
             self.serve_later(key);
         }
         self.set_alarm(key);
+        if silent && let Some(connection) = self.answerable(key) {
+            connection.awaiting = true;
+        }
         silent.then_some(Event::ReadTimeout { key })
     }
 }

@@ -109,6 +109,12 @@ impl Remote {
         usize::try_from(self.written.saturating_sub(sent)).unwrap_or(usize::MAX)
     }
 
+    /// As [`Connection::overflows`](crate::connection::Connection::overflows).
+    fn overflows(&self, more: usize, limit: usize) -> bool {
+        let pending = self.pending();
+        pending > 0 && pending + more > limit
+    }
+
     pub(super) fn is_secured(&self) -> bool {
         self.tls.as_ref().is_none_or(|tls| tls.secured)
     }
@@ -289,6 +295,15 @@ impl Reactor {
         match self.sources.get_mut(key)? {
             Source::Remote(remote) => Some(remote),
             _ => None,
+        }
+    }
+
+    /// Forgets a connection. Whatever its thread still tells of it is for nobody.
+    fn remove_remote(&mut self, key: Key) {
+        if let Some(Source::Remote(remote)) = self.sources.remove(key)
+            && let Some(pool) = &mut self.pool
+        {
+            pool.forget(remote.thread, remote.tag);
         }
     }
 

@@ -299,15 +299,16 @@ impl Reactor {
 
     /// What is wrong with them, in OpenSSL's words: a list for each depth, the peer's own certificate first. Empty where
     /// nothing is wrong or nothing was sent.
-    pub fn peer_verification(&mut self, key: Key) -> Vec<Vec<String>> {
-        if self.is_remote_tls(key) {
-            return self
-                .ask_remote(key, Reactor::peer_verification)
-                .unwrap_or_default();
-        }
-        self.session(key)
-            .map(|session| session.errors().clone())
-            .unwrap_or_default()
+    pub fn peer_verification(&self, key: Key) -> Vec<Vec<String>> {
+        let errors = match self.sources.get(key) {
+            Some(Source::Remote(remote)) => remote
+                .tls
+                .as_ref()
+                .and_then(|tls| tls.facts.as_ref())
+                .map(|facts| &facts.errors),
+            _ => self.session(key).map(Session::errors),
+        };
+        errors.cloned().unwrap_or_default()
     }
 
     /// Keying material that both ends can derive (RFC 5705; RFC 8446, section 7.5), e.g. for `tls-exporter`

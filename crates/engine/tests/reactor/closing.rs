@@ -343,6 +343,58 @@ fn every_end_is_told_once() {
     }
 }
 
+/// Even where an I/O thread has read what the consumer does not want any more.
+#[test]
+fn closing_while_paused_after_the_peer_has_left_is_told() {
+    let mut driver = driver!();
+    let (key, mut stream) = driver.serve();
+    driver.turn();
+    let fd = driver.fd(key);
+    stream.write_all(b"late").unwrap();
+    while io_threads() > 0 && unread(fd) > 0 {
+        std::thread::yield_now();
+    }
+    driver.reactor.pause(key);
+    reset(stream);
+    driver.expect_silence();
+    driver.reactor.write(key, b"goodbye").unwrap();
+    driver.reactor.close(key);
+    let (_, before) = driver.expect_closed(key);
+    assert_eq!(before, []);
+}
+
+/// Though an I/O thread tells of newcomers apart from the others, and in its books they take the places of those who left.
+#[test]
+fn the_end_of_one_is_told_though_the_next_is_there_already() {
+    let mut driver = driver!();
+    let (listener, address) = driver.listen(ReadSize::All);
+    let mut stream = peer(address);
+    let mut key = driver.accepted();
+    for _ in 0..60 {
+        // Long enough that it is no newcomer any more.
+        for _ in 0..20 {
+            stream.write_all(b"x").unwrap();
+            driver.expect_data(key, b"x");
+        }
+        driver.turn();
+        drop(stream);
+        stream = peer(address);
+        // For both to be reported before the consumer looks; most of the time that is how it is.
+        std::thread::sleep(Duration::from_millis(2));
+        let (mut next, mut ended) = (None, false);
+        driver.drive("an end and a beginning", |_, event| {
+            match event {
+                Seen::Accepted { key, .. } => next = Some(key),
+                Seen::Closed(closed, _) => ended |= closed == key,
+                _ => {}
+            }
+            ended && next.is_some()
+        });
+        key = next.unwrap();
+    }
+    driver.reactor.close(listener);
+}
+
 /// The peer is gone while much is queued for it.
 #[test]
 fn a_reset_while_sending() {

@@ -34,8 +34,11 @@ fn the_names_of_both_ends() {
     let far = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = far.local_addr().unwrap();
     let key = connect(&mut driver, address).unwrap();
+    // Ours is known from the beginning.
+    let own = driver.reactor.local_name(key);
     driver.connected(key);
     let (_, from) = far.accept().unwrap();
+    assert_eq!(own, Some(Name::Inet(from)));
     assert_eq!(driver.reactor.peer_name(key), Some(Name::Inet(address)));
     assert_eq!(driver.reactor.local_name(key), Some(Name::Inet(from)));
 }

@@ -97,6 +97,27 @@ fn a_child_forked_in_the_middle_of_a_turn() {
     driver.expect_silence();
 }
 
+/// As `os.exit(0, true)` of Lua does. There are no I/O threads in a child that could be waited for.
+#[test]
+fn a_child_that_lets_go_of_its_reactor_ends() {
+    alone!(a_child_that_lets_go_of_its_reactor_ends);
+    let mut driver = driver!();
+    let (_, address) = driver.listen(ReadSize::All);
+    let mut stream = peer(address);
+    let key = driver.accepted();
+    driver.turn();
+
+    fork(|| {
+        // SAFETY: alarm(2) has no requirements; its signal ends a child that hangs.
+        unsafe { libc::alarm(PATIENCE.as_secs() as u32) };
+        drop(std::mem::take(&mut driver.reactor));
+    })
+    .succeeds();
+
+    stream.write_all(b"still here").unwrap();
+    driver.expect_data(key, b"still here");
+}
+
 #[test]
 fn a_child_hears_its_own_signals() {
     alone!(a_child_hears_its_own_signals);

@@ -65,6 +65,34 @@ fn off_while_paused_and_anew_after_resuming() {
     assert!(passed >= TIMEOUT * 9 / 10, "after {passed:?}");
 }
 
+/// Who is late is the consumer: not the peer whose data waits for it, and one that is silent is reported once.
+#[test]
+fn a_busy_consumer_times_nobody_out() {
+    let mut driver = driver!(read_timeout: TIMEOUT);
+    let (key, mut stream) = driver.serve();
+    stream.write_all(b"a").unwrap();
+    driver.expect_data(key, b"a");
+    for _ in 0..6 {
+        stream.write_all(b"b").unwrap();
+        std::thread::sleep(TIMEOUT / 2);
+    }
+    let mut got = Vec::new();
+    driver.drive("what has come meanwhile", |_, event| {
+        match event {
+            Seen::Data(_, data, _) => got.extend(data),
+            other => panic!("unexpected: {other:?}"),
+        }
+        got.len() == 6
+    });
+
+    driver.turn();
+    std::thread::sleep(TIMEOUT * 5);
+    driver.drive("the timeout", |_, event| event == Seen::ReadTimeout(key));
+    let told = Instant::now();
+    let seen = driver.turn();
+    assert!(seen.is_empty() || told.elapsed() >= TIMEOUT, "{seen:?}");
+}
+
 #[test]
 fn a_read_timeout_of_its_own() {
     let mut driver = driver!(read_timeout: Duration::from_secs(3600));

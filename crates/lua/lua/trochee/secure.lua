@@ -62,11 +62,13 @@ end
 
 -- The listener hears of it from the loop, never from within starttls(): the caller may still need its session
 local function fail(self, err)
-	self:error("Cannot start TLS: %s", err);
-	core.pause(self[1]);
+	-- A peer that has left is nobody's mistake
+	local complain = err == "closed" and self.debug or self.error;
+	complain(self, "Cannot start TLS: %s", err);
+	-- At once: what is written from now on was not meant to be plaintext
+	core.destroy(self[1]);
 	timers.add_task(0, function ()
 		if self[1] then
-			core.destroy(self[1]);
 			handle.finish(self, err);
 		end
 	end);

@@ -122,6 +122,20 @@ function (s)
 		disconnected(s, rec, conn)
 	end
 
+	-- Or he ends the client's side: what is written then is no plaintext either
+	rec.overrides.onincoming = function (c)
+		c:starttls(ctx)
+		c:write("secret")
+	end
+	conn, peer = s.pair(rec)
+	s.server.add_task(0, function ()
+		peer.sock:send("<starttls/>")
+		peer:shutdown_write()
+	end)
+	local _, _, sent = peer:receive_until("secret", 0.3)
+	s.eq(sent, "", "what was written after starttls()")
+	disconnected(s, rec, conn)
+
 	-- mod_tls of 13.0 says so before it answers
 	for _, eager in ipairs { true, false } do
 		local blocked_rec = s.recorder({

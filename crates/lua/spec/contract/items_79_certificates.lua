@@ -1,6 +1,7 @@
 -- Items 79 to 84: what is known about the peer: its certificate, whether that is good, the cipher, channel binding.
 
 local t = require "harness"
+local socket = require "socket"
 local support = require "tls_support"
 
 local function disconnected(s, rec, conn)
@@ -89,6 +90,20 @@ function (s)
 		check(s, conn, expected, what.." of a server")
 		conn:close()
 	end
+
+	-- Also of a client that has gone by the time somebody asks
+	local judged, verdict
+	local _, port = tls.listen({
+		onconnect = function (conn)
+			judged:close()
+			socket.sleep(0.2)
+			verdict = { conn:socket():getpeerverification() }
+		end;
+	}, server)
+	local bad = cases[2][2]
+	judged = s.ok(tls.connect(port, { mode = "client", protocol = "tlsv1_3", certificate = bad.certificate, key = bad.key }))
+	s.wait(function () return verdict end, 5, "onconnect")
+	s.eq(verdict[1], false, "a self-signed certificate of a client that has gone")
 
 	-- Nothing to verify
 	local conn, peer, _, listening = accepted(s, tls, server)

@@ -233,6 +233,17 @@ t.item(89, "close sends what is queued and close_notify; a peer that leaves with
 		reason = disconnected(s, rec, conn)
 		s.ok(reason == nil or reason == "closed", "the reason of a truncated end: "..tostring(reason))
 	end
+
+	-- What TLS itself has sent is not taken for what was written: who takes over hears when that is gone.
+	local peer = s.ok(tls.connect(port))
+	local conn = s.wait(function () return rec.conns[7] end)
+	rec.ondrain, rec.onpredrain = nil, nil
+	s.sleep(0.05)
+	local drained = false
+	conn:write("a word")
+	conn:setlistener({ ondrain = function () drained = true end })
+	s.wait(function () return drained end, 5, "ondrain about what was written under other listeners")
+	peer:close()
 	listening:close()
 end, { stock = {
 	epoll = { "reports the end of a peer that leaves without close_notify as \"unexpected eof while reading\"", match = "unexpected eof" },

@@ -1,6 +1,6 @@
 //! Commands to connections of I/O threads: what the loop's side decides at once, and the letter to the thread.
 
-use super::{RemoteTls, State};
+use super::{Held, RemoteTls, State};
 use crate::error::{Error, Reason};
 use crate::pool::Command;
 use crate::reactor::{Close, Reactor, Source};
@@ -14,22 +14,32 @@ impl Reactor {
         data: &[u8],
     ) -> Result<usize, Error> {
         let limit = self.config.max_send_buffer_size;
-        let (Some(Source::Remote(remote)), Some(pool)) =
-            (self.sources.get_mut(key), &mut self.pool)
-        else {
+        let Some(remote) = self.remote(key) else {
             return Err(Error::Closed);
         };
         if remote.state == State::Closing || remote.finished {
             return Err(Error::Closed);
         }
-        let pending = remote.pending();
-        if pending > 0 && pending + data.len() > limit {
-            if !remote.writes_paused {
+        if remote.overflows(data.len(), limit) {
+            if remote.writes_paused {
+                return Err(Error::SendBufferFull);
+            }
+            // The thread may not have been told yet of what is queued, and the peer may have caught up.
+            self.ask_remote(key, Reactor::catch_up);
+            if self
+                .remote(key)
+                .is_some_and(|remote| remote.overflows(data.len(), limit))
+            {
                 self.destroy_remote(key);
                 self.over.push_back((key, Reason::SendBufferFull));
+                return Err(Error::SendBufferFull);
             }
-            return Err(Error::SendBufferFull);
         }
+        let (Some(Source::Remote(remote)), Some(pool)) =
+            (self.sources.get_mut(key), &mut self.pool)
+        else {
+            return Err(Error::Closed);
+        };
         remote.written += data.len() as u64;
         let notify = std::mem::take(&mut remote.untold);
         pool.write(remote.thread, remote.tag, data, notify);
@@ -51,7 +61,9 @@ impl Reactor {
     /// The loop's part of a flush: the thread sends what it gets with the next post.
     pub(in crate::reactor) fn flush_remote(&mut self, key: Key) {
         if let Some(remote) = self.remote(key) {
-            (remote.in_flush, remote.notify) = (false, false);
+            remote.in_flush = false;
+            // While writes are paused nothing is flushed, and resuming them queues this again.
+            remote.notify &= remote.writes_paused;
             if std::mem::take(&mut remote.untold) {
                 self.tell_remote(key, |reactor, key| reactor.notify_flush(key, true));
             }
@@ -66,15 +78,20 @@ impl Reactor {
         if remote.state == State::Closing {
             return Close::Flushing;
         }
+        // Nothing is read any more.
+        if let Some(reason) = remote.held.take().and_then(|held| held.closed) {
+            // It is over already, and that was to be told behind what is not read any more.
+            self.remove_remote(key);
+            self.over.push_back((key, reason));
+            return Close::Gone;
+        }
         let nothing_left =
             remote.pending() == 0 || remote.state == State::Connecting || !remote.is_secured();
         remote.state = State::Closing;
-        // Nothing is read any more.
-        remote.held = None;
         let (thread, tag) = (remote.thread, remote.tag);
         self.tell(thread, Command::Close(tag));
         if nothing_left {
-            self.sources.remove(key);
+            self.remove_remote(key);
             return Close::Done;
         }
         Close::Flushing
@@ -84,7 +101,7 @@ impl Reactor {
         if let Some(remote) = self.remote(key) {
             let (thread, tag) = (remote.thread, remote.tag);
             self.tell(thread, Command::Destroy(tag));
-            self.sources.remove(key);
+            self.remove_remote(key);
         }
     }
 
@@ -127,13 +144,23 @@ impl Reactor {
             facts: None,
             asked: false,
         }));
-        let held = remote.held.as_mut().and_then(|held| held.data.take());
+        let held = remote.held.take();
         self.tell_remote(key, move |reactor, key| {
-            // What could be refused was checked above; what has happened there meanwhile is being reported.
-            let _ = reactor.start_tls(key, start);
+            // What could be refused was checked above, but for a peer that has ended its side: there is no plaintext any more.
+            if reactor.start_tls(key, start).is_err() {
+                reactor.end(key, Reason::PeerClosed);
+            }
         });
-        if let Some((bytes, _)) = held {
+        let Some(Held { data, closed, .. }) = held.map(|held| *held) else {
+            return Ok(());
+        };
+        if let Some((bytes, _)) = data {
             self.give_back(key, bytes);
+        }
+        // Nothing is left that it would have to be told behind.
+        if let Some(reason) = closed {
+            self.remove_remote(key);
+            self.over.push_back((key, reason));
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ impl Reactor {
 
     /// Gives a connection that is being made to a thread, with all that was said of it.
     pub(in crate::reactor) fn hand_over(&mut self, key: Key) {
-        let peer = self.peer_name(key);
+        let (peer, local) = (self.peer_name(key), self.local_name(key));
         let (Some(source), Some(pool)) = (self.sources.get_mut(key), &mut self.pool) else {
             return;
         };
@@ -35,8 +35,8 @@ impl Reactor {
         let mut remote = Remote::new(thread, Tag::Loop(key), Arc::clone(&sent));
         remote.state = super::State::Connecting;
         remote.fd = connection.fd.as_raw_fd();
-        remote.peer = peer;
-        remote.written = connection.pending() as u64;
+        (remote.peer, remote.local) = (peer, local);
+        remote.written = connection.written;
         remote.paused = connection.paused;
         remote.writes_paused = connection.writes_paused;
         remote.finished = connection.own_side != OwnSide::Open;

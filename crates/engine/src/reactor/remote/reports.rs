@@ -110,7 +110,7 @@ impl Reactor {
             return Some(Step::Event(Event::Ended { key }));
         }
         let reason = held.closed?;
-        self.sources.remove(key);
+        self.remove_remote(key);
         Some(Step::Event(Event::Closed { key, reason }))
     }
 
@@ -123,7 +123,7 @@ impl Reactor {
                     held.closed = Some(reason);
                     return None;
                 }
-                self.sources.remove(key);
+                self.remove_remote(key);
                 Some(Event::Closed { key, reason })
             }
             _ if closing => None,
@@ -155,7 +155,11 @@ impl Reactor {
                 (tls.secured, tls.facts) = (true, facts);
                 Some(Event::Secured { key })
             }
-            What::ReadTimeout => (!remote.paused).then_some(Event::ReadTimeout { key }),
+            What::ReadTimeout => {
+                let (thread, tag, paused) = (remote.thread, remote.tag, remote.paused);
+                self.owe(thread, tag, false);
+                (!paused).then_some(Event::ReadTimeout { key })
+            }
             What::Drain => {
                 let (thread, tag) = (remote.thread, remote.tag);
                 let drained = remote.pending() == 0;
