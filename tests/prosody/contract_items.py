@@ -41,7 +41,8 @@ def _subjects(parameters):
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if marker := item.get_closest_marker("contract_item"):
+        # Without a backend to run on, as --backends may have it, pytest marks a test to be skipped.
+        if (marker := item.get_closest_marker("contract_item")) and not item.get_closest_marker("skip"):
             for subject in _subjects(item.callspec.params):
                 item.user_properties.append(("contract item", (marker.args[0], subject)))
 

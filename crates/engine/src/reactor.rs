@@ -6,7 +6,7 @@
 //! [`remote`] connections of I/O threads, [`answering`] what those threads do with theirs.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::clock;
@@ -16,17 +16,17 @@ use crate::error::{Error, Reason};
 use crate::event::{Chunk, Event, Level};
 use crate::fork;
 use crate::listener::Listener;
-use crate::poller::{self, BACKENDS, Interest, Poller, Readiness};
+use crate::poller::{self, BACKENDS, Poller, Readiness};
 use crate::pool::Pool;
 use crate::registry::{Key, Registry};
-use crate::signals::{Handler, Wake};
+use crate::signals::Wake;
 use crate::timers::{self, TimerId, Timers};
 use crate::waker::Waker;
 
 pub use commands::Close;
-use lingering::Lingering;
 use ready::ReadyQueue;
-use remote::{Owed, Remote};
+use remote::Owed;
+use sources::Source;
 
 mod accepting;
 mod admission;
@@ -141,25 +141,6 @@ enum Stage {
     Timers(timers::Due),
     /// Between turns.
     Over,
-}
-
-enum Source {
-    Connection(Box<Connection>),
-    Remote(Box<Remote>),
-    Listener(Box<Listener>),
-    Watch(Watch),
-    Signal(Handler),
-    Lingering(Lingering),
-}
-
-/// A descriptor of somebody else.
-struct Watch {
-    fd: RawFd,
-    interest: Interest,
-    armed: Option<Interest>,
-    ready: Interest,
-    in_ready: bool,
-    in_interest: bool,
 }
 
 /// What a timer is for.
@@ -418,18 +399,4 @@ fn is_time_to_tell(last: &mut Option<u64>, now: u64) -> bool {
         *last = Some(now);
     }
     due
-}
-
-impl Source {
-    /// -1 for a signal, which has none.
-    fn raw_fd(&self) -> RawFd {
-        match self {
-            Source::Connection(connection) => connection.fd.as_raw_fd(),
-            Source::Remote(remote) => remote.fd,
-            Source::Listener(listener) => listener.fd.as_raw_fd(),
-            Source::Watch(watch) => watch.fd,
-            Source::Signal(_) => -1,
-            Source::Lingering(lingering) => lingering.fd.as_raw_fd(),
-        }
-    }
 }

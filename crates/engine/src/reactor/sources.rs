@@ -1,11 +1,13 @@
 //! What there is to serve: settings, and what can be listened to, connected to, adopted and watched.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
+use super::Reactor;
+use super::lingering::Lingering;
 use super::registration::WAKE_TOKEN;
-use super::{Reactor, Source, Watch};
+use super::remote::Remote;
 use crate::clock;
 use crate::config::{Config, ReadSize, SocketKind};
 use crate::connection::{Connection, State};
@@ -16,6 +18,40 @@ use crate::registry::Key;
 use crate::signals::Handler;
 use crate::socket;
 use crate::waker::Waker;
+
+/// What a key names.
+pub(super) enum Source {
+    Connection(Box<Connection>),
+    Remote(Box<Remote>),
+    Listener(Box<Listener>),
+    Watch(Watch),
+    Signal(Handler),
+    Lingering(Lingering),
+}
+
+/// A descriptor of somebody else.
+pub(super) struct Watch {
+    pub(super) fd: RawFd,
+    pub(super) interest: Interest,
+    pub(super) armed: Option<Interest>,
+    pub(super) ready: Interest,
+    pub(super) in_ready: bool,
+    pub(super) in_interest: bool,
+}
+
+impl Source {
+    /// -1 for a signal, which has none.
+    pub(super) fn raw_fd(&self) -> RawFd {
+        match self {
+            Source::Connection(connection) => connection.fd.as_raw_fd(),
+            Source::Remote(remote) => remote.fd,
+            Source::Listener(listener) => listener.fd.as_raw_fd(),
+            Source::Watch(watch) => watch.fd,
+            Source::Signal(_) => -1,
+            Source::Lingering(lingering) => lingering.fd.as_raw_fd(),
+        }
+    }
+}
 
 impl Reactor {
     /// Replaces the settings. Listeners take over the options of their sockets; timeouts and limits count at once, for
