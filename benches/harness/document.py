@@ -36,8 +36,8 @@ METHOD = """\
   kernel, all threads. The kernel's part includes the loopback network, which is the larger part of the C loop's figure.
 - Subjects of one shape run right after one another, {rounds} rounds, first place rotating; a figure is the median of all samples, one a
   round, of the echo with 50 and 400 connections and over TLS four.
-- TLS: the context is the one that Prosody's `core.certmanager` makes by default; the client, rustls, and OpenSSL for a
-  real Prosody, offers X25519 and AES-256-GCM to every subject. Certificates are self-signed, one in the chain.
+- TLS: the context is the one that Prosody's `core.certmanager` makes by default; the client, rustls, offers X25519 and
+  AES-256-GCM to every subject. Certificates are self-signed, one in the chain.
   *n/a: no resumption*: every handshake with a ticket of the connection before was a full one.
 - The Lua thread's share is what the kernel has counted for the process's main thread, exact to a tick of its scheduler.
 - A real Prosody, and the relays: server and load share both cores. Prosody has its own defaults, garbage collection included, but

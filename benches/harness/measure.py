@@ -15,8 +15,6 @@ from .subjects import BENCHES, BUILD, ROOT
 
 SPARE_DESCRIPTORS = 100  # what a process holds besides its connections
 
-LIBRARIES = {"xmpp_load": ("-lssl", "-lcrypto", "-pthread")}
-
 TLS_LOAD = "tls_load"  # the package, and its program
 
 # Kinds of certificates that shapes may ask for: how `openssl req` makes the key.
@@ -37,8 +35,7 @@ class Absent(Exception):
 def build():
     BUILD.mkdir(parents=True, exist_ok=True)
     for source in sorted((BENCHES / "peers").glob("*.c")):
-        command = [os.environ.get("CC", "gcc"), "-O2", "-Wall", "-Wextra", "-o", str(BUILD / source.stem), str(source),
-                   *LIBRARIES.get(source.stem, ())]
+        command = [os.environ.get("CC", "gcc"), "-O2", "-Wall", "-Wextra", "-o", str(BUILD / source.stem), str(source)]
         subprocess.run(command, check=True)
     subprocess.run([cargo(), "build", "--release", "--package", TLS_LOAD], cwd=ROOT, check=True)
     shutil.copy(Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / TLS_LOAD, BUILD)

@@ -55,7 +55,7 @@ def talk(name, group, title, clients, actors, room, mix):
                  (Metric("wall_us", "time", "µs", 0), Metric("cpu_us", "CPU", "µs", 0),
                   Metric("loop_us", "of it Lua thread", "µs", 0, compared=False, shown=True), RATE),
                  ("talk", clients, actors, room, mix, "{seconds}"), "prosody", connections=clients, certificate="p256",
-                 program="xmpp_load", shared=True)
+                 program="tls_load", shared=True)
 
 
 def logins(phase, group, until):
@@ -172,7 +172,7 @@ SHAPES = [
     Shape("storm", "storm", "2000 clients",
           (*logins("full", "storm", "until all are online"), Metric("session_bytes", "memory per session", "B", 0, compared=False, shown=True, group="storm"),
            *logins("again", "storm-again", "until all are back")),
-          ("storm", 2000), "prosody", connections=2002, certificate="p256", program="xmpp_load", shared=True),
+          ("storm", 2000), "prosody", connections=2002, certificate="p256", program="tls_load", shared=True),
     relayed("relay-handshakes", "full handshake, P-256", ("full", 32, "{seconds}"), (Metric("cpu_us", "CPU", "µs", 0), RATE), 32),
     relayed("relay-stream", "MB of 1 stream", ("pump", 1, "{seconds}"), (Metric("cpu_us", "CPU", "µs", 0), RATE), 1),
     relayed("relay-streams", "MB of 50 streams", ("pump", 50, "{seconds}"), (Metric("cpu_us", "CPU", "µs", 0), RATE), 50),

@@ -1,4 +1,4 @@
-/* What both loads share: connections, and the server's costs.
+/* Connections, and the server's costs.
  *
  * The costs are read from the server's process and at the edges of the measured window, so nothing of its start, of the
  * connecting, or of the harness is in them: CPU time from the process's CPU clock (nanoseconds, all threads, user and

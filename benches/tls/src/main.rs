@@ -10,9 +10,13 @@ mod idle_crowd;
 mod ping_pong;
 mod poller;
 mod pump;
+mod scram;
 mod session;
+mod storm;
+mod talk;
 mod usage;
 mod window;
+mod xmpp;
 
 use std::env;
 use std::process::ExitCode;
@@ -30,7 +34,11 @@ usage: tls_load full PORT PID CLIENTS SECONDS       each client connects, shakes
        tls_load login PORT PID SECONDS              one client connects, shakes hands, has a message echoed, begins again
        tls_load ping-pong PORT PID CLIENTS SECONDS  each client has one message after the other echoed on one connection
        tls_load pump PORT PID STREAMS SECONDS       each has a stream echoed
-       tls_load idle-crowd PORT PID CLIENTS         each connects, later has one message echoed";
+       tls_load idle-crowd PORT PID CLIENTS         each connects, later has one message echoed
+of a Prosody with the accounts u0, u1, ...:
+       tls_load storm PORT PID CLIENTS              all log in at once, leave, and come back, while two others talk
+       tls_load talk PORT PID CLIENTS ACTORS ROOM MIX SECONDS
+                                                    the first ACTORS of them do what MIX says: talk.rs";
 
 /// Bytes of what a server is to echo.
 const MESSAGE: usize = 256;
@@ -73,6 +81,19 @@ fn run(arguments: &[&str]) -> Result<String, String> {
         }
         ("pump", [count, time]) => pump::run(port, server, clients(count)?, seconds(time)?),
         ("idle-crowd", [count]) => idle_crowd::run(port, server, clients(count)?),
+        ("storm", [count]) => storm::run(port, server, clients(count)?),
+        ("talk", [count, actors, room, mix, time]) => {
+            let (actors, room) = (number("ACTORS", actors)?, number("ROOM", room)?);
+            talk::run(
+                port,
+                server,
+                clients(count)?,
+                actors,
+                room,
+                mix,
+                seconds(time)?,
+            )
+        }
         _ => Err(USAGE.to_owned()),
     }
 }

@@ -29,7 +29,9 @@ pub fn run(port: u16, server: Server, count: usize, seconds: Duration) -> Result
         .into_iter()
         .enumerate()
         .map(|(index, session)| {
-            session.set_nonblocking().map_err(|why| why.to_string())?;
+            session
+                .set_nonblocking(true)
+                .map_err(|why| why.to_string())?;
             poller.add(index, &session, EventFlags::IN)?;
             let mut client = Client::new(index, session);
             client.ping()?;

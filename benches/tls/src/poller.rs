@@ -1,6 +1,7 @@
 //! epoll for a load, whose clients have numbers.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
@@ -15,7 +16,7 @@ const EVENTS: usize = 512;
 /// What the connections are watched by.
 pub struct Poller {
     epoll: OwnedFd,
-    wait: Timespec,
+    patience: Duration,
 }
 
 /// The clients that can go on.
@@ -26,10 +27,7 @@ impl Poller {
     pub fn open(server: Server) -> Result<Self, String> {
         Ok(Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(sentence)?,
-            wait: Timespec {
-                tv_sec: 0,
-                tv_nsec: if may_sleep(server) { 100_000_000 } else { 0 },
-            },
+            patience: Duration::from_millis(if may_sleep(server) { 100 } else { 0 }),
         })
     }
 
@@ -46,8 +44,17 @@ impl Poller {
 
     /// Looks who is ready.
     pub fn turn(&self, ready: &mut Ready) -> Result<(), String> {
+        self.wait(ready, self.patience)
+    }
+
+    /// Waits for somebody to be ready, so long at most, in whole milliseconds.
+    pub fn wait(&self, ready: &mut Ready, most: Duration) -> Result<(), String> {
         ready.0.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut ready.0), Some(&self.wait)) {
+        let wait = Timespec {
+            tv_sec: 0,
+            tv_nsec: most.as_nanos().min(999_000_000).next_multiple_of(1_000_000) as _,
+        };
+        match epoll::wait(&self.epoll, spare_capacity(&mut ready.0), Some(&wait)) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(why) => Err(sentence(why)),
         }

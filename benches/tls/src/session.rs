@@ -5,8 +5,8 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::client::{ClientConnection, Resumption};
+use rustls::{ClientConfig, HandshakeKind};
 
 use crate::{MESSAGE, config};
 
@@ -23,26 +23,37 @@ pub struct Session {
 }
 
 impl Session {
+    /// Connects. The error is a sentence.
+    pub fn connect(port: u16, configuration: &Arc<ClientConfig>) -> Result<Self, String> {
+        Ok(Self {
+            tls: config::client(configuration)?,
+            socket: config::connected(port)?,
+            number: 0,
+        })
+    }
+
     /// Connects and shakes hands. The error is a sentence.
     pub fn establish(port: u16, configuration: &Arc<ClientConfig>) -> Result<Self, String> {
-        let mut tls = config::client(configuration)?;
-        let mut socket = config::connected(port)?;
-        while tls.is_handshaking() {
-            tls.complete_io(&mut socket)
-                .map_err(|why| format!("handshake: {why}"))?;
-        }
-        let mut session = Self {
-            socket,
-            tls,
-            number: 0,
+        let mut session = Self::connect(port, configuration)?;
+        let mut shake_hands = || {
+            while session.tls.is_handshaking() {
+                session.tls.complete_io(&mut session.socket)?;
+            }
+            session.flush()
         };
-        session.flush().map_err(|why| format!("handshake: {why}"))?;
+        shake_hands().map_err(|why| format!("handshake: {why}"))?;
         Ok(session)
     }
 
-    /// From here on nothing waits.
-    pub fn set_nonblocking(&self) -> io::Result<()> {
-        self.socket.set_nonblocking(true)
+    /// Whether the handshake resumed an earlier session; none while it is not complete.
+    pub fn handshake(&self) -> Option<bool> {
+        let kind = self.tls.handshake_kind()?;
+        (!self.tls.is_handshaking()).then_some(kind == HandshakeKind::Resumed)
+    }
+
+    /// Whether nothing waits.
+    pub fn set_nonblocking(&self, on: bool) -> io::Result<()> {
+        self.socket.set_nonblocking(on)
     }
 
     /// Encrypts what there is room for, and sends what the socket takes; how much was encrypted.
@@ -83,6 +94,7 @@ impl Session {
                 Err(why) => return Err(why),
             }
             self.tls.process_new_packets().map_err(io::Error::other)?;
+            self.flush()?;
         }
     }
 

@@ -27,8 +27,8 @@ pub struct Usage {
 #[derive(Clone, Copy)]
 pub struct Spent {
     pub wall: f64,
-    server: f64,
-    main: f64,
+    pub server: f64,
+    pub main: f64,
     waited: f64,
 }
 
@@ -82,6 +82,11 @@ impl Spent {
         })
     }
 
+    /// The server's part of a core.
+    pub fn busy(&self) -> f64 {
+        self.server / self.wall
+    }
+
     /// The last part of a line of JSON, whose keys are those of peers/load.h, divided by what the server did for it.
     pub fn json(&self, count: f64) -> String {
         format!(
@@ -89,7 +94,7 @@ impl Spent {
             self.server / count,
             self.main / count,
             self.wall / 1e6,
-            self.server / self.wall,
+            self.busy(),
             self.waited / self.wall,
         )
     }

@@ -74,14 +74,19 @@ impl Latencies {
         self.0.extend(window.answered().map(|now| now - since));
     }
 
-    /// The line of JSON, whose keys are those that peers/window.h prints.
-    pub fn line(mut self, spent: Spent) -> Result<String, String> {
+    /// The line of JSON.
+    pub fn line(self, spent: Spent) -> Result<String, String> {
+        let count = self.0.len();
+        self.line_of(spent, count)
+    }
+
+    /// The same where the server has done `count` things for what was timed, among which its costs are divided.
+    pub fn line_of(mut self, spent: Spent, count: usize) -> Result<String, String> {
         if self.0.is_empty() {
             return Err(format!("nothing done in {:.1} s", spent.wall / 1e6));
         }
         self.0.sort_unstable();
-        let count = self.0.len();
-        let percentile = |percent: usize| micros(self.0[count * percent / 100]);
+        let percentile = |percent: usize| micros(self.0[self.0.len() * percent / 100]);
         let each = spent.wall / count as f64;
         Ok(format!(
             r#"{{"count": {count}, "per_second": {:.0}, "wall_us": {each:.3}, "p50_us": {:.1}, "p99_us": {:.1}, {}"#,
