@@ -22,20 +22,15 @@ struct Client {
 
 /// The line of JSON.
 pub fn run(port: u16, server: Server, count: usize, seconds: Duration) -> Result<String, String> {
-    let sessions = session::crowd(port, count)?;
     let poller = Poller::open(server)?;
+    let sessions = session::watched_crowd(port, count, &poller, EventFlags::IN)?;
     let mut window = Window::open(server, &poller, seconds);
     let mut clients = sessions
         .into_iter()
         .enumerate()
         .map(|(index, session)| {
-            session
-                .set_nonblocking(true)
-                .map_err(|why| why.to_string())?;
-            poller.add(index, &session, EventFlags::IN)?;
             let mut client = Client::new(index, session);
-            client.ping()?;
-            Ok::<_, String>(client)
+            client.ping().map(|()| client)
         })
         .collect::<Result<Vec<_>, _>>()?;
     let mut latencies = Latencies::default();

@@ -29,28 +29,18 @@ pub fn run(port: u16, server: Server, count: usize, seconds: Duration) -> Result
         .map(|i| i % BLOCK)
         .map(|i| (i * 31 + i / 251) as u8)
         .collect();
-    let sessions = session::crowd(port, count)?;
     let poller = Poller::open(server)?;
+    let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+    let sessions = session::watched_crowd(port, count, &poller, flags)?;
     let mut window = Window::open(server, &poller, seconds);
-    let mut streams = sessions
+    let mut streams: Vec<Stream> = sessions
         .into_iter()
-        .enumerate()
-        .map(|(index, session)| {
-            session
-                .set_nonblocking(true)
-                .map_err(|why| why.to_string())?;
-            poller.add(
-                index,
-                &session,
-                EventFlags::IN | EventFlags::OUT | EventFlags::ET,
-            )?;
-            Ok::<_, String>(Stream {
-                session,
-                sent: 0,
-                received: 0,
-            })
+        .map(|session| Stream {
+            session,
+            sent: 0,
+            received: 0,
         })
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect();
     let mut ready = Ready::new();
     let mut bytes = 0;
     loop {

@@ -5,9 +5,11 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use rustix::event::epoll::EventFlags;
 use rustls::client::{ClientConnection, Resumption};
 use rustls::{ClientConfig, HandshakeKind};
 
+use crate::poller::Poller;
 use crate::{MESSAGE, config};
 
 /// Connections between two looks whether the server keeps up: below the stock backlog of 128, because an overflow costs a
@@ -138,6 +140,23 @@ pub fn crowd(port: u16, count: usize) -> Result<Vec<Session>, String> {
         if index % BATCH == 0 || index == count {
             settle(port, &configuration)?;
         }
+    }
+    Ok(all)
+}
+
+/// The same, after which nothing waits: what each can do the poller tells, by the numbers of their places.
+pub fn watched_crowd(
+    port: u16,
+    count: usize,
+    poller: &Poller,
+    flags: EventFlags,
+) -> Result<Vec<Session>, String> {
+    let all = crowd(port, count)?;
+    for (index, session) in all.iter().enumerate() {
+        session
+            .set_nonblocking(true)
+            .map_err(|why| why.to_string())?;
+        poller.add(index, session, flags)?;
     }
     Ok(all)
 }

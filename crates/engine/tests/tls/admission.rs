@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 use super::*;
 
@@ -28,11 +29,21 @@ fn fates(driver: &mut Driver, server: &Context, hellos: &[&[u8]]) -> Vec<Option<
         sink.write_all(hello).unwrap();
     }
     let (mut ended, mut told) = (Vec::new(), 0);
-    driver.drive_for(SILENCE, |_, event| match event {
-        Seen::Closed(key, reason) => ended.push((key, reason)),
-        Seen::Notice(..) => told += 1,
-        _ => {}
-    });
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        driver.drive_for(SILENCE, |_, event| match event {
+            Seen::Closed(key, reason) => ended.push((key, reason)),
+            Seen::Notice(..) => told += 1,
+            _ => {}
+        });
+        let undecided = peers.iter().filter(|(key, stream)| {
+            unread(stream) == 0 && ended.iter().all(|(other, _)| other != key)
+        });
+        match undecided.count() {
+            0 => break,
+            left => assert!(Instant::now() < give_up, "{left} without an answer"),
+        }
+    }
     // The operator is told once of however many.
     assert_eq!(told, usize::from(!ended.is_empty()));
     driver.reactor.close(listener);
