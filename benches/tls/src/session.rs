@@ -1,4 +1,4 @@
-//! A connection that stays: made and shaken hands while its caller waits, then used without waiting.
+//! A connection that stays: made while its caller waits, and then used with or without waiting.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -16,7 +16,7 @@ use crate::{MESSAGE, config};
 /// second until SYN is sent again.
 const BATCH: usize = 64;
 
-/// A connection after its handshake.
+/// A connection.
 pub struct Session {
     socket: TcpStream,
     tls: ClientConnection,

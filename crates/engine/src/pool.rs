@@ -59,6 +59,19 @@ pub(crate) struct Post {
     stop: AtomicBool,
 }
 
+impl Post {
+    /// With nothing in it, of a loop that `home` wakes.
+    fn new(home: Waker) -> Post {
+        Post {
+            commands: Mailbox::new(),
+            reports: Mailbox::new(),
+            newcomers: Mailbox::new(),
+            home,
+            stop: AtomicBool::new(false),
+        }
+    }
+}
+
 pub(crate) struct Pool {
     threads: Vec<Thread>,
     /// Who gets the next outgoing connection.

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use super::mailbox::{Batch, Mailbox, Reading};
+use super::mailbox::{Batch, Reading};
 use super::worker::Worker;
 use super::{Command, Post, Report, Tag, What};
 use crate::config::Config;
@@ -41,13 +41,7 @@ impl Thread {
         reactor.configure(config);
         reactor.answer_later();
         let waker = reactor.waker()?;
-        let post = Arc::new(Post {
-            commands: Mailbox::new(),
-            reports: Mailbox::new(),
-            newcomers: Mailbox::new(),
-            home: home.clone(),
-            stop: AtomicBool::new(false),
-        });
+        let post = Arc::new(Post::new(home.clone()));
         let worker = Worker::new(reactor, Arc::clone(&post));
         let failed = Arc::clone(&post);
         let handle = signals::blocked(|| {

@@ -334,21 +334,12 @@ fn find(ours: &HashMap<Key, Key>, tag: Tag) -> Option<Key> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
-
     use super::*;
-    use crate::pool::mailbox::Mailbox;
     use crate::waker::Waker;
 
     #[test]
     fn reports_are_handed_over_once_there_are_many_or_one_is_old() {
-        let post = Arc::new(Post {
-            commands: Mailbox::new(),
-            reports: Mailbox::new(),
-            newcomers: Mailbox::new(),
-            home: Waker::open().unwrap(),
-            stop: AtomicBool::new(false),
-        });
+        let post = Arc::new(Post::new(Waker::open().unwrap()));
         let mut worker = Worker::new(Reactor::new(), Arc::clone(&post));
         let key = Key::from_bits(1);
         assert!(!worker.is_due(), "there is nothing");

@@ -65,6 +65,18 @@ pub(super) struct RemoteTls {
     pub(super) asked: bool,
 }
 
+impl RemoteTls {
+    /// Of a session that has just begun.
+    fn new(context: Context) -> RemoteTls {
+        RemoteTls {
+            context,
+            secured: false,
+            facts: None,
+            asked: false,
+        }
+    }
+}
+
 /// At most one read, and the ends behind it.
 #[derive(Default)]
 struct Held {

@@ -138,12 +138,7 @@ impl Reactor {
         if remote.state == State::Closing {
             return Err(Error::Closed);
         }
-        remote.tls = Some(Box::new(RemoteTls {
-            context: start.context.clone(),
-            secured: false,
-            facts: None,
-            asked: false,
-        }));
+        remote.tls = Some(Box::new(RemoteTls::new(start.context.clone())));
         let held = remote.held.take();
         self.tell_remote(key, move |reactor, key| {
             // What could be refused was checked above, but for a peer that has ended its side: there is no plaintext any more.

@@ -41,14 +41,8 @@ impl Reactor {
         remote.writes_paused = connection.writes_paused;
         remote.finished = connection.own_side != OwnSide::Open;
         remote.notify = connection.notify;
-        remote.tls = connection.tls.as_ref().map(|session| {
-            Box::new(RemoteTls {
-                context: session.context().clone(),
-                secured: false,
-                facts: None,
-                asked: false,
-            })
-        });
+        let tls = connection.tls.as_ref();
+        remote.tls = tls.map(|session| Box::new(RemoteTls::new(session.context().clone())));
         // The queues and timers that it is in are those of this reactor.
         remote.in_flush = std::mem::take(&mut connection.in_flush);
         connection.in_interest = false;
