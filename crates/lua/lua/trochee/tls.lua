@@ -48,17 +48,21 @@ local function password(value)
 	return ok and type(text) == "string" and text or nil;
 end
 
+-- As LuaSec has it: a list takes the place of the only one
+local function certificates(config)
+	local listed = {};
+	for i, entry in ipairs(type(config.certificates) == "table" and config.certificates or { config }) do
+		listed[i] = { certificate = entry.certificate, key = entry.key, password = password(entry.password) };
+	end
+	return listed;
+end
+
 -- Settings as trochee::tls::Settings has them
 local function settings_of(config)
-	local certificate, alpn = config, config.alpn;
-	if type(config.certificates) == "table" then
-		certificate = config.certificates[1] or {};
-	end
+	local alpn = config.alpn;
 	return {
 		mode = config.mode;
-		certificate = certificate.certificate;
-		key = certificate.key;
-		password = password(certificate.password);
+		certificates = certificates(config);
 		cafile = config.cafile;
 		capath = config.capath;
 		protocol = config.protocol;
@@ -88,9 +92,6 @@ end
 local function build(record)
 	if not record.native then
 		local config = record.config;
-		if type(config.certificates) == "table" and config.certificates[2] then
-			remark("certificates: only the first of several is used");
-		end
 		local native, remarks = core.tls_context(settings_of(config));
 		if not native then
 			return nil, remarks;
