@@ -8,7 +8,7 @@ use super::*;
 use Outcome::{Refused, Served};
 
 enum Outcome {
-    /// With this key, in s_client's words.
+    /// With a signature of this type, in s_client's words.
     Served(&'static str),
     /// With exactly this error.
     Refused(&'static str),
@@ -42,7 +42,7 @@ const KINDS: &[(&str, &str, Outcome)] = &[
     ("p256", "cp ec.crt $n.crt; cp ec.key $n.key", Served("ECDSA")),
     ("p384", "openssl ecparam -name secp384r1 -genkey -noout -out $n.key; self $n.key $n.crt ''", Served("ECDSA")),
     ("p521", "openssl ecparam -name secp521r1 -genkey -noout -out $n.key; self $n.key $n.crt ''", Served("ECDSA")),
-    ("ed25519", "cp ed.crt $n.crt; cp ed.key $n.key", Served("Ed25519")),
+    ("ed25519", "cp ed.crt $n.crt; cp ed.key $n.key", Served("ed25519")),
     ("ed448", "openssl genpkey -algorithm ed448 -out $n.key; self $n.key $n.crt ''",
         Refused("error loading private key (keys of the kind Ed448 are not supported: issue a certificate for ECDSA on P-256, or \
             RSA of 2048 bits)")),
@@ -76,7 +76,7 @@ const KINDS: &[(&str, &str, Outcome)] = &[
     ("pbes2-sha384", "openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA384 -in rsa.key -passout pass:secret -out $n.key; cp rsa.crt $n.crt",
         Served("RSA-PSS")),
     ("pbes2-sha512", "openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA512 -in ed.key -passout pass:secret -out $n.key; cp ed.crt $n.crt",
-        Served("Ed25519")),
+        Served("ed25519")),
     ("pbes2-sha512-256", "openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA512-256 -in rsa.key -passout pass:secret -out $n.key; cp rsa.crt $n.crt",
         Served("RSA-PSS")),
     ("scrypt", "openssl pkcs8 -topk8 -scrypt -in rsa.key -passout pass:secret -out $n.key; cp rsa.crt $n.crt", Served("RSA-PSS")),
@@ -135,17 +135,16 @@ const KINDS: &[(&str, &str, Outcome)] = &[
     ("no-subject", "openssl req -x509 -new -key rsa.key -subj / -days 2 -out $n.crt; cp rsa.key $n.key", Served("RSA-PSS")),
 ];
 
-fn shell(script: &str, name: &str) {
+fn shell(script: &str) {
     let directory = directory().join("kinds");
     std::fs::create_dir_all(&directory).unwrap();
     let output = Command::new("sh")
-        .args(["-ec", &format!("n=$2\n{script}"), "sh"])
+        .args(["-ec", script, "sh"])
         .arg(&directory)
-        .arg(name)
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name}: {script}\n{errors}");
+    assert!(output.status.success(), "{script}\n{errors}");
 }
 
 /// What `openssl s_client` says of a server.
@@ -179,10 +178,9 @@ fn s_client(address: SocketAddr, arguments: &[String]) -> String {
 #[test]
 fn what_openssl_loads_is_served_and_what_is_not_says_why() {
     let mut driver = driver!();
-    let functions = MATERIAL.lines().nth(2).unwrap();
-    shell(MATERIAL, "");
+    let mut wrong = Vec::new();
     for (name, script, outcome) in KINDS {
-        shell(&format!("set -u; cd \"$1\"\n{functions}\n{script}"), name);
+        made(&format!("n={name}\n{script}"));
         let place = |ending: &str| directory().join("kinds").join(format!("{name}.{ending}"));
         let settings = Settings {
             certificate: Some(place("crt")),
@@ -191,20 +189,241 @@ fn what_openssl_loads_is_served_and_what_is_not_says_why() {
             ..Settings::default()
         };
         let built = Context::build(&settings);
-        match outcome {
-            Refused(words) => {
-                let error = built.err().unwrap_or_else(|| panic!("{name} is taken"));
-                assert_eq!(error.to_string(), *words, "{name}");
-                assert!(error.file().is_some(), "{name}: which file");
-            }
-            Served(kind) => {
-                let server = built.unwrap_or_else(|error| panic!("{name}: {error}")).0;
-                for protocol in ["-tls1_3", "-tls1_2"] {
-                    let output = seen(&mut driver, &server, &[protocol]);
-                    let expected = format!("Peer signature type: {kind}");
-                    assert!(output.contains(&expected), "{name} {protocol}: {output}");
+        match (outcome, built) {
+            (Refused(words), Err(error)) if error.to_string() == *words => {
+                if error.file().is_none() {
+                    wrong.push(format!("{name}: {error}, without its file"));
                 }
             }
+            (Served(kind), Ok((server, _))) => {
+                for protocol in ["-tls1_3", "-tls1_2"] {
+                    let output = seen(&mut driver, &server, &[protocol]);
+                    if !output.contains(&format!("Peer signature type: {kind}")) {
+                        wrong.push(format!("{name} {protocol}: {output}"));
+                    }
+                }
+            }
+            (_, built) => wrong.push(format!("{name}: {:?}", built.map(|_| "taken"))),
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Runs a script where the material of the kinds is.
+fn made(script: &str) {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| shell(MATERIAL));
+    let functions = MATERIAL.lines().nth(2).unwrap();
+    shell(&format!("set -u; cd \"$1\"\n{functions}\n{script}"));
+}
+
+fn content(name: &str) -> Vec<u8> {
+    std::fs::read(directory().join("kinds").join(name)).unwrap()
+}
+
+fn from_memory(certificate: &str, key: &str, password: Option<&[u8]>) -> OwnCertificate {
+    OwnCertificate {
+        certificate: Material::Memory(content(certificate)),
+        key: Material::Memory(content(key)),
+        password: password.map(<[u8]>::to_vec),
+    }
+}
+
+#[test]
+fn each_client_is_shown_the_certificate_that_it_can_use() {
+    let mut driver = driver!();
+    made("");
+    let (rsa, ec) = (
+        from_memory("rsa.crt", "rsa.key", None),
+        from_memory("ec.crt", "ec.key", None),
+    );
+    for certificates in [[rsa.clone(), ec.clone()], [ec, rsa]] {
+        let server = context(&Settings {
+            certificates: certificates.to_vec(),
+            ..Settings::default()
+        });
+        for (arguments, kind) in [
+            (&["-tls1_3", "-sigalgs", "RSA-PSS+SHA256"][..], "RSA-PSS"),
+            (&["-tls1_3", "-sigalgs", "ECDSA+SHA256"], "ECDSA"),
+            // OpenSSL's clients prefer ECDSA
+            (&["-tls1_3"], "ECDSA"),
+            (&["-tls1_2"], "ECDSA"),
+            (
+                &["-tls1_3", "-sigalgs", "RSA-PSS+SHA256:ECDSA+SHA256"],
+                "RSA-PSS",
+            ),
+            (
+                &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"],
+                "RSA-PSS",
+            ),
+            (
+                &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"],
+                "ECDSA",
+            ),
+            (&["-tls1_2", "-sigalgs", "RSA+SHA256"], "RSA"),
+        ] {
+            let output = seen(&mut driver, &server, arguments);
+            let expected = format!("Peer signature type: {kind}\n");
+            assert!(output.contains(&expected), "{arguments:?}: {output}");
+        }
+        let output = seen(&mut driver, &server, &["-sigalgs", "ed25519"]);
+        assert!(output.contains("handshake failure"), "{output}");
+    }
+}
+
+#[test]
+fn certificates_and_keys_from_memory_are_pem_or_der() {
+    let mut driver = driver!();
+    made(
+        "openssl x509 -in rsa.crt -outform der -out rsa.crt.der
+        openssl x509 -in ec.crt -outform der -out ec.crt.der
+        openssl rsa -in rsa.key -traditional -outform der -out rsa1.der
+        openssl pkcs8 -topk8 -nocrypt -in rsa.key -outform der -out rsa8.der
+        openssl pkcs8 -topk8 -in rsa.key -outform der -passout pass:secret -out rsa8e.der
+        openssl ec -in ec.key -outform der -out ec.der",
+    );
+    for (certificate, key, password) in [
+        ("rsa.crt", "rsa.key", None),
+        ("rsa.crt.der", "rsa1.der", None),
+        ("rsa.crt.der", "rsa8.der", None),
+        ("rsa.crt.der", "rsa8e.der", Some(&b"secret"[..])),
+        ("ec.crt.der", "ec.der", None),
+        ("ec.crt", "ec.der", None),
+    ] {
+        let certified = from_memory(certificate, key, password);
+        // Its own bytes are trusted: PEM, whatever form the server has it in
+        let trusted = certificate.trim_end_matches(".der");
+        let server = context(&Settings {
+            certificates: vec![certified],
+            ..Settings::default()
+        });
+        let client = context(&Settings {
+            mode: Mode::Client,
+            authorities: content(trusted),
+            ..Settings::default()
+        });
+        let ends = driver.pair(server, client);
+        driver.reactor.destroy(ends.client);
+        driver.reactor.destroy(ends.server);
+    }
+    let refused = |own: OwnCertificate| {
+        let error = Context::build(&Settings {
+            certificates: vec![own],
+            ..Settings::default()
+        });
+        let error = error.unwrap_err();
+        assert_eq!(error.file(), None);
+        error.to_string()
+    };
+    for (certificate, key, words) in [
+        ("rsa.crt", "rsa8e.der", "error loading private key (bad password read)"),
+        ("rsa.crt", "rsa.crt.der", "error loading private key (decode error)"),
+        ("bom", "rsa.key", "error loading certificate (no start line)"),
+        ("rsa1.der", "rsa.key", "error loading certificate (wrong tag)"),
+        ("ec.crt", "rsa.key", "private key does not match public key"),
+    ] {
+        assert_eq!(refused(from_memory(certificate, key, None)), words);
+    }
+    let error = Context::build(&Settings {
+        authorities: content("rsa.key"),
+        ..Settings::default()
+    });
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "error loading CA locations (no start line)"
+    );
+}
+
+#[test]
+fn a_password_is_bytes() {
+    made(
+        "printf 'gr\\374n' > password
+        openssl pkcs8 -topk8 -in rsa.key -passout file:password -out bytes.key
+        openssl pkcs8 -topk8 -v1 PBE-SHA1-3DES -in rsa.key -passout file:password -out bytes1.key
+        printf 'gr\\303\\274n' > password8
+        openssl pkcs8 -topk8 -v1 PBE-SHA1-3DES -in rsa.key -passout file:password8 -out text1.key
+        openssl rsa -traditional -aes128 -in rsa.key -passout file:password -out bytes2.key",
+    );
+    for (key, password) in [
+        ("bytes.key", &b"gr\xfcn"[..]),
+        ("bytes1.key", b"gr\xfcn"),
+        ("bytes2.key", b"gr\xfcn"),
+        ("text1.key", "grün".as_bytes()),
+    ] {
+        let built = |password: &[u8]| {
+            Context::build(&Settings {
+                certificates: vec![from_memory("rsa.crt", key, Some(password))],
+                ..Settings::default()
+            })
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+        };
+        assert_eq!(built(password), Ok(()), "{key}");
+        assert_eq!(
+            built(b"another"),
+            Err("error loading private key (bad decrypt)".into()),
+            "{key}"
+        );
+    }
+}
+
+#[test]
+fn what_was_loaded_from_the_same_bytes_is_in_memory_once() {
+    made("");
+    let build = || {
+        context(&Settings {
+            certificates: vec![from_memory("rsa.crt", "rsa.key", None)],
+            ..Settings::default()
+        })
+    };
+    let place = |context: &Context| context.certificates().next().unwrap().as_ptr();
+    let first = build();
+    let others: Vec<Context> = (0..100).map(|_| build()).collect();
+    assert!(others.iter().all(|other| place(other) == place(&first)));
+    let other = context(&Settings {
+        certificates: vec![from_memory("ec.crt", "ec.key", None)],
+        ..Settings::default()
+    });
+    assert_ne!(place(&other), place(&first));
+}
+
+#[test]
+fn configurations_of_rustls_are_taken_as_they_are() {
+    use trochee::tls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+    let mut driver = driver!();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let pem = std::fs::read(&server_pair().key).unwrap();
+    let key = rustls::pki_types::pem::PemObject::from_pem_slice(&pem).unwrap();
+    let server = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![der(&server_pair().certificate).into()], key)
+        .unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(authority().der.clone().into()).unwrap();
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let server = Context::from_rustls_server(server.into());
+    let client = Context::from_rustls_client(client.into());
+    assert_eq!((server.mode(), client.mode()), (Mode::Server, Mode::Client));
+    let ends = driver.pair(server, client);
+    assert_eq!(
+        driver.reactor.peer_certificates(ends.client)[0],
+        der(&server_pair().certificate)
+    );
+    assert!(
+        driver
+            .reactor
+            .peer_verification(ends.client)
+            .iter()
+            .all(|errors| errors.is_empty())
+    );
+    let exported = driver
+        .reactor
+        .export_keying_material(ends.client, b"EXPORTER-test", None, 32);
+    assert_eq!(exported, None);
 }
