@@ -4,15 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::{ClientSessionMemoryCache, ResolvesClientCert, Resumption};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::server::NoClientAuth;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
+use super::keys::Choice;
 use super::store::Store;
 use super::verify::{Policy, Role, Verifier};
-use super::keys::Choice;
 use super::{Error, Material, Mode, OwnCertificate, Settings, ciphers, exporter, keys};
 
 /// Sessions that a client context remembers for resumption; the oldest go first. Each is a few hundred bytes.
@@ -181,6 +181,12 @@ impl Context {
     pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
         let certificate = self.inner.certificate.iter();
         certificate.flat_map(|certified| certified.cert.iter().map(AsRef::as_ref))
+    }
+
+    /// The DNS names (subjectAltName, RFC 5280) in our own certificate; of several in the first.
+    pub fn names(&self) -> Vec<String> {
+        let certificate = self.certificates().next();
+        certificate.map(keys::dns_names).unwrap_or_default()
     }
 
     pub(super) fn side(&self) -> &Side {

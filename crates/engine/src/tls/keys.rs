@@ -22,6 +22,7 @@ mod pem;
 mod pkey;
 mod resolver;
 
+pub(super) use der::dns_names;
 pub(super) use pem::certificates as pem_certificates;
 use pkey::Key;
 pub(super) use resolver::Choice;
@@ -141,9 +142,7 @@ fn key_in_der(bytes: &[u8], password: Option<&[u8]>) -> Result<Key, String> {
         tags.push(element.tag);
     }
     match tags[..] {
-        [der::SEQUENCE, der::OCTET_STRING] => {
-            Key::of_pkcs8(&encrypted::pkcs8(bytes, password)?)
-        }
+        [der::SEQUENCE, der::OCTET_STRING] => Key::of_pkcs8(&encrypted::pkcs8(bytes, password)?),
         [der::INTEGER, der::SEQUENCE] => Key::of_pkcs8(bytes),
         [der::INTEGER, der::INTEGER] => Key::of_pkcs1(bytes),
         [der::INTEGER, der::OCTET_STRING] => Key::of_sec1(bytes),
@@ -185,7 +184,7 @@ pub(super) fn certified(own: &OwnCertificate) -> Result<Arc<CertifiedKey>, Error
     }
     let key = private_key(&own.key, &key_bytes, password)?;
     let chain = certificates(&own.certificate, &*certificate_bytes?)?;
-    let public = der::public_key_of_certificate(&chain[0])
+    let public = der::public_key(&chain[0])
         .ok_or_else(|| own.certificate.refused(CERTIFICATE, "wrong tag"))?;
     if key.is_too_small() {
         return Err(own.certificate.refused(CERTIFICATE, "ee key too small"));

@@ -316,10 +316,26 @@ fn certificates_and_keys_from_memory_are_pem_or_der() {
         error.to_string()
     };
     for (certificate, key, words) in [
-        ("rsa.crt", "rsa8e.der", "error loading private key (bad password read)"),
-        ("rsa.crt", "rsa.crt.der", "error loading private key (decode error)"),
-        ("bom", "rsa.key", "error loading certificate (no start line)"),
-        ("rsa1.der", "rsa.key", "error loading certificate (wrong tag)"),
+        (
+            "rsa.crt",
+            "rsa8e.der",
+            "error loading private key (bad password read)",
+        ),
+        (
+            "rsa.crt",
+            "rsa.crt.der",
+            "error loading private key (decode error)",
+        ),
+        (
+            "bom",
+            "rsa.key",
+            "error loading certificate (no start line)",
+        ),
+        (
+            "rsa1.der",
+            "rsa.key",
+            "error loading certificate (wrong tag)",
+        ),
         ("ec.crt", "rsa.key", "private key does not match public key"),
     ] {
         assert_eq!(refused(from_memory(certificate, key, None)), words);

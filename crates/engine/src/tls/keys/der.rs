@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+const BOOLEAN: u8 = 0x01;
 pub(super) const INTEGER: u8 = 0x02;
 pub(super) const OCTET_STRING: u8 = 0x04;
 pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
@@ -89,8 +90,8 @@ pub(super) fn dotted(contents: &[u8]) -> String {
     text
 }
 
-/// The subjectPublicKeyInfo of a certificate (RFC 5280, section 4.1), whatever its version and extensions are.
-pub(super) fn public_key_of_certificate(mut certificate: &[u8]) -> Option<&[u8]> {
+/// What a certificate (RFC 5280, section 4.1) has from its public key on, whatever its version and extensions are.
+fn fields_from_public_key(mut certificate: &[u8]) -> Option<&[u8]> {
     const VERSION: u8 = 0xa0;
     let mut certificate = take(&mut certificate, SEQUENCE)?;
     let mut fields = take(&mut certificate, SEQUENCE)?;
@@ -99,9 +100,45 @@ pub(super) fn public_key_of_certificate(mut certificate: &[u8]) -> Option<&[u8]>
     for _signature_issuer_validity_subject in 0..4 {
         take(&mut fields, SEQUENCE)?;
     }
-    next(&mut fields)
+    Some(fields)
+}
+
+/// The subjectPublicKeyInfo of a certificate.
+pub(super) fn public_key(certificate: &[u8]) -> Option<&[u8]> {
+    next(&mut fields_from_public_key(certificate)?)
         .filter(|element| element.tag == SEQUENCE)
         .map(|element| element.whole)
+}
+
+/// The DNS names of a certificate (RFC 5280, section 4.2.1.6); none where it has no such extension, or is broken.
+pub(in crate::tls) fn dns_names(certificate: &[u8]) -> Vec<String> {
+    const DNS_NAME: u8 = 0x82;
+    let Some(mut names) = alternative_names(certificate) else {
+        return Vec::new();
+    };
+    std::iter::from_fn(|| next(&mut names))
+        .filter(|name| name.tag == DNS_NAME)
+        .filter_map(|name| String::from_utf8(name.contents.to_vec()).ok())
+        .collect()
+}
+
+/// The contents of the extension subjectAltName.
+fn alternative_names(certificate: &[u8]) -> Option<&[u8]> {
+    const EXTENSIONS: u8 = 0xa3;
+    const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+    let mut fields = fields_from_public_key(certificate)?;
+    let mut extensions = std::iter::from_fn(|| next(&mut fields))
+        .find(|field| field.tag == EXTENSIONS)?
+        .contents;
+    let mut extensions = take(&mut extensions, SEQUENCE)?;
+    while let Some(mut extension) = take(&mut extensions, SEQUENCE) {
+        if take(&mut extension, OBJECT_IDENTIFIER)? == SUBJECT_ALTERNATIVE_NAME {
+            let _critical = take(&mut extension, BOOLEAN);
+            let mut value = take(&mut extension, OCTET_STRING)?;
+            return take(&mut value, SEQUENCE);
+        }
+    }
+    None
 }
 
 #[cfg(test)]

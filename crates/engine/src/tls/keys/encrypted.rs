@@ -23,7 +23,10 @@ pub(super) fn is_traditional(section: &Section<'_>) -> bool {
 /// # Errors
 ///
 /// In OpenSSL's words; for a cipher that there is not here, its name.
-pub(super) fn traditional(section: &Section<'_>, password: Option<&[u8]>) -> Result<Secret, String> {
+pub(super) fn traditional(
+    section: &Section<'_>,
+    password: Option<&[u8]>,
+) -> Result<Secret, String> {
     let info = section.header("DEK-Info").ok_or("not dek info")?;
     let (name, iv) = info.split_once(',').ok_or("not dek info")?;
     let cipher = match name.trim() {
@@ -59,11 +62,7 @@ pub(super) fn pkcs8(mut input: &[u8], password: Option<&[u8]>) -> Result<Secret,
     }
 }
 
-fn pbes2(
-    mut parameters: &[u8],
-    sealed: &[u8],
-    password: Option<&[u8]>,
-) -> Result<Secret, String> {
+fn pbes2(mut parameters: &[u8], sealed: &[u8], password: Option<&[u8]>) -> Result<Secret, String> {
     let mut derivation = der::take(&mut parameters, der::SEQUENCE).ok_or(BROKEN)?;
     let mut encryption = der::take(&mut parameters, der::SEQUENCE).ok_or(BROKEN)?;
     let cipher = match oid(&mut encryption)?.as_str() {

@@ -73,10 +73,7 @@ fn boundary<'a>(line: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
     line.strip_prefix(start)?.strip_suffix(b"-----")
 }
 
-fn section<'a>(
-    label: &'a [u8],
-    lines: &mut impl Iterator<Item = &'a [u8]>,
-) -> Option<Section<'a>> {
+fn section<'a>(label: &'a [u8], lines: &mut impl Iterator<Item = &'a [u8]>) -> Option<Section<'a>> {
     let mut section = Section {
         label,
         headers: Vec::new(),
@@ -162,10 +159,7 @@ mod tests {
             -----BEGIN B-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: X,00\n\nMAMCAQU=\n-----END B-----";
         assert_eq!(labels(text), [Ok("A".into()), Ok("B".into())]);
         for section in sections(text) {
-            assert_eq!(
-                **section.unwrap().decode().unwrap(),
-                [0x30, 3, 2, 1, 5]
-            );
+            assert_eq!(**section.unwrap().decode().unwrap(), [0x30, 3, 2, 1, 5]);
         }
         let last = sections(text).last().unwrap().unwrap();
         assert_eq!(last.header("DEK-Info"), Some("X,00"));
