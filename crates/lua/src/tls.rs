@@ -1,13 +1,13 @@
 //! TLS as Lua sees it: contexts as userdata, and as tables what a handshake has led to.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use mlua::{MultiValue, Result, Table, UserData, UserDataRef, Value};
 use trochee::tls::{Context, Material, Mode, OwnCertificate, Settings, Start, Tlsa};
 
-use crate::convert::{self, answer, described, key};
+use crate::convert::{self, described, key};
 use crate::core::{Functions, done};
 
 /// A context on the Lua side. The engine shares it with the connections that use it.
@@ -25,17 +25,29 @@ pub(crate) fn register(functions: &Functions<'_>) -> Result<()> {
 }
 
 fn contexts(functions: &Functions<'_>) -> Result<()> {
-    // tls_context(settings) → context, array of remarks | nil, why not
+    // tls_context(settings) → context, array of remarks | nil, why not, the file at fault
     functions.add("tls_context", |lua, _, given: Table| {
         let built = settings(&given)
-            .and_then(|settings| Context::build(&settings).map_err(|error| error.to_string()));
-        match built {
-            Ok((context, remarks)) => Ok(MultiValue::from_iter([
+            .map_err(|text| (text, None))
+            .and_then(|settings| {
+                Context::build(&settings)
+                    .map_err(|error| (error.to_string(), error.file().map(Path::to_owned)))
+            });
+        Ok(MultiValue::from_iter(match built {
+            Ok((context, remarks)) => [
                 Value::UserData(lua.create_userdata(TlsContext(context))?),
                 Value::Table(lua.create_sequence_from(remarks)?),
-            ])),
-            Err(text) => answer(lua, Err(text)),
-        }
+                Value::Nil,
+            ],
+            Err((text, file)) => [
+                Value::Nil,
+                Value::String(lua.create_string(text)?),
+                file.map_or(Ok(Value::Nil), |file| {
+                    lua.create_string(file.as_os_str().as_bytes())
+                        .map(Value::String)
+                })?,
+            ],
+        }))
     })
 }
 

@@ -18,6 +18,7 @@ use super::{Error, Material, OwnCertificate};
 mod cipher;
 mod der;
 mod encrypted;
+mod kind;
 mod pem;
 mod pkey;
 mod resolver;
@@ -124,7 +125,7 @@ fn key_in_pem(text: &[u8], password: Option<&[u8]>) -> Result<Key, String> {
             }
             b"RSA PRIVATE KEY" => return Key::of_pkcs1(&key()?),
             b"EC PRIVATE KEY" => return Key::of_sec1(&key()?),
-            b"DSA PRIVATE KEY" => return Err(pkey::cannot_sign("DSA")),
+            b"DSA PRIVATE KEY" => return Err(kind::cannot_sign("DSA")),
             _ => {}
         }
     }
@@ -183,7 +184,7 @@ pub(super) fn certified(own: &OwnCertificate) -> Result<Arc<CertifiedKey>, Error
         return Ok(certified);
     }
     let key = private_key(&own.key, &key_bytes, password)?;
-    let chain = certificates(&own.certificate, &*certificate_bytes?)?;
+    let chain = certificates(&own.certificate, &certificate_bytes?)?;
     let public = der::public_key(&chain[0])
         .ok_or_else(|| own.certificate.refused(CERTIFICATE, "wrong tag"))?;
     if key.is_too_small() {

@@ -1,4 +1,4 @@
--- Items 110 and 111: which certificates and keys of our own are loaded, and what is said of those that are not.
+-- Items 110 to 112: which certificates and keys of our own are loaded, and what is said of those that are not.
 
 local t = require "harness"
 local support = require "tls_support"
@@ -152,3 +152,27 @@ t.item(111, "of an RSA and an ECDSA certificate for one name, each client is sho
 		listening:close()
 	end
 end)
+
+t.item(112, "what the system refuses is said in the system's words, with the file", function (s)
+	local tls = support(s)
+	local cert = tls.cert("example.com")
+	local missing = tls.dir.."/missing.pem"
+	local cases = {
+		{ { key = missing }, "error loading private key (No such file or directory)" },
+		{ { certificate = missing }, "error loading certificate (No such file or directory)" },
+		{ { key = tls.dir }, "error loading private key (Is a directory)" },
+		{ { cafile = missing }, "error loading CA locations (No such file or directory)" },
+	}
+	for _, case in ipairs(cases) do
+		local changed, words = table.unpack(case)
+		local ctx, err = tls.context(tls.merged({
+			mode = "server", protocol = "sslv23", certificate = cert.certificate, key = cert.key,
+		}, changed))
+		s.eq(ctx, nil, words)
+		s.eq(err, words)
+	end
+end, { stock = {
+	epoll = { "OpenSSL 3 has no words for errors of the system, and LuaSec says so", match = "%(null%)" },
+	event = { "OpenSSL 3 has no words for errors of the system, and LuaSec says so", match = "%(null%)" },
+	select = { "OpenSSL 3 has no words for errors of the system, and LuaSec says so", match = "%(null%)" },
+} })
