@@ -44,7 +44,8 @@ pub struct Settings {
     /// A PEM file: the certificate, then what certifies it. A server without one serves only connections that are given
     /// another context by [`Reactor::accept_tls`](crate::Reactor::accept_tls).
     pub certificate: Option<PathBuf>,
-    /// A PEM file with the private key: RSA, ECDSA or Ed25519 as PKCS#1, PKCS#8 or SEC1, encrypted or not.
+    /// A PEM file with the private key: RSA, RSA-PSS, ECDSA (P-256, P-384, P-521) or Ed25519 as PKCS#1, PKCS#8 or SEC1;
+    /// encrypted as PKCS#8 (RFC 8018, RFC 7292) or in OpenSSL's traditional format.
     pub key: Option<PathBuf>,
     /// The password of the key, in the bytes that it was encrypted with.
     pub password: Option<Vec<u8>>,
