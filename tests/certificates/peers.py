@@ -49,13 +49,14 @@ def peers(t):
 
     # Pinned: what a trusted certificate that is not a CA vouches for
     pinned = t.leaf(key=t.key("ec", 10), ext=["authorityKeyIdentifier = keyid"])
-    victim = t.leaf(pinned, names="DNS:bank.test")
+    victim = t.leaf(pinned, names="DNS:bank.test", subject="/CN=bank.test")
     case("pinned", "self-signed, CA:FALSE, in cafile", [pinned], [pinned])
     case("pinned-signs", "signed by the key of a trusted certificate with CA:FALSE", [victim], [pinned])
     case("pinned-signs-sent", "the same, which is sent", [victim, pinned], [pinned])
+    case("pinned-signs-same-name", "the same, for its own name", [t.leaf(pinned)], [pinned])
     ca_leaf = t.leaf(key=t.key("ec", 11), constraints="critical, CA:TRUE")
     case("pinned-ca", "self-signed, CA:TRUE, in cafile (as openssl req -x509 makes it)", [ca_leaf], [ca_leaf])
-    case("pinned-ca-signs", "signed by it", [t.leaf(ca_leaf)], [ca_leaf])
+    case("pinned-ca-signs", "signed by it", [t.leaf(ca_leaf, names="DNS:bank.test", subject="/CN=bank.test")], [ca_leaf])
     no_sign = t.ca("No keyCertSign", number=12, usage="digitalSignature")
     case("no-keycertsign-root", "the trusted root lacks keyCertSign", [t.leaf(no_sign)], [no_sign])
     case("no-keycertsign-itself", "trusted, CA:TRUE without keyCertSign, shows itself", [no_sign], [no_sign])
@@ -94,7 +95,7 @@ def peers(t):
     short_inter = t.ca("Path length 0", root, number=17, constraints="critical, CA:TRUE, pathlen:0")
     below = t.ca("Below", short_inter, number=18)
     case("pathlen-intermediate-exceeded", "the intermediate's pathlen:0, another", [t.leaf(below), below, short_inter], [root])
-    not_ca = t.leaf(root, key=t.key("ec", 19))
+    not_ca = t.leaf(root, key=t.key("ec", 19), subject="/CN=no authority")
     case("intermediate-no-ca", "the intermediate has CA:FALSE", [t.leaf(not_ca), not_ca], [root])
     for name, title, options in (
         ("no-keycertsign", "lacks keyCertSign", {"usage": "digitalSignature"}),
