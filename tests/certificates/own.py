@@ -3,7 +3,7 @@
 Each case is (id, title, list of (certificate file, key file), options). A file is its bytes, or None where there is none.
 """
 
-from toolkit import FUTURE, PASSWORD, PAST, der_of, pem_of
+from toolkit import FUTURE, PASSWORD, PAST, der_of, one_line, pem_of
 
 BOM = b"\xef\xbb\xbf"
 CRITICAL_UNKNOWN = "1.2.3.4.5 = critical, ASN1:UTF8String:unknown"
@@ -172,8 +172,3 @@ def own(t):
     cases.append(("both-ed25519", "an RSA and an Ed25519 certificate", [(rsa_crt, rsa_key), (read(ed.path), read(ed.key))], {}))
     cases.append(("both-mismatch", "the second of two without its key", [(rsa_crt, rsa_key), (ec_crt, rsa_key)], {}))
     return cases
-
-
-def one_line(pem):
-    lines = pem.split(b"\n")
-    return lines[0] + b"\n" + b"".join(lines[1:-2]) + b"\n" + lines[-2] + b"\n"

@@ -4,7 +4,7 @@ Each case is (id, title, what the peer sends, cafile, options). The peer sends a
 key. cafile is a list of certificates or the bytes of a file.
 """
 
-from toolkit import FUTURE, PAST, Cert
+from toolkit import FUTURE, PAST, Cert, one_line, pem_of
 
 CRITICAL_UNKNOWN = "1.2.3.4.5 = critical, ASN1:UTF8String:unknown"
 
@@ -172,6 +172,8 @@ def peers(t):
              [t.leaf(rsa_root, md=md, sigopts=["rsa_padding_mode:pss", "rsa_pss_saltlen:-1"])], [rsa_root])
     case("pss-signature-salt-20", "signed with RSA-PSS, a salt of 20 bytes",
          [t.leaf(rsa_root, sigopts=["rsa_padding_mode:pss", "rsa_pss_saltlen:20"])], [rsa_root])
+    dsa = t.ca("DSA root", key=t.dsa())
+    case("ca-dsa", "signed by a trusted DSA key", [t.leaf(dsa)], [dsa])
     for kind in "rsa3", "pss", "p224", "p384", "p521", "k256", "brainpool", "explicit", "ed25519", "ed448":
         top = t.ca(f"{kind} root", key=kind, md="null" if kind.startswith("ed") else "sha256")
         case(f"ca-{kind}", f"signed by a trusted {kind} key", [t.leaf(top, md="null" if kind.startswith("ed") else "sha256")], [top])
@@ -304,6 +306,21 @@ def peers(t):
          b"\xef\xbb\xbf" + other_root.path.read_bytes() + root.path.read_bytes())
     case("cafile-x509", "cafile with BEGIN X509 CERTIFICATE", [direct], root.path.read_bytes().replace(b" CERTIFICATE", b" X509 CERTIFICATE"))
     case("cafile-key", "cafile with a private key between", [direct], other_root.key.read_bytes() + root.path.read_bytes())
+    case("cafile-empty", "an empty cafile", [direct], b"")
+    case("cafile-garbage", "a cafile without certificates", [direct], b"nothing here\n")
+    case("cafile-broken", "a certificate that is cut off before the root in cafile", [direct],
+         other_root.path.read_bytes()[:200] + b"\n" + root.path.read_bytes())
+    case("cafile-not-x509", "a block that is no certificate before the root in cafile", [direct],
+         pem_of(b"\x30\x03\x02\x01\x05").encode() + root.path.read_bytes())
+    case("cafile-root-then-broken", "the root before a certificate that is cut off in cafile", [direct],
+         root.path.read_bytes() + other_root.path.read_bytes()[:200])
+    case("cafile-one-line", "cafile with its base64 in one line", [direct], one_line(root.path.read_bytes()))
+    case("cafile-twice", "the root twice in cafile", [direct], [root, root])
+    case("capath", "the root in capath", [leaf, inter], None, capath=t.hashed("capath-root", root))
+    case("capath-same-name", "two roots of one name in capath, the wrong one first", no_ids, None, capath=t.hashed("capath-both", again, root))
+    case("capath-intermediate", "the intermediate in capath, the root in cafile", [leaf], [root], capath=t.hashed("capath-inter", inter))
+    case("capath-pinned", "pinned in capath, and what its key signed", [victim], None, capath=t.hashed("capath-pinned", pinned))
+    case("capath-name-case", "the root's name in capitals, in capath", [plain], None, capath=t.hashed("capath-case", shouting))
     for name, title, options in (
         ("plain", "no trust settings", []),
         ("server", "trusted for serverAuth", ["-addtrust", "serverAuth"]),

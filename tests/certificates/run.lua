@@ -226,7 +226,7 @@ local function run_peer(case)
 			local verify = mode == "server" and { "peer", "client_once", "fail_if_no_peer_cert" } or { "peer" }
 			return {
 				mode = mode, protocol = "any", options = options, verify = verify, verifyext = verifyext,
-				cafile = case.cafile, depth = case.depth, certificate = corpus.."/far.crt", key = corpus.."/far.key",
+				cafile = case.cafile, capath = case.capath, depth = case.depth, certificate = corpus.."/far.crt", key = corpus.."/far.key",
 			}
 		end
 		for role, runner in pairs { client = as_server, server = as_client } do

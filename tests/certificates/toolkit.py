@@ -88,6 +88,12 @@ def pem_of(der, label="CERTIFICATE"):
     return f"-----BEGIN {label}-----\n" + "\n".join(text[i : i + 64] for i in range(0, len(text), 64)) + f"\n-----END {label}-----\n"
 
 
+def one_line(pem):
+    """PEM whose base64 is not broken into lines."""
+    lines = pem.split(b"\n")
+    return lines[0] + b"\n" + b"".join(lines[1:-2]) + b"\n" + lines[-2] + b"\n"
+
+
 class Toolkit:
     def __init__(self, folder):
         self.dir = Path(folder).resolve()
@@ -122,6 +128,23 @@ class Toolkit:
             self.openssl("genpkey", *KEY_KINDS[kind].split(), "-out", path)
             self.keys[kind, number] = path
         return self.keys[kind, number]
+
+    def dsa(self):
+        """A DSA key: it can sign certificates, and not show one."""
+        path = self.path("key-dsa.pem")
+        if not path.exists():
+            self.openssl("dsaparam", "-genkey", "-noout", "-out", path, "2048")
+        return path
+
+    def hashed(self, name, *certs):
+        """A folder for capath with these, by the hash of their subjects and in this order."""
+        folder = self.path(name)
+        folder.mkdir(exist_ok=True)
+        for cert in certs:
+            hashed = self.openssl("x509", "-in", cert.path, "-noout", "-subject_hash").decode().strip()
+            number = len(list(folder.glob(f"{hashed}.*")))
+            (folder / f"{hashed}.{number}").write_bytes(cert.path.read_bytes())
+        return str(folder)
 
     def request(self, key):
         if key not in self.requests:
