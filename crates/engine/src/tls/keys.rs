@@ -107,24 +107,19 @@ fn private_key(from: &Material, bytes: &[u8], password: Option<&[u8]>) -> Result
 }
 
 /// The first section that is a key counts; an EC key often has its parameters in a section before it, and a certificate may
-/// be in the same file.
+/// be in the same file. Of what form it is says the key itself: labels are mixed up, and OpenSSL does not mind.
 fn key_in_pem(text: &[u8], password: Option<&[u8]>) -> Result<Key, String> {
     for section in pem::sections(text) {
         let section = section?;
-        let key = || {
-            if encrypted::is_traditional(&section) {
-                encrypted::traditional(&section, password)
-            } else {
-                section.decode().map_err(str::to_owned)
-            }
-        };
         match section.label {
-            b"PRIVATE KEY" => return Key::of_pkcs8(&key()?),
-            b"ENCRYPTED PRIVATE KEY" => {
-                return Key::of_pkcs8(&encrypted::pkcs8(&key()?, password)?);
+            b"PRIVATE KEY" | b"ENCRYPTED PRIVATE KEY" | b"RSA PRIVATE KEY" | b"EC PRIVATE KEY" => {
+                let key = if encrypted::is_traditional(&section) {
+                    encrypted::traditional(&section, password)?
+                } else {
+                    section.decode()?
+                };
+                return key_in_der(&key, password);
             }
-            b"RSA PRIVATE KEY" => return Key::of_pkcs1(&key()?),
-            b"EC PRIVATE KEY" => return Key::of_sec1(&key()?),
             b"DSA PRIVATE KEY" => return Err(kind::cannot_sign("DSA")),
             _ => {}
         }
@@ -134,20 +129,17 @@ fn key_in_pem(text: &[u8], password: Option<&[u8]>) -> Result<Key, String> {
 
 /// The forms differ in their first fields, so that at most one fits.
 fn key_in_der(bytes: &[u8], password: Option<&[u8]>) -> Result<Key, String> {
-    let fields = der::take(&mut { bytes }, der::SEQUENCE).ok_or("decode error")?;
-    let mut tags = Vec::new();
-    let mut rest = fields;
-    while tags.len() < 2
-        && let Some(element) = der::next(&mut rest)
-    {
-        tags.push(element.tag);
-    }
-    match tags[..] {
-        [der::SEQUENCE, der::OCTET_STRING] => Key::of_pkcs8(&encrypted::pkcs8(bytes, password)?),
-        [der::INTEGER, der::SEQUENCE] => Key::of_pkcs8(bytes),
-        [der::INTEGER, der::INTEGER] => Key::of_pkcs1(bytes),
-        [der::INTEGER, der::OCTET_STRING] => Key::of_sec1(bytes),
-        _ => Err("decode error".into()),
+    const BROKEN: &str = "decode error";
+    let mut fields = der::take(&mut { bytes }, der::SEQUENCE).ok_or(BROKEN)?;
+    let mut tag = || der::next(&mut fields).map(|field| field.tag);
+    match (tag(), tag()) {
+        (Some(der::SEQUENCE), Some(der::OCTET_STRING)) => {
+            Key::of_pkcs8(&encrypted::pkcs8(bytes, password)?)
+        }
+        (Some(der::INTEGER), Some(der::SEQUENCE)) => Key::of_pkcs8(bytes),
+        (Some(der::INTEGER), Some(der::INTEGER)) => Key::of_pkcs1(bytes),
+        (Some(der::INTEGER), Some(der::OCTET_STRING)) => Key::of_sec1(bytes),
+        _ => Err(BROKEN.into()),
     }
 }
 

@@ -94,6 +94,8 @@ const KINDS: &[(&str, &str, Outcome)] = &[
     ("traditional-3des", "openssl rsa -traditional -des3 -in rsa.key -passout pass:secret -out $n.key; cp rsa.crt $n.crt", Served("RSA-PSS")),
     ("traditional-camellia", "openssl rsa -traditional -camellia256 -in rsa.key -passout pass:secret -out $n.key; cp rsa.crt $n.crt",
         Refused("error loading private key (CAMELLIA-256-CBC is not supported: encrypt the key with AES-256-CBC)")),
+    ("wrong-label", "sed 's/ PRIVATE/ RSA PRIVATE/' rsa.key > $n.key; cp rsa.crt $n.crt", Served("RSA-PSS")),
+    ("wrong-label-ec", "sed 's/ PRIVATE/ RSA PRIVATE/' ec8.key > $n.key; cp ec.crt $n.crt", Served("ECDSA")),
     // Files
     ("byte-order-mark", "cat bom rsa.crt > $n.crt; cat bom rsa.key > $n.key", Served("RSA-PSS")),
     ("byte-order-mark-encrypted", "openssl rsa -traditional -aes128 -in rsa.key -passout pass:secret -out x.key; cat bom x.key > $n.key; cp rsa.crt $n.crt",

@@ -52,7 +52,6 @@ impl Section<'_> {
 ///
 /// An error is the last item: "bad end line" for a section that is cut off.
 pub(super) fn sections(text: &[u8]) -> impl Iterator<Item = Result<Section<'_>, &'static str>> {
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let mut lines = text
         .split(|byte| *byte == b'\n')
         .map(<[u8]>::trim_ascii_end);
@@ -61,7 +60,11 @@ pub(super) fn sections(text: &[u8]) -> impl Iterator<Item = Result<Section<'_>, 
         if failed {
             return None;
         }
-        let label = lines.find_map(|line| boundary(line, b"-----BEGIN "))?;
+        // Files that each begin with a mark are joined to a chain
+        let label = lines.find_map(|line| {
+            let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+            boundary(line, b"-----BEGIN ")
+        })?;
         let section = section(label, &mut lines);
         failed = section.is_none();
         Some(section.ok_or(BAD_END_LINE))
@@ -156,7 +159,7 @@ mod tests {
     #[test]
     fn what_openssl_overlooks_is_overlooked() {
         let text = b"\xef\xbb\xbf-----BEGIN A-----  \r\nMAMC\r\nAQU= \r\n-----END A-----\r\n\xff\xfe text\n\
-            -----BEGIN B-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: X,00\n\nMAMCAQU=\n-----END B-----";
+            \xef\xbb\xbf-----BEGIN B-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: X,00\n\nMAMCAQU=\n-----END B-----";
         assert_eq!(labels(text), [Ok("A".into()), Ok("B".into())]);
         for section in sections(text) {
             assert_eq!(**section.unwrap().decode().unwrap(), [0x30, 3, 2, 1, 5]);
