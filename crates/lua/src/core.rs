@@ -224,7 +224,13 @@ impl Functions<'_> {
             "watch",
             |core, (fd, readable, writable): (Value, bool, bool)| {
                 let fd = convert::descriptor(&fd)?;
-                core.command(|reactor| opened(reactor.watch(fd, Interest { readable, writable })))
+                core.command(|reactor| {
+                    opened(descriptor::watch(
+                        reactor,
+                        fd,
+                        Interest { readable, writable },
+                    ))
+                })
             },
         )?;
         // watch_signal(number)
