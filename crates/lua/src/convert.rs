@@ -20,6 +20,19 @@ pub(crate) fn answer(lua: &Lua, answer: Answer) -> Result<MultiValue> {
     })
 }
 
+/// The answer to what makes a key.
+pub(crate) fn opened(key: std::result::Result<Key, trochee::Error>) -> Answer {
+    key.map(|key| Value::Integer(key_number(key)))
+        .map_err(|error| error.to_string())
+}
+
+/// The answer to what either succeeds or does not.
+pub(crate) fn done(result: std::result::Result<(), trochee::Error>) -> Answer {
+    result
+        .map(|()| Value::Boolean(true))
+        .map_err(|error| error.to_string())
+}
+
 /// A key as a Lua integer: [`Key::to_bits`] fits.
 pub(crate) fn key_number(key: Key) -> i64 {
     key.to_bits() as i64

@@ -8,10 +8,11 @@
 //! Functions that can be refused by the system return `nil` and a text, as Lua's own libraries do. Nothing here panics
 //! because of what Lua passed.
 
+mod capi;
+mod commands;
 mod convert;
 mod core;
 mod descriptor;
-mod fast;
 mod settings;
 mod tls;
 mod util_poll;
@@ -22,8 +23,8 @@ use mlua::{Lua, Result, Table};
 #[mlua::lua_module(name = "trochee")]
 fn trochee_module(lua: &Lua) -> Result<Table> {
     let module = lua.create_table()?;
-    module.set("new", lua.create_function(|lua, ()| core::new(lua))?)?;
-    module.set("events", fast::kinds(lua)?)?;
+    module.set("new", lua.create_function(|lua, ()| commands::new(lua))?)?;
+    module.set("events", capi::kinds(lua)?)?;
     module.set(
         "util_poll",
         lua.create_function(|lua, arguments| {

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use mlua::{MultiValue, Result, Table, UserData, UserDataRef, Value};
 use trochee::tls::{Context, Mode, Settings, Start, Tlsa};
 
-use crate::convert::{self, answer, described, key};
-use crate::core::{Functions, done};
+use crate::convert::{self, answer, described, done, key};
+use crate::core::Functions;
 
 /// A context on the Lua side. The engine shares it with the connections that use it.
 struct TlsContext(Context);
