@@ -26,7 +26,7 @@ const LAYERS: [&str; 7] = [
     "connection",
     "reactor",
     "threads",
-    "front",
+    "event_loop",
     "server",
 ];
 

@@ -181,7 +181,7 @@ end)
 describe("a backend in the place of Prosody's", function ()
 	local program = [[
 		require "util.logger".add_simple_sink(function (_, level, message) print(level, message) end, { "info", "error" })
-		require "trochee.flavour.event"
+		require "trochee.stock.event"
 	]]
 	local function said(variable)
 		return (lua(program, "TROCHEE_POLLER="..variable, source_dir))

@@ -96,7 +96,7 @@ function (s)
 		server.set_config({ read_timeout = 0.1 })
 	end
 	s.ok(dies_within(s, 3), "a new read_timeout applies to a new connection")
-end, { shapes = true })
+end, { stock_names = true })
 
 t.item(7, "loaded but never looped, as in prosodyctl: exits cleanly and leaves no thread", function (s)
 	local source = [[
@@ -224,7 +224,7 @@ t.item(10, "an error thrown through loop(): loop() can be called again and goes 
 end, {
 	raw = true,
 	-- Prosody passes no false on to the backends event and select
-	shapes = false,
+	stock_names = false,
 })
 
 t.item(11, "loop() returns \"quitting\"; after that it returns at once", function (s)
