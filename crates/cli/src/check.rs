@@ -60,7 +60,7 @@ pub fn report(system: &System, pollers: &[Poller]) -> String {
         }
     }
     if !pollers.iter().any(|poller| poller.refusal.is_none()) {
-        text.push_str("No poller works here: a server can not run.\n");
+        text.push_str("No poller works here: a server cannot run.\n");
     }
     text
 }
@@ -120,7 +120,7 @@ fn poller(poller: &Poller) -> Fact {
         Some(reason) => format!("does not work: {reason}"),
     };
     let advice = (poller.name == "select").then(|| {
-        "can not hold descriptors from 1024 on, whatever the limit; for small servers only"
+        "cannot hold descriptors from 1024 on, whatever the limit; for small servers only"
             .to_owned()
     });
     (format!("poller {}", poller.name), state, advice)
@@ -191,6 +191,6 @@ mod tests {
     #[test]
     fn no_poller_no_server() {
         let text = report(&system(), &[poller("epoll", Some(38))]);
-        assert!(text.contains("can not run"), "{text}");
+        assert!(text.contains("cannot run"), "{text}");
     }
 }

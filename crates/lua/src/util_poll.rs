@@ -269,7 +269,7 @@ unsafe fn with<R>(
 }
 
 fn errno_of(error: &io::Error) -> c_int {
-    // A number that select can not hold is, to util.poll, no descriptor.
+    // A number that select cannot hold is, to util.poll, no descriptor.
     error.raw_os_error().unwrap_or(libc::EBADF)
 }
 

@@ -101,7 +101,7 @@ pub(super) struct Acceptor {
 impl Acceptor {
     /// # Errors
     ///
-    /// Out of descriptors, or the poller can not hold one.
+    /// Out of descriptors, or the poller cannot hold one.
     pub(super) fn new(
         mut reactor: Reactor,
         listeners: Vec<(Listener, Plan)>,

@@ -196,7 +196,7 @@ local function hook_signal(signal, callback)
 		self.callback = callback;
 		return self;
 	end
-	-- SIGKILL and SIGSTOP can not be hooked, and the system does not say so
+	-- SIGKILL and SIGSTOP cannot be hooked, and the system does not say so
 	if math.type(signal) ~= "integer" or signal < 1 or signal > 64 or signal == 9 or signal == 19 then
 		return nil, "invalid-signal";
 	end
