@@ -11,22 +11,23 @@ use crate::settings::Settings;
 
 /// What the functions of one core share.
 ///
-/// Handles are garbage to Lua long after their core is: when `lua_close` finalises everything, a finaliser of the user may
-/// still close a connection. The few bytes of a `Core` are therefore never freed; what it holds is, by [`Owner`].
+/// Lua may use a handle after its core was finalised: when `lua_close` finalises everything, a finaliser of the user may still
+/// close a connection. So the few bytes of a `Core` are never freed. What it holds is freed by [`Owner`].
 pub(crate) struct Core {
     reactor: RefCell<Option<Reactor>>,
     pub(crate) settings: RefCell<Settings>,
     /// Keeps a text alive until Lua has copied it, so that no Rust value is on the stack when Lua raises.
     pub(crate) text: RefCell<String>,
-    /// The same for what need not be text.
+    /// The same for bytes that need not be UTF-8.
     pub(crate) bytes: RefCell<Vec<u8>>,
-    /// The largest read where nobody says how much, kept here because every new connection asks.
+    /// The largest read of a connection that has no read size of its own, in bytes. It is kept here because every new
+    /// connection asks for it.
     pub(crate) read_size: Cell<usize>,
 }
 
 impl Core {
-    /// Runs `f` on the reactor. `None` after the end of the Lua state has begun, and from within a finaliser that the
-    /// garbage collector runs in the middle of another command.
+    /// Runs `f` on the reactor. `None` once the end of the Lua state has begun, and in a finaliser that the garbage collector runs
+    /// in the middle of another command.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Reactor) -> R) -> Option<R> {
         self.reactor.try_borrow_mut().ok()?.as_mut().map(f)
     }
@@ -102,7 +103,7 @@ impl Functions<'_> {
         )
     }
 
-    /// Like [`add`](Self::add), for what the system or the arguments may refuse.
+    /// Like [`add`](Self::add), for a function that may fail: it returns `nil` and a text then.
     pub(crate) fn add_fallible<A, F>(&self, name: &str, f: F) -> Result<()>
     where
         A: mlua::FromLuaMulti + 'static,
@@ -113,7 +114,7 @@ impl Functions<'_> {
         })
     }
 
-    /// Like [`add`](Self::add), for a command to a key that may be over: the answer is whether it was not.
+    /// Like [`add`](Self::add), for a command that only takes a key: it returns false if nothing has that key any more.
     pub(crate) fn add_command(
         &self,
         name: &str,

@@ -8,21 +8,21 @@ use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::net::{SocketType, sockopt};
 use trochee::{Error, Interest, Key, Reactor};
 
-/// A copy of the descriptor, the engine's own: whoever closes the original can then never hit a reused number.
+/// A copy of the descriptor that the engine owns. So nobody who closes the original can close what has got its number meanwhile.
 pub(crate) fn duplicate(fd: RawFd) -> Result<OwnedFd, String> {
     // SAFETY: a number that Lua gives; that it gets a copy changes nothing for whoever owns it.
     let fd = unsafe { borrow(fd)? };
     fcntl_dupfd_cloexec(fd, 0).map_err(|errno| Error::from(errno).to_string())
 }
 
-/// Whether every write to it is one datagram.
+/// Whether it is a socket for datagrams.
 pub(crate) fn is_datagram(fd: RawFd) -> bool {
     // SAFETY: a number that Lua gives; to ask for its type changes nothing for whoever owns it.
     unsafe { borrow(fd) }.is_ok_and(|fd| sockopt::socket_type(fd) == Ok(SocketType::DGRAM))
 }
 
-/// Where an inherited socket listens, `None` if it is no listening TCP socket. From now on programs that the server starts
-/// do not inherit it in turn.
+/// Where an inherited socket listens, `None` if it is no listening TCP socket. Programs that the server starts do not inherit
+/// it from now on.
 ///
 /// # Errors
 ///
@@ -52,7 +52,7 @@ pub(crate) fn watch(reactor: &mut Reactor, fd: RawFd, interest: Interest) -> Res
 ///
 /// # Errors
 ///
-/// A negative number, in words.
+/// A text for a negative number.
 ///
 /// # Safety
 ///

@@ -269,7 +269,7 @@ unsafe fn with<R>(
 }
 
 fn errno_of(error: &io::Error) -> c_int {
-    // A number that select cannot hold is, to util.poll, no descriptor.
+    // util.poll treats a number that select cannot hold as one that is no descriptor.
     error.raw_os_error().unwrap_or(libc::EBADF)
 }
 

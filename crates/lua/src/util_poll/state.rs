@@ -12,10 +12,10 @@ use crate::descriptor;
 
 /// What a state is: a poller, and the events that it has reported and `wait` has not returned yet.
 pub(super) struct State {
-    /// What the poller was asked for by.
+    /// The name by which the poller was asked for.
     name: String,
     poller: Box<dyn Poller>,
-    /// Of which process the poller is. One that was forked opens its own, or the parent's changes would be its changes.
+    /// The process that opened the poller. A child opens its own, because a change to the parent's would change both.
     process: u32,
     /// Whether a wait of 0 seconds asks the system, as in Prosody 0.12, or only returns what is left, as in 13.0.
     asks: bool,
@@ -26,7 +26,7 @@ pub(super) struct State {
 
 #[derive(Clone, Copy, Default)]
 struct Registration {
-    /// Counts the registrations of this number, so that an event that was reported for an earlier one can be told.
+    /// Counts the registrations of this number. By this, an event that was reported for an earlier one is recognised.
     generation: u32,
     wanted: Option<Interest>,
 }
