@@ -7,10 +7,10 @@ local state = require "trochee.state";
 local timers = require "trochee.timers";
 local handle = require "trochee.handle";
 local watch = require "trochee.watch";
-local secure = require "trochee.secure";
+local tls = require "trochee.tls.handle";
 local collector = require "trochee.collector";
 local inherited = require "trochee.activation";
-local tls_builder = require "trochee.tls_builder";
+local tls_builder = require "trochee.tls.builder";
 
 local core, events, handles = state.core, state.events, state.handles;
 local settings, log = state.settings, state.log;
@@ -23,7 +23,7 @@ local traceback = debug.traceback;
 -- Whether the context that every connection will need can be used. One without tls_direct is for those that call starttls()
 local function check_tls(config)
 	if config and config.tls_direct then
-		return secure.context(config.tls_ctx);
+		return tls.context(config.tls_ctx);
 	end
 	return true;
 end
@@ -95,7 +95,7 @@ local function new_client(key, addr, port, listeners, read_size, tls_ctx, extra)
 		client.peername, client.peerport = addr, port;
 	end
 	if tls_ctx then
-		local ok, err = secure.begin(client, tls_ctx);
+		local ok, err = tls.begin(client, tls_ctx);
 		if not ok then
 			client:destroy();
 			return nil, err;
@@ -187,7 +187,7 @@ dispatch[events.ACCEPTED] = function (key, listener)
 	local client = handle.new(key, server, server.listeners);
 	log("debug", "New connection %s on server %s", client, server);
 	if server.tls_direct then
-		secure.accept(client);
+		tls.accept(client);
 	else
 		emit(client, "onconnect");
 	end
@@ -241,8 +241,8 @@ dispatch[events.CLOSED] = function (key, reason)
 	end
 end
 
-dispatch[events.CLIENT_HELLO] = secure.on_client_hello;
-dispatch[events.SECURED] = secure.on_secured;
+dispatch[events.CLIENT_HELLO] = tls.on_client_hello;
+dispatch[events.SECURED] = tls.on_secured;
 dispatch[events.READY] = watch.ready;
 dispatch[events.SIGNAL] = watch.signalled;
 dispatch[events.TIMER] = timers.fire;

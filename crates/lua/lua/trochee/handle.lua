@@ -1,12 +1,12 @@
 -- The handle of a connection or listener: what Prosody calls conn.
 --
 -- A handle is a plain table: callers add fields to it and replace methods. [1] is its key, by which the core knows it. It is nil
--- once the connection is over. The core treats nil as a key that is over, so nothing here raises then. TLS is in trochee.secure.
+-- once the connection is over. The core treats nil as a key that is over, so nothing here raises then. TLS is in trochee.tls.handle.
 
 local state = require "trochee.state";
 local timers = require "trochee.timers";
 local plain_socket = require "trochee.socket";
-local tls_socket = require "trochee.tls_socket";
+local tls_socket = require "trochee.tls.socket";
 local new_log = require "trochee.log";
 
 local core, handles, settings, log = state.core, state.handles, state.settings, state.log;

@@ -1,7 +1,7 @@
 -- What conn:socket() gives: the part of LuaSocket's TCP object that makes sense while the core reads and writes.
 --
 -- Members of LuaSec's objects (info, getpeercertificate, getsniname, …) are absent: that is how modules recognise a plain
--- connection. trochee.tls_socket adds them.
+-- connection. trochee.tls.socket adds them.
 
 local core = require "trochee.state".core;
 
