@@ -9,7 +9,7 @@
 //! A handshake is begun with [`Reactor::start_tls`](crate::Reactor::start_tls).
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 mod ciphers;
 mod context;
@@ -23,6 +23,8 @@ mod verify;
 
 pub use context::Context;
 pub use dane::Tlsa;
+/// In the version whose configurations [`Context::from_rustls_server`] and [`Context::from_rustls_client`] take.
+pub use rustls;
 
 /// Which end of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,14 +44,20 @@ pub struct Settings {
     /// A PEM file: the certificate, then what certifies it. A server without one serves only connections that are given
     /// another context by [`Reactor::accept_tls`](crate::Reactor::accept_tls).
     pub certificate: Option<PathBuf>,
-    /// A PEM file with the private key: RSA, ECDSA or Ed25519 as PKCS#1, PKCS#8 or SEC1, encrypted or not.
+    /// A PEM file with the private key: RSA, RSA-PSS, ECDSA (P-256, P-384, P-521) or Ed25519 as PKCS#1, PKCS#8 or SEC1;
+    /// encrypted as PKCS#8 (RFC 8018, RFC 7292) or in OpenSSL's traditional format.
     pub key: Option<PathBuf>,
-    /// The password of the key.
-    pub password: Option<String>,
+    /// The password of the key, in the bytes that it was encrypted with.
+    pub password: Option<Vec<u8>>,
+    /// Further certificates, such as one for ECDSA beside one for RSA, or one that is in memory. A peer is shown the one
+    /// whose signatures it prefers, among those that it understands.
+    pub certificates: Vec<OwnCertificate>,
     /// A PEM file of trusted certificates.
     pub cafile: Option<PathBuf>,
     /// A directory of trusted certificates in files named by OpenSSL's hash, such as `/etc/ssl/certs`.
     pub capath: Option<PathBuf>,
+    /// Further trusted certificates in PEM, one after the other.
+    pub authorities: Vec<u8>,
     /// `"tlsv1_2"`, `"tlsv1_3"`: exactly that; `"tlsv1_2+"`, `"sslv23"`: from TLS 1.2 on. `None` is `"tlsv1_2+"`.
     pub protocol: Option<String>,
     /// An OpenSSL cipher list, ciphers(1), for TLS 1.2.
@@ -81,8 +89,10 @@ impl Default for Settings {
             certificate: None,
             key: None,
             password: None,
+            certificates: Vec::new(),
             cafile: None,
             capath: None,
+            authorities: Vec::new(),
             protocol: None,
             ciphers: None,
             ciphersuites: None,
@@ -98,15 +108,76 @@ impl Default for Settings {
     }
 }
 
+/// Where a certificate or a key is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Material {
+    /// A PEM file.
+    File(PathBuf),
+    /// PEM or DER. A chain takes PEM.
+    Memory(Vec<u8>),
+}
+
+/// Without what is in memory: it may be a key.
+impl fmt::Debug for Material {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Material::File(path) => write!(f, "File({path:?})"),
+            Material::Memory(bytes) => write!(f, "Memory({} bytes)", bytes.len()),
+        }
+    }
+}
+
+/// A certificate of ours and its key.
+///
+/// ```no_run
+/// # use trochee::tls::{Context, Material, OwnCertificate, Settings};
+/// # let (certificate, key): (Vec<u8>, Vec<u8>) = (Vec::new(), Vec::new());
+/// let (context, remarks) = Context::build(&Settings {
+///     certificates: vec![OwnCertificate {
+///         certificate: Material::Memory(certificate),
+///         key: Material::Memory(key),
+///         password: None,
+///     }],
+///     ..Settings::default()
+/// })?;
+/// # Ok::<(), trochee::tls::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct OwnCertificate {
+    /// The certificate, then what certifies it. It is not judged, that is the peer's part; but its key must be at least as
+    /// strong as RSA of 2048 bits, as OpenSSL's default security level has it.
+    pub certificate: Material,
+    /// The private key, as for [`Settings::key`].
+    pub key: Material,
+    /// The password of the key, in the bytes that it was encrypted with.
+    pub password: Option<Vec<u8>>,
+}
+
 /// Why there is no context, in LuaSec's words where it has some.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     text: String,
+    file: Option<PathBuf>,
 }
 
 impl Error {
     fn new(text: impl Into<String>) -> Error {
-        Error { text: text.into() }
+        Error {
+            text: text.into(),
+            file: None,
+        }
+    }
+
+    fn in_file(self, file: &Path) -> Error {
+        Error {
+            file: Some(file.to_owned()),
+            ..self
+        }
+    }
+
+    /// The file that is at fault. It is not part of the text: Prosody puts it there.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 }
 

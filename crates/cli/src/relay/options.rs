@@ -1,5 +1,6 @@
 //! What a relay is told, on the command line or in a file: the same names and the same syntax in both.
 
+use std::fmt;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -120,6 +121,13 @@ pub struct File {
 pub struct Files {
     pub certificate: PathBuf,
     pub key: PathBuf,
+}
+
+impl fmt::Display for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (certificate, key) = (self.certificate.display(), self.key.display());
+        write!(f, "{certificate},{key}")
+    }
 }
 
 impl FromStr for Files {

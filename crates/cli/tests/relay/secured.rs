@@ -36,6 +36,81 @@ fn names_get_their_certificates() {
 }
 
 #[test]
+fn of_two_certificates_for_a_name_each_client_gets_the_one_that_it_can_use() {
+    let folder = Folder::new();
+    let make = |file: &str, kind: &str, name: &str| {
+        let (certificate, key) = (
+            folder.path(&format!("{file}.crt")),
+            folder.path(&format!("{file}.key")),
+        );
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-nodes", "-newkey", kind, "-days", "2"])
+            .args(
+                ["-pkeyopt", "ec_paramgen_curve:P-256"]
+                    .iter()
+                    .take(if kind == "ec" { 2 } else { 0 }),
+            )
+            .args([
+                "-subj",
+                "/",
+                "-addext",
+                &format!("subjectAltName=DNS:{name}"),
+            ])
+            .args(["-keyout", &key, "-out", &certificate])
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(made.success());
+        format!("{certificate},{key}")
+    };
+    let rsa = make("rsa", "rsa:2048", "both.test");
+    let ec = make("ec", "ec", "both.test");
+    let other = make("other", "rsa:2048", "other.test");
+    let sni = |files: &str| format!("both.test={files}");
+    let seen = |relay: &Relay, name: &str, algorithms: &str| {
+        let output = Command::new("openssl")
+            .args(["s_client", "-connect", &relay.addresses[0].to_string()])
+            .args(["-servername", name, "-sigalgs", algorithms])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for (arguments, unnamed_too) in [
+        (["--tls", &rsa, "--tls", &ec], true),
+        (["--tls", &ec, "--tls", &rsa], true),
+    ]
+    .map(|(arguments, too)| (arguments.map(str::to_owned).to_vec(), too))
+    .into_iter()
+    .chain([(
+        ["--tls", &other, "--sni", &sni(&rsa), "--sni", &sni(&ec)]
+            .map(str::to_owned)
+            .to_vec(),
+        false,
+    )]) {
+        let to = echo();
+        let mut all = vec!["--to", &to];
+        all.extend(arguments.iter().map(String::as_str));
+        let relay = Relay::start(&all);
+        for (algorithms, kind) in [("RSA-PSS+SHA256", "RSA-PSS"), ("ECDSA+SHA256", "ECDSA")] {
+            let expected = format!("Peer signature type: {kind}");
+            let text = seen(&relay, "both.test", algorithms);
+            assert!(
+                text.contains(&expected),
+                "{arguments:?} {algorithms}: {text}"
+            );
+            if unnamed_too {
+                let text = seen(&relay, "nobody.test", algorithms);
+                assert!(
+                    text.contains(&expected),
+                    "{arguments:?} {algorithms}: {text}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn protocols_are_agreed_on() {
     let folder = Folder::new();
     let files = folder.certificate("a", "a.test");

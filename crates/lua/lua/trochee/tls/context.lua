@@ -48,17 +48,21 @@ local function password(value)
 	return ok and type(text) == "string" and text or nil;
 end
 
+-- As LuaSec has it: a list takes the place of the only one
+local function certificates(config)
+	local listed = {};
+	for i, entry in ipairs(type(config.certificates) == "table" and config.certificates or { config }) do
+		listed[i] = { certificate = entry.certificate, key = entry.key, password = password(entry.password) };
+	end
+	return listed;
+end
+
 -- Settings as trochee::tls::Settings has them
 local function settings_of(config)
-	local certificate, alpn = config, config.alpn;
-	if type(config.certificates) == "table" then
-		certificate = config.certificates[1] or {};
-	end
+	local alpn = config.alpn;
 	return {
 		mode = config.mode;
-		certificate = certificate.certificate;
-		key = certificate.key;
-		password = password(certificate.password);
+		certificates = certificates(config);
 		cafile = config.cafile;
 		capath = config.capath;
 		protocol = config.protocol;
@@ -88,12 +92,9 @@ end
 local function build(record)
 	if not record.native then
 		local config = record.config;
-		if type(config.certificates) == "table" and config.certificates[2] then
-			remark("certificates: only the first of several is used");
-		end
-		local native, remarks = core.tls_context(settings_of(config));
+		local native, remarks, file = core.tls_context(settings_of(config));
 		if not native then
-			return nil, remarks;
+			return nil, remarks, file;
 		end
 		for _, text in ipairs(remarks) do
 			remark(text);
@@ -171,20 +172,23 @@ local last = {};
 -- Certificates about which it was said that they are kept: Prosody makes a dozen contexts of each
 local kept_back = {};
 
--- LuaSec's context and our record of it | nil, why not
+-- LuaSec's context and our record of it | nil, why not, the file at fault if that is known
 local function new_context(newcontext, cfg)
 	local given, kept = remembered(cfg);
+	local record = { config = kept };
 	local ctx, err = newcontext(given);
 	if not ctx then
-		return nil, err;
+		-- OpenSSL has no words for what the system refuses
+		local unexplained = tostring(err):find("((null))", 1, true) or tostring(err):find("(system lib)", 1, true);
+		local _, why, file = build(record);
+		return nil, unexplained and why or err, file;
 	end
-	local record = { config = kept };
 	-- A certificate is loaded now: a moment later its files may belong to a renewal that is half done, or no longer be
 	-- readable. And what cannot be used is better known when the server starts than when somebody connects
 	if cfg.certificate or cfg.certificates then
-		local ok, why = build(record);
+		local ok, why, file = build(record);
 		if not ok then
-			return nil, why;
+			return nil, why, file;
 		end
 	end
 	return ctx, record;
@@ -195,18 +199,18 @@ local function wrap_newcontext(newcontext)
 		if type(cfg) ~= "table" then
 			return newcontext(cfg);
 		end
-		local ctx, record = new_context(newcontext, cfg);
+		local ctx, record, file = new_context(newcontext, cfg);
 		if ctx then
 			known[ctx] = record;
 		end
 		if cfg.certificate or cfg.certificates then
 			local text = signature(cfg);
-			local name = tostring(cfg.certificate);
+			local name = tostring(cfg.certificate or type(cfg.certificates[1]) == "table" and cfg.certificates[1].certificate);
 			if not ctx and last[text] then
 				-- mod_tls would take the nil for its new context, and no longer offer STARTTLS
 				if not kept_back[name] then
 					kept_back[name] = true;
-					log("error", "Keeping what was loaded before, because of the certificate %s: %s", name, record);
+					log("error", "Keeping what was loaded before for the certificate %s: %s%s", name, file and file..": " or "", record);
 				end
 				return last[text];
 			end
