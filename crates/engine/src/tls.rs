@@ -16,9 +16,11 @@ mod context;
 mod dane;
 mod exporter;
 mod keys;
+pub mod name;
 pub(crate) mod session;
 mod store;
 mod text;
+mod transcript;
 mod verify;
 
 pub use context::Context;
@@ -194,7 +196,8 @@ impl std::error::Error for Error {}
 pub struct Start {
     /// What with. Its [mode](Context::mode) says which end we are.
     pub context: Context,
-    /// A client's: the name to ask for (SNI, RFC 6066). What is no DNS name is not sent.
+    /// A client's: the name to ask for (SNI, RFC 6066), with U-labels or A-labels; the latter are sent
+    /// ([`name::to_ascii`]). What is no DNS name is not sent.
     pub server_name: Option<String>,
     /// A server's: whether [`Event::ClientHello`](crate::Event::ClientHello) asks which context it shall be.
     pub choose: bool,
@@ -226,7 +229,7 @@ pub struct Info {
     pub bits: u32,
     /// The group of the key exchange, in the TLS registry's name, e.g. `"X25519MLKEM768"`; `None` where there was none.
     pub group: Option<String>,
-    /// The name that the client asked for.
+    /// The name that the client asked for, as [`name::to_ascii`] has it.
     pub server_name: Option<String>,
     /// The application protocol, if one was agreed on.
     pub alpn: Option<Vec<u8>>,

@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use mlua::{MultiValue, Result, Table, UserData, UserDataRef, Value};
-use trochee::tls::{Context, Material, Mode, OwnCertificate, Settings, Start, Tlsa};
+use trochee::tls::{Context, Material, Mode, OwnCertificate, Settings, Start, Tlsa, name};
 
 use crate::convert::{self, described, done, key};
 use crate::core::Functions;
@@ -93,6 +93,10 @@ fn commands(functions: &Functions<'_>) -> Result<()> {
 
 /// `nil` where there is no TLS, or its handshake is not complete.
 fn questions(functions: &Functions<'_>) -> Result<()> {
+    // ascii_name(host) → the name as the events of a ClientHello have it
+    functions.add("ascii_name", |_, _, host: mlua::LuaString| {
+        Ok(name::to_ascii(&host.as_bytes()))
+    })?;
     // tls_info(key) → table
     functions.add("tls_info", |lua, core, number: Option<i64>| {
         let Some(info) = core.with(|reactor| reactor.tls_info(key(number))).flatten() else {

@@ -35,6 +35,75 @@ fn names_get_their_certificates() {
     ask(&mut tls(relay.connect(), &own, "other.test"), b"hello").unwrap_err();
 }
 
+/// What is served to a client that asks for this, and trusts anything.
+fn subject(relay: &Relay, asking: &str) -> String {
+    let output = Command::new("openssl")
+        .args(["s_client", "-servername", asking, "-connect"])
+        .arg(relay.addresses[0].to_string())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let certificate = Command::new("openssl")
+        .args(["x509", "-noout", "-ext", "subjectAltName"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .and_then(|mut child| {
+            let mut input = child.stdin.take().unwrap();
+            input.write_all(said.as_bytes())?;
+            drop(input);
+            child.wait_with_output()
+        })
+        .unwrap();
+    format!("{} {said}", String::from_utf8_lossy(&certificate.stdout))
+}
+
+#[test]
+fn a_host_is_asked_for_in_any_form_and_anything_else_gets_the_default() {
+    let folder = Folder::new();
+    let default = folder.certificate("default", "default.test");
+    let own = folder.certificate("own", "own.test");
+    let written = folder.certificate("written", "written.test");
+    let sent = folder.certificate("sent", "sent.test");
+    let below = folder.certificate("below", "below.test");
+    let relay = Relay::start(&[
+        "--to",
+        &echo(),
+        "--tls",
+        &default,
+        "--tls",
+        &own,
+        "--sni",
+        &format!("B\u{fc}cher.test={written}"),
+        "--sni",
+        &format!("xn--fsqu00a.test={sent}"),
+        "--sni",
+        &format!("*.b\u{fc}cher.test={below}"),
+    ]);
+    for (name, certificate) in [
+        ("b\u{fc}cher.test", "written.test"),
+        ("xn--bcher-kva.test", "written.test"),
+        ("XN--BCHER-KVA.TEST", "written.test"),
+        ("\u{4f8b}\u{5b50}.test", "sent.test"),
+        ("a.b\u{fc}cher.test", "below.test"),
+        ("OWN.test", "own.test"),
+        ("own.test.", "own.test"),
+        ("own.test:5223", "default.test"),
+        ("a own.test", "default.test"),
+        ("own_test", "default.test"),
+        ("127.0.0.1", "default.test"),
+    ] {
+        let served = subject(&relay, name);
+        assert!(
+            served.contains(&format!("DNS:{certificate}")),
+            "{name}: {served}"
+        );
+    }
+}
+
 #[test]
 fn of_two_certificates_for_a_name_each_client_gets_the_one_that_it_can_use() {
     let folder = Folder::new();

@@ -10,7 +10,7 @@ local tls = require "trochee.tls.context";
 
 local core, handles, log = state.core, state.handles, state.log;
 local emit, methods = handle.emit, handle.methods;
-local ipairs, next, type, xpcall, traceback = ipairs, next, type, xpcall, debug.traceback;
+local ipairs, next, pairs, type, xpcall, traceback = ipairs, next, pairs, type, xpcall, debug.traceback;
 
 --- Beginning
 
@@ -115,11 +115,23 @@ end
 
 --- Events
 
+-- The context of the host that a client asks for. The name has A-labels in lower case; hosts are written as users do
+local function named(hosts, name)
+	if hosts[name] then
+		return hosts[name];
+	end
+	for host, ctx in pairs(hosts) do
+		if type(host) == "string" and core.ascii_name(host) == name then
+			return ctx;
+		end
+	end
+end
+
 -- The client has said what it wants
 local function choose(self, server_name, offered)
 	local ctx, hosts = self.tls_ctx, hosts_of(self, self.tls_ctx);
 	if server_name and hosts then
-		ctx = hosts[server_name];
+		ctx = named(hosts, server_name);
 		if not ctx then
 			self:debug("Refusing TLS: there is no certificate for %q", server_name);
 			core.refuse_tls(self[1]);
