@@ -101,7 +101,7 @@ def test_login(server, ca, tls, version):
             assert romeo.socket.getpeercert(True) == der(server.certs / f"{HOST}.crt")
             assert await romeo.plugin["xep_0199"].ping(server.host, timeout=5) > 0
 
-            # 0.12 knows tls-unique alone, which TLS 1.3 has not, and which trochee can not tell; 13.0 knows tls-exporter, but
+            # 0.12 knows tls-unique alone, which TLS 1.3 has not, and which trochee cannot tell; 13.0 knows tls-exporter, but
             # only for TLS 1.3 (test_channel_binding.py).
             offered = romeo.plugin["feature_mechanisms"].mech_list
             assert "SCRAM-SHA-1" in offered
@@ -653,7 +653,7 @@ def test_s2s_by_direct_tls(make_server, ca, tmp_path):
 
 @pytest.mark.parametrize("fault", ["unknown CA", "expired"])
 def test_s2s_with_a_bad_certificate(make_server, ca, stranger, tmp_path, fault):
-    """s2s_secure_auth: a certificate that can not be verified ends the connection, and the message comes back."""
+    """s2s_secure_auth: a certificate that cannot be verified ends the connection, and the message comes back."""
     # mod_s2s tells them apart by OpenSSL's words.
     reason = {"unknown CA": "is not trusted$", "expired": "has expired$"}[fault]
 

@@ -5,7 +5,7 @@ use std::fmt;
 /// Names one source of events of a [`Reactor`](crate::Reactor): a connection, a listener, a watched descriptor or a signal.
 ///
 /// A key is never used twice. A late event, a reused descriptor or a handle that somebody kept after the end
-/// finds nothing under its key; it can not reach whoever came next.
+/// finds nothing under its key; it cannot reach whoever came next.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(u64);
 

@@ -72,7 +72,7 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No such poller, or it can not work here.
+    /// No such poller, or it cannot work here.
     #[error(transparent)]
     Backend(#[from] poller::OpenError),
     /// A number of threads that is none.

@@ -1,4 +1,4 @@
-//! TLS as Lua sees it: contexts as userdata, and as tables what a handshake has led to.
+//! TLS as Lua sees it: contexts are userdata, and what a handshake has agreed on is a table.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use mlua::{MultiValue, Result, Table, UserData, UserDataRef, Value};
 use trochee::tls::{Context, Material, Mode, OwnCertificate, Settings, Start, Tlsa, name};
 
-use crate::convert::{self, described, key};
-use crate::core::{Functions, done};
+use crate::convert::{self, described, done, key};
+use crate::core::Functions;
 
 /// A context on the Lua side. The engine shares it with the connections that use it.
 struct TlsContext(Context);
@@ -17,7 +17,7 @@ impl UserData for TlsContext {}
 
 type Text = std::result::Result<Option<String>, String>;
 
-/// Adds what commands and questions there are about TLS to the table of a core.
+/// Adds the commands and questions about TLS to the table of a core.
 pub(crate) fn register(functions: &Functions<'_>) -> Result<()> {
     contexts(functions)?;
     commands(functions)?;

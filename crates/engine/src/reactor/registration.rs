@@ -1,4 +1,5 @@
 //! What the poller is told: wanted interest beside armed interest, compared once per turn.
+#![allow(unsafe_code)] // descriptors that the poller keeps by their numbers
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -7,9 +8,10 @@ use super::{Reactor, Source};
 use crate::error::Reason;
 use crate::event::Level;
 use crate::listener::reserved_descriptor;
-use crate::poller::{self, FdLimit, Interest};
+use crate::poller::{self, FdLimit, Interest, Poller};
 use crate::registry::Key;
 use crate::signals::Wake;
+use crate::waker::Waker;
 use crate::{fork, socket};
 
 /// What the poller reports for [`Reactor::waker`]; no key has this number.
@@ -47,7 +49,7 @@ impl Reactor {
             self.want(key);
         }
         if let (Some(poller), Some(waker)) = (&mut self.poller, &self.waker)
-            && let Err(error) = poller.add(waker.as_fd(), WAKE_TOKEN, Interest::READ)
+            && let Err(error) = add_waker(poller.as_mut(), waker)
         {
             self.notice(
                 Level::Error,
@@ -155,7 +157,8 @@ impl Reactor {
         if wanted == *armed {
             return Ok(());
         }
-        let Some(fd) = socket::borrow(raw) else {
+        // SAFETY: a source owns its descriptor, or whoever called `watch` keeps it open.
+        let Some(fd) = (unsafe { socket::borrow(raw) }) else {
             return Err(rustix::io::Errno::BADF.into());
         };
         let token = key.to_bits();
@@ -163,7 +166,8 @@ impl Reactor {
         match wanted {
             Some(interest) if owner == Some(key) => poller.modify(fd, token, interest)?,
             Some(interest) => {
-                match poller.add(fd, token, interest) {
+                // SAFETY: as above, until `disarm`, which comes before the source is dropped.
+                match unsafe { poller.add(fd, token, interest) } {
                     // The number belonged to a descriptor that was closed behind our back.
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                         poller.modify(fd, token, interest)?;
@@ -192,7 +196,8 @@ impl Reactor {
         let Some(raw) = self.sources.get(key).map(Source::raw_fd) else {
             return;
         };
-        let Some(fd) = socket::borrow(raw) else {
+        // SAFETY: as in `arm`.
+        let Some(fd) = (unsafe { socket::borrow(raw) }) else {
             return;
         };
         let Some(owner) = self.registered.get_mut(raw as usize) else {
@@ -247,4 +252,10 @@ fn raise_descriptor_limit() {
         // Refused means that the limit stays as it is, which is where we were.
         let _ = setrlimit(Resource::Nofile, limit);
     }
+}
+
+/// Has the poller watch for what other threads write to wake it.
+pub(super) fn add_waker(poller: &mut dyn Poller, waker: &Waker) -> io::Result<()> {
+    // SAFETY: the reactor keeps its waker for as long as its poller.
+    unsafe { poller.add(waker.as_fd(), WAKE_TOKEN, Interest::READ) }
 }

@@ -1,12 +1,12 @@
 //! What there is to serve: settings, and what can be listened to, connected to, adopted and watched.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use super::Reactor;
 use super::lingering::Lingering;
-use super::registration::WAKE_TOKEN;
+use super::registration::add_waker;
 use super::remote::Remote;
 use crate::clock;
 use crate::config::{Config, ReadSize, SocketKind};
@@ -190,13 +190,19 @@ impl Reactor {
 
     /// Reports when `fd` is ready, as [`Event::Ready`](crate::Event), for as long as it is.
     ///
-    /// The descriptor stays the caller's, who closes the watch before the descriptor.
+    /// The descriptor stays the caller's.
+    ///
+    /// # Safety
+    ///
+    /// `fd` must stay open until the watch is [closed](Self::close), or until the reactor is dropped. If its number comes to belong
+    /// to another descriptor meanwhile, that one is watched in its place. The reactor neither reads, writes nor closes it.
     ///
     /// # Errors
     ///
     /// [`Error::Poller`]: the poller can not watch it, such as a regular file on epoll. Before the first turn such a
     /// refusal arrives as a [`Event::Notice`](crate::Event).
-    pub fn watch(&mut self, fd: RawFd, interest: Interest) -> Result<Key, Error> {
+    #[allow(unsafe_code)] // a descriptor that somebody else owns
+    pub unsafe fn watch(&mut self, fd: RawFd, interest: Interest) -> Result<Key, Error> {
         let key = self.sources.insert(Source::Watch(Watch {
             fd,
             interest,
@@ -258,9 +264,7 @@ impl Reactor {
         }
         let waker = Waker::open().map_err(Error::Os)?;
         if let Some(poller) = &mut self.poller {
-            poller
-                .add(waker.as_fd(), WAKE_TOKEN, Interest::READ)
-                .map_err(Error::Poller)?;
+            add_waker(poller.as_mut(), &waker).map_err(Error::Poller)?;
         }
         self.waker = Some(waker.clone());
         Ok(waker)

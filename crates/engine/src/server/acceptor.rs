@@ -101,7 +101,7 @@ pub(super) struct Acceptor {
 impl Acceptor {
     /// # Errors
     ///
-    /// Out of descriptors, or the poller can not hold one.
+    /// Out of descriptors, or the poller cannot hold one.
     pub(super) fn new(
         mut reactor: Reactor,
         listeners: Vec<(Listener, Plan)>,
@@ -112,8 +112,11 @@ impl Acceptor {
         let _ = stop.waker.set(reactor.waker()?);
         let mut doors = Vec::new();
         for (listener, plan) in listeners {
+            // SAFETY: the door owns the listener, and lives as long as the reactor.
+            #[allow(unsafe_code)]
+            let watch = unsafe { reactor.watch(listener.fd.as_raw_fd(), Interest::READ)? };
             doors.push(Door {
-                watch: reactor.watch(listener.fd.as_raw_fd(), Interest::READ)?,
+                watch,
                 listener,
                 plan: Arc::new(plan),
                 places: Arc::new(Places {

@@ -105,7 +105,7 @@ fn there_may_be_no_deadline() {
     server.end(PATIENCE);
 }
 
-/// A peer that takes nothing can not hold it up.
+/// A peer that takes nothing cannot hold it up.
 #[test]
 fn a_deadline_ends_what_does_not_end() {
     available!();

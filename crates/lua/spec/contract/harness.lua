@@ -15,7 +15,7 @@ connections that the loop serves. With `raw = true` the body runs outside the lo
 itself; waiting then blocks, and s.start(f) queues a second body that the loop will run.
 
 Options of an item:
-	shapes whether to run it also under the stock names (trochee-as-epoll, …), where settings come in otherwise; by default
+	stock_names whether to run it also under the stock names (trochee-as-epoll, …), where settings come in otherwise; by default
 	       the group loading
 	limit  seconds after which the parent kills the process, which is a failure (default 20)
 	raw    see above
@@ -113,7 +113,7 @@ function harness.by_default(item, subject)
 		return item.elsewhere[subject]
 	elseif name:match("^trochee%-as%-") then
 		-- Under a stock name all is as under the own one, but for how settings come in
-		return item.shapes or item.shapes == nil and item.group == "loading" and version == "0.12"
+		return item.stock_names or item.stock_names == nil and item.group == "loading" and version == "0.12"
 	end
 	return true
 end

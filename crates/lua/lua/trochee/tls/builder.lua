@@ -1,9 +1,9 @@
 -- TLS contexts as Prosody 13.0 makes them: util.sslconfig collects what is configured, and has a backend build from it.
 --
--- LuaSec builds as well, in trochee.tls, as it does where a module calls it: so the error texts that certmanager parses are
+-- LuaSec builds as well, in trochee.tls.context, as it does where a module calls it: so the error texts that certmanager parses are
 -- its own, and the same configuration kept over a failed reload serves here too.
 
-local tls = require "trochee.tls";
+local tls = require "trochee.tls.context";
 
 local io, pcall, setmetatable, type = io, pcall, setmetatable, type;
 

@@ -6,7 +6,7 @@
 local state = require "trochee.state";
 local timers = require "trochee.timers";
 local handle = require "trochee.handle";
-local tls = require "trochee.tls";
+local tls = require "trochee.tls.context";
 
 local core, handles, log = state.core, state.handles, state.log;
 local emit, methods = handle.emit, handle.methods;
@@ -19,7 +19,7 @@ local function filled(hosts)
 end
 
 -- The contexts of a listener by name: a live table that portmanager fills, of the listener in 0.12 and of its context, which
--- trochee.tls_builder has made, in 13.0
+-- trochee.tls.builder has made, in 13.0
 local function hosts_of(self, ctx)
 	return filled(self._server and self._server.hosts) or type(ctx) == "table" and filled(ctx.hosts) or nil;
 end
