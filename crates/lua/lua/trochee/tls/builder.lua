@@ -13,7 +13,8 @@ local mt = { __index = methods };
 -- The certificate for clients that ask for this host: true | false, why not. Portmanager calls it on what sslctx() of a
 -- listener gives, at any time
 function methods:set_sni_host(host, certificate, key)
-	local ctx, err = self._builder:clone():apply({ certificate = certificate, key = key }):build();
+	-- sni_host tells this context from those of other hosts (trochee.tls), LuaSec does not look at it
+	local ctx, err = self._builder:clone():apply({ certificate = certificate, key = key, sni_host = host }):build();
 	if not ctx then
 		return false, err;
 	end

@@ -212,6 +212,13 @@ end
 function methods:set_sslctx(ctx)
 	local context, err = tls.context(ctx);
 	if context then
+		-- Portmanager of 13.0 gives the new context its hosts afterwards, and leaves out those whose certificate is bad
+		local old = self.tls_ctx;
+		if type(old) == "table" and type(old.hosts) == "table" and type(ctx) == "table" and type(ctx.hosts) == "table" then
+			for host, kept in pairs(old.hosts) do
+				ctx.hosts[host] = ctx.hosts[host] or kept;
+			end
+		end
 		self.tls_ctx = ctx;
 	else
 		self:error("Keeping the TLS context: %s", err);
