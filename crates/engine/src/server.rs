@@ -51,6 +51,7 @@ mod conn;
 mod contexts;
 mod handle;
 mod handler;
+mod log;
 mod worker;
 
 pub use builder::{Builder, Listen};
@@ -58,6 +59,7 @@ pub use conn::Conn;
 pub use contexts::Contexts;
 pub use handle::Handle;
 pub use handler::{Handler, Status};
+pub use log::LogWriter;
 
 type Factory = Arc<dyn Fn() -> Box<dyn Handler> + Send + Sync>;
 type Notice = Arc<dyn Fn(Level, &str) + Send + Sync>;
@@ -103,7 +105,7 @@ pub struct Server {
     backend: String,
     threads: usize,
     config: Config,
-    notice: Notice,
+    notice: Option<Notice>,
     listeners: Vec<(Listener, Plan)>,
     handle: ServerHandle,
 }
@@ -128,6 +130,10 @@ impl Server {
         let mut reactor = Reactor::new();
         reactor.set_backend(&self.backend).map_err(start)?;
         reactor.configure(self.config.clone());
+        let notice = match self.notice.take() {
+            Some(notice) => notice,
+            None => builder::standard_error()?,
+        };
         let mut workers = Vec::new();
         let mut mailboxes = Vec::new();
         let (ready, readied) = mpsc::channel();
@@ -135,7 +141,7 @@ impl Server {
             let mailbox = Arc::new(Mailbox::default());
             mailboxes.push(Arc::clone(&mailbox));
             let (backend, config) = (self.backend.clone(), self.config.clone());
-            let (notice, tell) = (Arc::clone(&self.notice), ready.clone());
+            let (notice, tell) = (Arc::clone(&notice), ready.clone());
             let stop = Arc::clone(&self.handle.shared.stop);
             let work = move || {
                 // A reactor belongs to the thread that makes it.
@@ -167,7 +173,7 @@ impl Server {
                 reactor,
                 std::mem::take(&mut self.listeners),
                 mailboxes.clone(),
-                Arc::clone(&self.notice),
+                notice,
                 Arc::clone(&self.handle.shared.stop),
             )
             .map_err(start)
