@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::Write;
+use std::panic;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, TryRecvError};
@@ -30,15 +32,21 @@ const SIGTERM: i32 = rustix::process::Signal::TERM.as_raw();
 /// Descriptors that are no connection's: listeners, pollers, standard streams, and some to spare.
 const OTHER_DESCRIPTORS: u64 = 64;
 
-/// Relays until SIGTERM or SIGINT.
+/// Relays until SIGTERM or SIGINT. Of what goes wrong once it serves the log tells.
 ///
 /// # Errors
 ///
 /// What is wrong with the options, the file or the system, in words for the operator.
-pub fn run(options: Options) -> Result<(), String> {
+pub fn run(options: Options) -> Result<ExitCode, String> {
     let file = options.config.clone();
     let (server, relays) = read(options)?;
-    let log = Arc::new(Log::default());
+    let log = Log::new().map_err(|error| format!("cannot start the log: {error}"))?;
+    let log = Arc::new(log);
+    // The standard library's word on a panic would wait for whoever reads standard error.
+    panic::set_hook({
+        let log = Arc::clone(&log);
+        Box::new(move |panic| log.say(&panic.to_string()))
+    });
     let clients = Arc::new(AtomicUsize::new(0));
     let listeners = relays.iter().map(|relay| relay.listen.len()).sum();
     let mut builder = trochee::Server::builder()
@@ -105,7 +113,10 @@ pub fn run(options: Options) -> Result<(), String> {
 
     let server_built = builder.build().map_err(|error| error.to_string())?;
     let handle = server_built.handle();
-    announce(&handle, &words);
+    thread::spawn({
+        let handle = handle.clone();
+        move || announce(&handle, &words)
+    });
     let (done, ended) = mpsc::channel();
     thread::spawn(move || {
         let _ = done.send(server_built.run());
@@ -114,8 +125,15 @@ pub fn run(options: Options) -> Result<(), String> {
     });
     loop {
         match ended.try_recv() {
-            Ok(result) => return result.map_err(|error| error.to_string()),
-            Err(TryRecvError::Disconnected) => return Err("the server panicked".into()),
+            Ok(Ok(())) => return Ok(ended_with(ExitCode::SUCCESS, &log)),
+            Ok(Err(error)) => {
+                log.say(&error.to_string());
+                return Ok(ended_with(ExitCode::FAILURE, &log));
+            }
+            Err(TryRecvError::Disconnected) => {
+                log.say("the server panicked");
+                return Ok(ended_with(ExitCode::FAILURE, &log));
+            }
             Err(TryRecvError::Empty) => {}
         }
         let mut stop = false;
@@ -139,6 +157,11 @@ pub fn run(options: Options) -> Result<(), String> {
             handle.shutdown(within.0);
         }
     }
+}
+
+fn ended_with(code: ExitCode, log: &Log) -> ExitCode {
+    log.finish();
+    code
 }
 
 /// The options, or the file that they name.
@@ -204,7 +227,7 @@ fn most(listeners: usize) -> Result<usize, String> {
     }
 }
 
-/// A line for each listener, once it accepts.
+/// A line for each listener, once it accepts. Waits for whoever reads standard output.
 fn announce(handle: &ServerHandle, words: &[String]) {
     let mut out = std::io::stdout();
     for (address, words) in handle.addresses().iter().zip(words) {

@@ -4,6 +4,8 @@
 mod behind;
 #[path = "relay/lifecycle.rs"]
 mod lifecycle;
+#[path = "relay/log.rs"]
+mod log;
 #[path = "relay/proxy_protocol.rs"]
 mod proxy_protocol;
 #[path = "relay/secured.rs"]
