@@ -108,6 +108,14 @@ pub(crate) fn set_default_options(fd: &OwnedFd, config: &Config) {
     if let KeepAlive::Idle(after) = config.tcp_keepalive {
         let _ = sockopt::set_tcp_keepidle(fd, after);
     }
+    if config.tcp_keepalive != KeepAlive::Off {
+        if let Some(every) = config.tcp_keepalive_interval {
+            let _ = sockopt::set_tcp_keepintvl(fd, every);
+        }
+        if let Some(count) = config.tcp_keepalive_count {
+            let _ = sockopt::set_tcp_keepcnt(fd, count);
+        }
+    }
 }
 
 pub(crate) fn set_option(fd: &OwnedFd, option: SocketOption) -> rustix::io::Result<()> {
