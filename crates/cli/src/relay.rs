@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 use trochee::server::{Contexts, ServerHandle};
-use trochee::{Config, Event, Reactor};
+use trochee::{Config, Event, KeepAlive, Reactor};
 
 use log::Log;
 use session::Client;
@@ -22,6 +22,7 @@ pub use options::Options;
 mod certificates;
 mod log;
 mod options;
+mod pair;
 mod proxy_protocol;
 mod session;
 
@@ -91,7 +92,8 @@ pub fn run(options: Options) -> Result<ExitCode, String> {
             fronts: relay.accept_proxy_protocol.clone(),
             buffer: server.buffer,
             handshake_timeout: server.handshake_timeout.0,
-            idle_timeout: server.idle_timeout.0,
+            idle_timeout: server.idle_timeout.limit(),
+            half_close_timeout: server.half_close_timeout.limit(),
             clients: Arc::clone(&clients),
             log: Arc::clone(&log),
         });
@@ -190,17 +192,38 @@ fn config(server: &options::Server, listeners: usize) -> Result<Config, String> 
     ] {
         if timeout.0.is_zero() {
             return Err(format!(
-                "{name} 0 leaves no time at all; only idle-timeout takes 0 for no limit"
+                "{name} 0 leaves no time at all; only idle-timeout and half-close-timeout take 0 for no limit"
             ));
         }
     }
-    let idle = server.idle_timeout.0;
+    for (name, value, most) in [
+        ("keepalive", server.keepalive, 32_767),
+        (
+            "keepalive-interval",
+            server.keepalive_interval.get(),
+            32_767,
+        ),
+        ("keepalive-count", server.keepalive_count.get().into(), 127),
+    ] {
+        if value > most {
+            return Err(format!(
+                "{name} {value} is more than the system takes: {most}, see tcp(7)"
+            ));
+        }
+    }
+    let keepalive = match server.keepalive {
+        0 => KeepAlive::Off,
+        idle => KeepAlive::Idle(Duration::from_secs(idle.into())),
+    };
     let most = match server.max_connections {
         Some(most) => most.get(),
         None => most(listeners)?,
     };
     Ok(Config {
-        read_timeout: if idle.is_zero() { Duration::MAX } else { idle },
+        read_timeout: server.idle_timeout.limit().unwrap_or(Duration::MAX),
+        tcp_keepalive: keepalive,
+        tcp_keepalive_interval: Some(Duration::from_secs(server.keepalive_interval.get().into())),
+        tcp_keepalive_count: Some(server.keepalive_count.get().into()),
         send_timeout: server.send_timeout.0,
         connect_timeout: server.connect_timeout.0,
         tls_handshake_timeout: server.handshake_timeout.0,

@@ -1,7 +1,7 @@
 //! What a relay is told, on the command line or in a file: the same names and the same syntax in both.
 
 use std::net::{IpAddr, ToSocketAddrs};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU8, NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -77,6 +77,18 @@ pub struct Server {
     /// How long both sides may be silent; 0 for no limit
     #[arg(long, value_name = "SECONDS", default_value_t = Server::default().idle_timeout)]
     pub idle_timeout: Seconds,
+    /// How long both may be silent once one of them has ended its side; 0 for no limit but the one above
+    #[arg(long, value_name = "SECONDS", default_value_t = Server::default().half_close_timeout)]
+    pub half_close_timeout: Seconds,
+    /// After how many seconds of silence TCP asks whether the other side is still there; 0 for never
+    #[arg(long, value_name = "SECONDS", default_value_t = Server::default().keepalive)]
+    pub keepalive: u16,
+    /// How many seconds it waits for the answer before it asks again
+    #[arg(long, value_name = "SECONDS", default_value_t = Server::default().keepalive_interval)]
+    pub keepalive_interval: NonZeroU16,
+    /// How many times it asks in vain before the connection is over
+    #[arg(long, value_name = "N", default_value_t = Server::default().keepalive_count)]
+    pub keepalive_count: NonZeroU8,
     /// How long a side may take nothing of what waits for it
     #[arg(long, value_name = "SECONDS", default_value_t = Server::default().send_timeout)]
     pub send_timeout: Seconds,
@@ -98,6 +110,11 @@ impl Default for Server {
             handshake_timeout: seconds(10),
             // Prosody speaks up after 14 minutes of silence.
             idle_timeout: seconds(3600),
+            // A client that ends its side with the question may have to wait for the answer.
+            half_close_timeout: seconds(60),
+            keepalive: 300,
+            keepalive_interval: const { NonZeroU16::new(30).unwrap() },
+            keepalive_count: const { NonZeroU8::new(4).unwrap() },
             send_timeout: seconds(180),
             drain_timeout: seconds(30),
         }
@@ -234,6 +251,13 @@ impl FromStr for Network {
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "f64")]
 pub struct Seconds(pub Duration);
+
+impl Seconds {
+    /// Where 0 stands for no limit.
+    pub fn limit(self) -> Option<Duration> {
+        (!self.0.is_zero()).then_some(self.0)
+    }
+}
 
 impl TryFrom<f64> for Seconds {
     type Error = String;

@@ -1,16 +1,15 @@
 //! The two ends of a relayed connection: the client's, and the one to the server behind.
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use trochee::server::{Contexts, Status};
-use trochee::{Conn, Error, Handler, Key, Name, ReadSize, Reason, TimerId};
+use trochee::{Conn, Handler, Name, ReadSize, Reason, TimerId};
 
 use super::log::Log;
 use super::options::{Network, Version};
+use super::pair::Other;
 use super::proxy_protocol::{self, Ends, Parser};
 
 /// What the connections of one relay have in common.
@@ -22,7 +21,10 @@ pub struct Relay {
     pub fronts: Vec<Network>,
     pub buffer: usize,
     pub handshake_timeout: Duration,
-    pub idle_timeout: Duration,
+    /// How long both sides may be silent; `None` for no limit.
+    pub idle_timeout: Option<Duration>,
+    /// The same once one of them has ended.
+    pub half_close_timeout: Option<Duration>,
     pub clients: Arc<AtomicUsize>,
     pub log: Arc<Log>,
 }
@@ -41,13 +43,6 @@ enum Phase {
     Header(Parser, Option<TimerId>),
     Handshake,
     Relayed(Other),
-}
-
-/// The other end, and when either was last heard.
-#[derive(Clone)]
-struct Other {
-    key: Key,
-    heard: Rc<Cell<Instant>>,
 }
 
 impl Client {
@@ -128,13 +123,10 @@ impl Client {
     }
 
     fn connect(&mut self, conn: &mut Conn<'_>) {
-        let heard = Rc::new(Cell::new(Instant::now()));
+        let client = Other::new(conn.key(), Arc::clone(&self.relay));
         let behind = Behind {
             relay: Arc::clone(&self.relay),
-            client: Other {
-                key: conn.key(),
-                heard: Rc::clone(&heard),
-            },
+            client: client.clone(),
             connected: false,
         };
         let header = self.header(conn);
@@ -142,7 +134,7 @@ impl Client {
             Ok(key) => {
                 // Cannot fail on a connection that has just begun.
                 let _ = conn.other(key).write(&header);
-                self.phase = Phase::Relayed(Other { key, heard });
+                self.phase = Phase::Relayed(client.seen_from(key));
             }
             Err(error) => {
                 let to = &self.relay.to;
@@ -192,7 +184,7 @@ impl Handler for Client {
 
     fn on_incoming(&mut self, conn: &mut Conn<'_>, data: &[u8]) {
         match &self.phase {
-            Phase::Relayed(other) => other.forward(conn, data, self.relay.buffer),
+            Phase::Relayed(other) => other.forward(conn, data),
             _ => self.read_header(conn, data),
         }
     }
@@ -208,29 +200,27 @@ impl Handler for Client {
 
     fn on_drain(&mut self, conn: &mut Conn<'_>) {
         if let Phase::Relayed(other) = &self.phase {
-            conn.other(other.key).resume();
+            other.read_on(conn);
         }
     }
 
     fn on_end(&mut self, conn: &mut Conn<'_>) {
         match &self.phase {
-            Phase::Relayed(other) => {
-                conn.other(other.key).finish();
-            }
+            Phase::Relayed(other) => other.finish(conn),
             _ => conn.close(),
         }
     }
 
     fn on_read_timeout(&mut self, conn: &mut Conn<'_>) -> bool {
         match &self.phase {
-            Phase::Relayed(other) => other.is_heard(conn, self.relay.idle_timeout),
+            Phase::Relayed(other) => other.stays(conn),
             _ => false,
         }
     }
 
     fn on_disconnect(&mut self, conn: &mut Conn<'_>, reason: &Reason) {
         match (&self.phase, reason) {
-            (Phase::Relayed(other), _) => conn.other(other.key).close(),
+            (Phase::Relayed(other), _) => other.close(conn),
             (Phase::Handshake, Reason::Tls(error)) => self.tell(&format!("TLS: {error}")),
             (Phase::Handshake, Reason::HandshakeTimeout) => {
                 self.tell("TLS: no handshake in time");
@@ -261,19 +251,19 @@ impl Handler for Behind {
     }
 
     fn on_incoming(&mut self, conn: &mut Conn<'_>, data: &[u8]) {
-        self.client.forward(conn, data, self.relay.buffer);
+        self.client.forward(conn, data);
     }
 
     fn on_drain(&mut self, conn: &mut Conn<'_>) {
-        conn.other(self.client.key).resume();
+        self.client.read_on(conn);
     }
 
     fn on_end(&mut self, conn: &mut Conn<'_>) {
-        conn.other(self.client.key).finish();
+        self.client.finish(conn);
     }
 
     fn on_read_timeout(&mut self, conn: &mut Conn<'_>) -> bool {
-        self.client.is_heard(conn, self.relay.idle_timeout)
+        self.client.stays(conn)
     }
 
     fn on_disconnect(&mut self, conn: &mut Conn<'_>, reason: &Reason) {
@@ -281,32 +271,8 @@ impl Handler for Behind {
             let to = &self.relay.to;
             self.relay.log.tell(&format!("to {to}: {reason}"));
         }
-        conn.other(self.client.key).close();
+        self.client.close(conn);
     }
 
     fn on_shutdown(&mut self, _conn: &mut Conn<'_>, _deadline: Instant) {}
-}
-
-impl Other {
-    /// Passes on what `conn` got; reads no more of it while too much waits there.
-    fn forward(&self, conn: &mut Conn<'_>, data: &[u8], buffer: usize) {
-        self.heard.set(Instant::now());
-        let mut other = conn.other(self.key);
-        match other.write(data) {
-            Ok(_) if other.pending() > buffer => {
-                other.notify_flush();
-                conn.pause();
-            }
-            // Where it is over, or ended its side against the rules, what ends this one as well is on its way.
-            Ok(_) | Err(Error::Closed) => {}
-            Err(_) => conn.destroy(),
-        }
-    }
-
-    /// Whether either end was heard lately; has `conn` asked again when that is no longer so.
-    fn is_heard(&self, conn: &mut Conn<'_>, idle_timeout: Duration) -> bool {
-        let left = idle_timeout.saturating_sub(self.heard.get().elapsed());
-        conn.set_read_timeout(Some(left));
-        !left.is_zero()
-    }
 }
