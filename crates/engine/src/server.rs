@@ -167,6 +167,7 @@ impl Server {
             }
         }
         drop(ready);
+        *self.handle.mailboxes() = mailboxes.clone();
         let started: Result<(), Error> = readied.iter().collect();
         let acceptor = started.and_then(|()| {
             Acceptor::new(
@@ -238,6 +239,19 @@ struct Shared {
     addresses: Vec<Name>,
     /// The listening sockets, while they are served.
     copies: Mutex<Vec<OwnedFd>>,
+    /// Of the threads that serve connections, once there are any.
+    mailboxes: Mutex<Vec<Arc<Mailbox>>>,
+}
+
+/// What [`ServerHandle::probe`] has asked.
+#[derive(Debug)]
+pub struct Probe(Arc<()>);
+
+impl Probe {
+    /// Whether all threads have answered by now.
+    pub fn is_answered(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
 }
 
 impl ServerHandle {
@@ -266,6 +280,27 @@ impl ServerHandle {
     /// Out of descriptors.
     pub fn listeners(&self) -> io::Result<Vec<OwnedFd>> {
         self.copies().iter().map(OwnedFd::try_clone).collect()
+    }
+
+    /// Asks all threads of the server for a sign of life, those that serve and the one that accepts: for a watchdog, which
+    /// looks later whether the [`Probe`] is answered. A thread answers between two calls of handlers; before
+    /// [`Server::run`] nobody does, and threads that the end of the server has ended count as if they did.
+    pub fn probe(&self) -> Probe {
+        // Whoever lets go of it has answered.
+        let asked = Arc::new(());
+        for mailbox in self.mailboxes().iter() {
+            // Closed where the thread has ended.
+            let _ = mailbox.post(Command::Probe(Arc::clone(&asked)));
+        }
+        self.shared.stop.probe(Arc::clone(&asked));
+        Probe(asked)
+    }
+
+    fn mailboxes(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Mailbox>>> {
+        self.shared
+            .mailboxes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn copies(&self) -> std::sync::MutexGuard<'_, Vec<OwnedFd>> {

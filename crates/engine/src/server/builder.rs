@@ -171,6 +171,7 @@ impl Builder {
                     stop: Arc::default(),
                     addresses,
                     copies: Mutex::new(copies),
+                    mailboxes: Mutex::default(),
                 }),
             },
         })
