@@ -10,6 +10,8 @@ mod log;
 mod proxy_protocol;
 #[path = "relay/secured.rs"]
 mod secured;
+#[path = "relay/servers.rs"]
+mod servers;
 #[path = "relay/streams.rs"]
 mod streams;
 #[path = "relay/support.rs"]

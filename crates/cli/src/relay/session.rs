@@ -1,5 +1,6 @@
-//! The two ends of a relayed connection: the client's, and the one to the server behind.
+//! The client's end of a relayed connection.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -7,20 +8,23 @@ use std::time::{Duration, Instant};
 use trochee::server::{Contexts, Status};
 use trochee::{Conn, Handler, Name, ReadSize, Reason, TimerId};
 
+use super::behind;
 use super::log::Log;
 use super::options::{Network, Version};
-use super::pair::Other;
+use super::pair::Pair;
 use super::proxy_protocol::{self, Ends, Parser};
+use super::servers::Servers;
 
 /// What the connections of one relay have in common.
 pub struct Relay {
-    pub to: Name,
+    pub servers: Arc<Servers>,
     pub contexts: Option<Contexts>,
     pub proxy_protocol: Option<Version>,
     /// The fronts whose PROXY header is believed; none where there is no front.
     pub fronts: Vec<Network>,
     pub buffer: usize,
     pub handshake_timeout: Duration,
+    pub connect_timeout: Duration,
     /// How long both sides may be silent; `None` for no limit.
     pub idle_timeout: Option<Duration>,
     /// The same once one of them has ended.
@@ -42,7 +46,8 @@ enum Phase {
     /// The PROXY header is to come, until then.
     Header(Parser, Option<TimerId>),
     Handshake,
-    Relayed(Other),
+    /// To a server behind, or on its way there.
+    Relayed(Rc<Pair>),
 }
 
 impl Client {
@@ -123,25 +128,12 @@ impl Client {
     }
 
     fn connect(&mut self, conn: &mut Conn<'_>) {
-        let client = Other::new(conn.key(), Arc::clone(&self.relay));
-        let behind = Behind {
-            relay: Arc::clone(&self.relay),
-            client: client.clone(),
-            connected: false,
-        };
+        // Until a server has accepted: what is read belongs to that one.
+        conn.pause();
         let header = self.header(conn);
-        match conn.connect(&self.relay.to, behind) {
-            Ok(key) => {
-                // Cannot fail on a connection that has just begun.
-                let _ = conn.other(key).write(&header);
-                self.phase = Phase::Relayed(client.seen_from(key));
-            }
-            Err(error) => {
-                let to = &self.relay.to;
-                self.relay.log.tell(&format!("to {to}: {error}"));
-                conn.close();
-            }
-        }
+        let pair = Rc::new(Pair::new(Arc::clone(&self.relay), conn.key(), header));
+        self.phase = Phase::Relayed(Rc::clone(&pair));
+        behind::connect(&pair, conn);
     }
 
     /// What the server behind is told first.
@@ -184,7 +176,7 @@ impl Handler for Client {
 
     fn on_incoming(&mut self, conn: &mut Conn<'_>, data: &[u8]) {
         match &self.phase {
-            Phase::Relayed(other) => other.forward(conn, data),
+            Phase::Relayed(pair) => pair.forward(conn, data),
             _ => self.read_header(conn, data),
         }
     }
@@ -194,33 +186,40 @@ impl Handler for Client {
     }
 
     fn on_timer(&mut self, conn: &mut Conn<'_>, _timer: TimerId) {
+        if let Phase::Relayed(pair) = &self.phase {
+            // A name was to be looked up first.
+            return behind::connect(pair, conn);
+        }
         self.tell("the PROXY header did not come in time");
         conn.destroy();
     }
 
     fn on_drain(&mut self, conn: &mut Conn<'_>) {
-        if let Phase::Relayed(other) = &self.phase {
-            other.read_on(conn);
+        if let Phase::Relayed(pair) = &self.phase {
+            pair.read_on(conn);
         }
     }
 
     fn on_end(&mut self, conn: &mut Conn<'_>) {
         match &self.phase {
-            Phase::Relayed(other) => other.finish(conn),
+            Phase::Relayed(pair) => pair.finish(conn),
             _ => conn.close(),
         }
     }
 
     fn on_read_timeout(&mut self, conn: &mut Conn<'_>) -> bool {
         match &self.phase {
-            Phase::Relayed(other) => other.stays(conn),
+            Phase::Relayed(pair) => pair.stays(conn),
             _ => false,
         }
     }
 
     fn on_disconnect(&mut self, conn: &mut Conn<'_>, reason: &Reason) {
         match (&self.phase, reason) {
-            (Phase::Relayed(other), _) => other.close(conn),
+            (Phase::Relayed(pair), _) => {
+                pair.over.set(true);
+                pair.close(conn);
+            }
             (Phase::Handshake, Reason::Tls(error)) => self.tell(&format!("TLS: {error}")),
             (Phase::Handshake, Reason::HandshakeTimeout) => {
                 self.tell("TLS: no handshake in time");
@@ -235,44 +234,4 @@ impl Handler for Client {
             conn.close();
         }
     }
-}
-
-/// The end to the server behind.
-struct Behind {
-    relay: Arc<Relay>,
-    client: Other,
-    connected: bool,
-}
-
-impl Handler for Behind {
-    fn on_connect(&mut self, conn: &mut Conn<'_>) {
-        self.connected = true;
-        conn.set_half_open(true);
-    }
-
-    fn on_incoming(&mut self, conn: &mut Conn<'_>, data: &[u8]) {
-        self.client.forward(conn, data);
-    }
-
-    fn on_drain(&mut self, conn: &mut Conn<'_>) {
-        self.client.read_on(conn);
-    }
-
-    fn on_end(&mut self, conn: &mut Conn<'_>) {
-        self.client.finish(conn);
-    }
-
-    fn on_read_timeout(&mut self, conn: &mut Conn<'_>) -> bool {
-        self.client.stays(conn)
-    }
-
-    fn on_disconnect(&mut self, conn: &mut Conn<'_>, reason: &Reason) {
-        if !self.connected && *reason != Reason::Local {
-            let to = &self.relay.to;
-            self.relay.log.tell(&format!("to {to}: {reason}"));
-        }
-        self.client.close(conn);
-    }
-
-    fn on_shutdown(&mut self, _conn: &mut Conn<'_>, _deadline: Instant) {}
 }

@@ -51,15 +51,49 @@ fn what_is_wrong_is_named() {
     };
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let listen = ["--listen", "127.0.0.1:0", "--to", "127.0.0.1:1"];
+    let long = format!("unix:/{}", "x".repeat(107));
     let cases: Vec<(Vec<String>, &[&str])> = vec![
         (words(&[]), &["--to"]),
         (words(&listen[..2]), &["--to"]),
         (words(&listen[2..]), &["--listen"]),
         (
-            words(&["--listen", "nowhere", "--to", "127.0.0.1:1"]),
-            &["cannot listen on nowhere"],
+            words(&["--listen", "127.0.0.1", "--to", "127.0.0.1:1"]),
+            &["--listen", "\"127.0.0.1\" has no port: 127.0.0.1:5222"],
         ),
-        (words(&["--to", "nowhere"]), &["--to", "nowhere"]),
+        (
+            words(&["--listen", "127.0.0.1:99999", "--to", "127.0.0.1:1"]),
+            &["--listen", "\"99999\" is no port", "65535"],
+        ),
+        (
+            words(&["--listen", "unix:", "--to", "127.0.0.1:1"]),
+            &["--listen", "no path"],
+        ),
+        (
+            words(&["--listen", &long, "--to", "127.0.0.1:1"]),
+            &["--listen", "unix:/xxx", "108 bytes", "107"],
+        ),
+        (words(&["--to", &long]), &["--to", "unix:/xxx", "108 bytes"]),
+        (
+            words(&["--to", "localhost:0"]),
+            &["--to", "localhost:0", "port 0"],
+        ),
+        (words(&["--to", "nowhere"]), &["--to", "nowhere", "port"]),
+        (
+            words(&["--listen", "unix:/none/socket", "--to", "127.0.0.1:1"]),
+            &["cannot listen on unix:/none/socket", "No such file"],
+        ),
+        (
+            words(&["--listen", "systemd", "--to", "127.0.0.1:1"]),
+            &["cannot listen on systemd", "LISTEN_FDS", ".socket"],
+        ),
+        (
+            with_file("[[relay]]\nlisten = ['127.0.0.1']\nto = '127.0.0.1:1'"),
+            &["relay.toml", "line 2", "\"127.0.0.1\" has no port"],
+        ),
+        (
+            with_file("[[relay]]\nlisten = ['127.0.0.1:0']\nto = ['127.0.0.1:1', 'b:0']"),
+            &["relay.toml", "line 3", "port 0"],
+        ),
         (
             words(&[&listen[..], &["--tls", "/none.crt,/none.key"]].concat()),
             &["tls", "/none.key", "No such file"],
@@ -152,13 +186,8 @@ fn a_server_that_is_not_there_is_told_of_and_costs_one_connection() {
 #[test]
 fn a_server_that_does_not_answer_is_given_up() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    rustix::net::listen(&listener, 0).unwrap();
     let address = listener.local_addr().unwrap();
-    let mut waiting = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
-        waiting.push(stream);
-        assert!(waiting.len() < 100);
-    }
+    let _waiting = fill_queue(&listener);
     let relay = Relay::start(&["--to", &address.to_string(), "--connect-timeout", "0.3"]);
     let mut rest = Vec::new();
     relay.connect().read_to_end(&mut rest).unwrap();

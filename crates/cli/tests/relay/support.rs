@@ -193,6 +193,18 @@ pub fn free_address() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
+/// Has a listener answer no more: nobody accepts, and its queue is full for as long as what this gives is kept.
+pub fn fill_queue(listener: &TcpListener) -> Vec<TcpStream> {
+    rustix::net::listen(listener, 0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        waiting.push(stream);
+        assert!(waiting.len() < 100);
+    }
+    waiting
+}
+
 /// A server behind, which gives each connection a thread.
 pub fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
