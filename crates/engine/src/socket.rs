@@ -263,7 +263,8 @@ pub(crate) fn borrow<'a>(fd: RawFd) -> Option<BorrowedFd<'a>> {
 pub(crate) fn accept(listener: &OwnedFd) -> rustix::io::Result<(OwnedFd, Option<SocketAddr>)> {
     let (fd, peer) =
         rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-    Ok((fd, peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    Ok((fd, peer.map(unmapped)))
 }
 
 pub(crate) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
