@@ -59,6 +59,15 @@ pub fn run(options: Options) -> Result<ExitCode, String> {
         let log = Arc::clone(&log);
         Box::new(move |panic| log.say(&panic.to_string()))
     });
+    // Before anybody can be told of the address and send one.
+    let mut reactor = Reactor::new();
+    let mut watch = |signal| {
+        let key = reactor.watch_signal(signal);
+        key.map_err(|error| format!("signals: {error}"))
+    };
+    watch(SIGHUP)?;
+    let mut ends = vec![watch(SIGINT)?, watch(SIGTERM)?];
+    let waker = reactor.waker().map_err(|error| error.to_string())?;
     let clients = Arc::new(AtomicUsize::new(0));
     let mut sockets = Sockets::new();
     let mut builder = builder(&server, &log);
@@ -96,16 +105,6 @@ pub fn run(options: Options) -> Result<ExitCode, String> {
         ));
     }
     let builder = builder.config(limits::config(&server, words.len())?);
-    // Before anybody can be told of the address and send one.
-    let mut reactor = Reactor::new();
-    let mut watch = |signal| {
-        let key = reactor.watch_signal(signal);
-        key.map_err(|error| format!("signals: {error}"))
-    };
-    watch(SIGHUP)?;
-    let mut ends = vec![watch(SIGINT)?, watch(SIGTERM)?];
-    let waker = reactor.waker().map_err(|error| error.to_string())?;
-
     let running = builder.build().map_err(|error| error.to_string())?;
     let handle = running.handle();
     thread::spawn({
@@ -199,6 +198,9 @@ fn session(
     }
     if relay.listen.is_empty() {
         return Err("nothing to listen on: give --listen ADDR (in a file: listen)".into());
+    }
+    if relay.alpn_strict && relay.alpn.is_empty() {
+        return Err("alpn-strict needs alpn: without protocols of ours all clients that offer some would be refused".into());
     }
     let contexts = certificates::load(relay, log)?;
     Ok(session::Relay {

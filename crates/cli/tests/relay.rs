@@ -6,6 +6,8 @@ mod behind;
 mod lifecycle;
 #[path = "relay/log.rs"]
 mod log;
+#[path = "relay/places.rs"]
+mod places;
 #[path = "relay/proxy_protocol.rs"]
 mod proxy_protocol;
 #[path = "relay/secured.rs"]

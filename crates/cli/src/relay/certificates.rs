@@ -29,6 +29,7 @@ pub fn load(relay: &Relay, log: &Log) -> Result<Option<Loaded>, String> {
             certificate: Some(files.certificate.clone()),
             key: Some(files.key.clone()),
             alpn: relay.alpn.clone(),
+            alpn_strict: relay.alpn_strict,
             ..Settings::default()
         };
         let (context, remarks) = Context::build(&settings).map_err(|error| {

@@ -139,27 +139,28 @@ fn is_served(path: &Path) -> bool {
 /// The file of a UNIX socket, which goes with it.
 struct SocketFile {
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    /// Device and inode: a successor may take the name over.
+    identity: (u64, u64),
 }
 
 impl SocketFile {
     fn of(path: &Path) -> Option<SocketFile> {
-        let found = fs::symlink_metadata(path).ok()?;
         Some(SocketFile {
             path: path.to_owned(),
-            device: found.st_dev(),
-            inode: found.st_ino(),
+            identity: identity(path)?,
         })
     }
 }
 
 impl Drop for SocketFile {
-    /// A successor may have taken the name over.
     fn drop(&mut self) {
-        let there = SocketFile::of(&self.path);
-        if there.is_some_and(|it| (it.device, it.inode) == (self.device, self.inode)) {
+        if identity(&self.path) == Some(self.identity) {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = fs::symlink_metadata(path).ok()?;
+    Some((found.st_dev(), found.st_ino()))
 }

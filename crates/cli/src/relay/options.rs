@@ -41,6 +41,9 @@ pub struct Relay {
     /// An application protocol to agree on, such as xmpp-client; may be repeated, in the order of preference
     #[arg(long, value_name = "NAME")]
     pub alpn: Vec<String>,
+    /// Refuse clients that offer application protocols of which none is ours (RFC 7301); else nothing is agreed on then
+    #[arg(long)]
+    pub alpn_strict: bool,
     /// The server behind: host:port or unix:PATH; may be repeated
     #[arg(long, value_name = "ADDR")]
     #[serde(deserialize_with = "one_or_more")]

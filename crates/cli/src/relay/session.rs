@@ -78,7 +78,9 @@ impl Client {
                 .fronts
                 .iter()
                 .any(|network| network.contains(peer.ip())),
-            _ => false,
+            // Whom the permissions of the socket let in.
+            Some(Name::Unix(_)) => true,
+            None => false,
         };
         if !trusted {
             self.tell("turned away: not in accept-proxy-protocol");
@@ -166,7 +168,11 @@ impl Drop for Client {
 impl Handler for Client {
     fn on_connect(&mut self, conn: &mut Conn<'_>) {
         conn.set_half_open(true);
-        self.peer = conn.peer_name();
+        self.peer = match conn.peer_name() {
+            // The client has no name, but the socket that it came to has.
+            Some(Name::Unix(_)) => conn.local_name(),
+            peer => peer,
+        };
         if self.relay.fronts.is_empty() {
             self.begin(conn);
         } else {

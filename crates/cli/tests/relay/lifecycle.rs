@@ -103,6 +103,10 @@ fn what_is_wrong_is_named() {
             &["alpn needs tls"],
         ),
         (
+            words(&[&listen[..], &["--alpn-strict"]].concat()),
+            &["alpn-strict needs alpn"],
+        ),
+        (
             words(&[&listen[..], &["--backend", "kqueue"]].concat()),
             &["kqueue", "poll"],
         ),
