@@ -31,9 +31,11 @@ pub fn connect(pair: &Rc<Pair>, conn: &mut Conn<'_>) {
                 return;
             }
             Next::Wait | Next::Nobody => {
-                relay
-                    .log
-                    .tell("a client was turned away: no server behind answers");
+                // Of each address that has failed the log was told.
+                if pair.attempts.borrow().is_empty() {
+                    let text = "a client was turned away: no address of a server behind is known";
+                    relay.log.tell(text);
+                }
                 return conn.other(pair.client).close();
             }
         };

@@ -29,7 +29,7 @@ pub struct Options {
 #[group(id = "relay options", conflicts_with = "config")]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Relay {
-    /// Where clients connect: 192.0.2.1:5223, `[::1]:5223`, *:5223; may be repeated
+    /// Where clients connect: 192.0.2.1:5223, `[::1]:5223`, *:5223, unix:PATH, systemd[:NAME]; may be repeated
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<Listen>,
     /// Terminate TLS with this certificate (PEM, chain included) and key. Further ones serve the names in them
@@ -77,10 +77,10 @@ pub struct Server {
     /// Most bytes that wait for one side before the other is read no further
     #[arg(long, value_name = "BYTES", default_value_t = Server::default().buffer)]
     pub buffer: usize,
-    /// How long the server behind may take to accept, in seconds
+    /// How long an address of a server behind may take to accept
     #[arg(long, value_name = "SECONDS", default_value_t = Server::default().connect_timeout)]
     pub connect_timeout: Seconds,
-    /// How long a server behind that did not accept comes last, in seconds
+    /// For how long an address that did not accept comes last
     #[arg(long, value_name = "SECONDS", default_value_t = Server::default().fail_timeout)]
     pub fail_timeout: Seconds,
     /// How long a client may take for its PROXY header, and for each step of a TLS handshake
@@ -89,7 +89,7 @@ pub struct Server {
     /// How long both sides may be silent; 0 for no limit
     #[arg(long, value_name = "SECONDS", default_value_t = Server::default().idle_timeout)]
     pub idle_timeout: Seconds,
-    /// How long both may be silent once one of them has ended its side; 0 for no limit but the one above
+    /// How long both may be silent once one of them has ended its side; 0 for idle-timeout alone
     #[arg(long, value_name = "SECONDS", default_value_t = Server::default().half_close_timeout)]
     pub half_close_timeout: Seconds,
     /// After how many seconds of silence TCP asks whether the other side is still there; 0 for never

@@ -20,8 +20,8 @@ pub struct Pair {
     /// What the server is told first, whichever it is.
     pub header: Vec<u8>,
     pub attempts: RefCell<Attempts>,
-    /// When the client began to wait for a server.
-    begun: Instant,
+    /// Since when the client waits for a name to be looked up.
+    waits_since: Cell<Option<Instant>>,
     /// When a byte of either last moved.
     heard: Cell<Instant>,
     /// One of them has ended its side.
@@ -39,7 +39,7 @@ impl Pair {
             over: Cell::new(false),
             header,
             attempts: RefCell::default(),
-            begun: now,
+            waits_since: Cell::new(None),
             heard: Cell::new(now),
             half_closed: Cell::new(false),
         }
@@ -47,7 +47,9 @@ impl Pair {
 
     /// Whether the client may wait on for a name to be looked up.
     pub fn has_time(&self) -> bool {
-        self.begun.elapsed() < self.relay.connect_timeout
+        let since = self.waits_since.get().unwrap_or_else(Instant::now);
+        self.waits_since.set(Some(since));
+        since.elapsed() < self.relay.connect_timeout
     }
 
     /// The other end than `conn`, if it is there.

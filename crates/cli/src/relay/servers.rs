@@ -313,6 +313,11 @@ impl Server {
 }
 
 impl Attempts {
+    /// Whether there was nothing to try.
+    pub fn is_empty(&self) -> bool {
+        self.tried.is_empty()
+    }
+
     fn has_tried(&self, server: usize, name: &Name) -> bool {
         let mut tried = self.tried.iter();
         tried.any(|(other, tried)| *other == server && tried == name)
