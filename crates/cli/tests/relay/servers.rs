@@ -162,6 +162,8 @@ fn with_hosts(file: &str, arguments: &[&str]) -> Command {
         .args(["--mount", "--map-root-user", "sh", "-c", script, file])
         .args([env!("CARGO_BIN_EXE_trochee"), "relay"])
         .args(arguments)
+        // resolv.conf(5): whoever does not know the name says so soon, or is not waited for.
+        .env("RES_OPTIONS", "attempts:1 timeout:1")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command

@@ -99,3 +99,42 @@ fn families_take_turns() {
     let wanted = ["1.1.1.1:1", "[::1]:1", "2.2.2.2:1"].map(parse);
     assert_eq!(interleaved(found.to_vec()), wanted);
 }
+
+/// A name that there cannot be, so that nobody is asked: the answers of the look-ups are given here instead.
+#[test]
+fn names_are_looked_up_again_when_nothing_answers() {
+    let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let servers = servers(&["a..test:1"], Balance::RoundRobin, FAIL_TIMEOUT);
+    let wait_for_look_up = || {
+        let give_up = Instant::now() + Duration::from_secs(30);
+        while servers.servers[0].addresses().looking_up {
+            assert!(Instant::now() < give_up);
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let mut attempts = Attempts::default();
+    assert!(matches!(servers.next(&mut attempts), Next::Wait));
+    assert!(attempts.is_empty());
+    wait_for_look_up();
+    assert!(matches!(servers.next(&mut attempts), Next::Nobody));
+
+    let found = vec![address("192.0.2.1:1"), address("192.0.2.2:1")];
+    servers.found(0, Ok(found));
+    let mut attempts = Attempts::default();
+    for text in ["192.0.2.1:1", "192.0.2.2:1"] {
+        let candidate = candidate(&servers, &mut attempts);
+        assert_eq!(candidate.name, Name::Inet(address(text)));
+        servers.failed(&candidate);
+    }
+    assert!(matches!(servers.next(&mut attempts), Next::Wait));
+    wait_for_look_up();
+    // The look-up brings one that was not tried, and one that failed comes last for the next client.
+    let found = vec![address("192.0.2.2:1"), address("192.0.2.3:1")];
+    servers.found(0, Ok(found));
+    let new = Name::Inet(address("192.0.2.3:1"));
+    assert_eq!(candidate(&servers, &mut attempts).name, new);
+    assert_eq!(candidate(&servers, &mut Attempts::default()).name, new);
+    // One that fails loses nothing.
+    servers.found(0, Err(io::Error::other("no answer")));
+    assert_eq!(candidate(&servers, &mut Attempts::default()).name, new);
+}
