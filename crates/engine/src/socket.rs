@@ -108,6 +108,14 @@ pub(crate) fn set_default_options(fd: &OwnedFd, config: &Config) {
     if let KeepAlive::Idle(after) = config.tcp_keepalive {
         let _ = sockopt::set_tcp_keepidle(fd, after);
     }
+    if config.tcp_keepalive != KeepAlive::Off {
+        if let Some(every) = config.tcp_keepalive_interval {
+            let _ = sockopt::set_tcp_keepintvl(fd, every);
+        }
+        if let Some(count) = config.tcp_keepalive_count {
+            let _ = sockopt::set_tcp_keepcnt(fd, count);
+        }
+    }
 }
 
 pub(crate) fn set_option(fd: &OwnedFd, option: SocketOption) -> rustix::io::Result<()> {
@@ -263,7 +271,8 @@ pub(crate) unsafe fn borrow<'a>(fd: RawFd) -> Option<BorrowedFd<'a>> {
 pub(crate) fn accept(listener: &OwnedFd) -> rustix::io::Result<(OwnedFd, Option<SocketAddr>)> {
     let (fd, peer) =
         rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-    Ok((fd, peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    Ok((fd, peer.map(unmapped)))
 }
 
 pub(crate) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {

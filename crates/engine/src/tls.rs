@@ -78,6 +78,9 @@ pub struct Settings {
     pub depth: Option<u32>,
     /// Application protocols (RFC 7301): a client's offer, or a server's choice, in the order of preference.
     pub alpn: Vec<String>,
+    /// A server's: whether a client that offers application protocols, and none of ours, is refused with the alert
+    /// no_application_protocol, as RFC 7301, section 3.2, wants it. Off: as with OpenSSL, nothing is agreed on then.
+    pub alpn_strict: bool,
     /// Whether parameters for finite-field Diffie-Hellman were given. They are not used.
     pub dhparam: bool,
     /// Whether sessions can be resumed (RFC 8446, section 2.2; RFC 5077). On.
@@ -104,6 +107,7 @@ impl Default for Settings {
             verifyext: Vec::new(),
             depth: None,
             alpn: Vec::new(),
+            alpn_strict: false,
             dhparam: false,
             tickets: true,
         }

@@ -34,6 +34,7 @@ pub fn load(relay: &Relay, log: &Log) -> Result<Option<Loaded>, String> {
         let settings = Settings {
             certificates: group.iter().copied().map(own).collect(),
             alpn: relay.alpn.clone(),
+            alpn_strict: relay.alpn_strict,
             ..Settings::default()
         };
         let (context, remarks) = Context::build(&settings).map_err(|error| {

@@ -204,6 +204,35 @@ fn protocols_are_agreed_on() {
     }
 }
 
+/// RFC 7301, section 3.2.
+#[test]
+fn who_shares_no_protocol_may_be_refused() {
+    let folder = Folder::new();
+    let files = folder.certificate("a", "a.test");
+    let named = folder.certificate("b", "b.test");
+    let to = echo();
+    let arguments = ["--to", &to, "--tls", &files, "--tls", &named];
+    let alpn = ["--alpn", "xmpp-client"];
+    let attempt = |relay: &Relay, name: &str, offer: &[&str]| {
+        let files = if name == "a.test" { &files } else { &named };
+        let mut stream = Tls::new(client(files, name, offer), relay.connect());
+        ask(&mut stream, b"hello").map(|()| stream.conn.alpn_protocol().map(<[u8]>::to_vec))
+    };
+    let strict = [&arguments[..], &alpn, &["--alpn-strict"]].concat();
+    let relay = Relay::start(&strict);
+    for name in ["a.test", "b.test"] {
+        let error = attempt(&relay, name, &["http/1.1"]).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("NoApplicationProtocol"), "{error}");
+        let agreed = attempt(&relay, name, &["http/1.1", "xmpp-client"]).unwrap();
+        assert_eq!(agreed.as_deref(), Some(&b"xmpp-client"[..]));
+        // Who offers nothing is not concerned.
+        assert_eq!(attempt(&relay, name, &[]).unwrap(), None);
+    }
+    let relay = Relay::start(&[&arguments[..], &alpn].concat());
+    assert_eq!(attempt(&relay, "a.test", &["http/1.1"]).unwrap(), None);
+}
+
 #[test]
 fn openssl_is_a_client_too() {
     let folder = Folder::new();

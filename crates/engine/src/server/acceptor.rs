@@ -34,6 +34,8 @@ pub(super) struct Plan {
 #[derive(Default)]
 pub(super) struct Stop {
     deadline: Mutex<Option<Instant>>,
+    /// What the accepting thread is to let go of: see [`Probe`](super::Probe).
+    probes: Mutex<Vec<Arc<()>>>,
     waker: Arc<OnceLock<Waker>>,
 }
 
@@ -47,6 +49,23 @@ impl Stop {
         if let Some(waker) = self.waker.get() {
             waker.wake();
         }
+    }
+
+    pub(super) fn probe(&self, asked: Arc<()>) {
+        let mut probes = self.probes();
+        if self.deadline().is_some() {
+            // The thread may be gone already.
+            return;
+        }
+        probes.push(asked);
+        drop(probes);
+        if let Some(waker) = self.waker.get() {
+            waker.wake();
+        }
+    }
+
+    fn probes(&self) -> std::sync::MutexGuard<'_, Vec<Arc<()>>> {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -143,7 +162,10 @@ impl Acceptor {
     /// Accepts until it is told to stop; gives the deadline of the end.
     pub(super) fn run(mut self) -> Instant {
         loop {
-            if let Some(deadline) = self.stop.deadline() {
+            let deadline = self.stop.deadline();
+            // After that look: what comes later finds the deadline itself.
+            self.stop.probes().clear();
+            if let Some(deadline) = deadline {
                 // Before the descriptors are closed.
                 for door in &self.doors {
                     self.reactor.close(door.watch);

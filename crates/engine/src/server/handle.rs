@@ -132,6 +132,8 @@ pub(super) enum Command {
     Resume(Key),
     /// At most one for each connection.
     Close(Key),
+    /// Dropped, it is answered: see [`Probe`](super::Probe).
+    Probe(Arc<()>),
     Shutdown(Instant),
 }
 

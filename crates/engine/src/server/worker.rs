@@ -181,6 +181,7 @@ impl Worker {
                 self.reactor.resume(key);
             }
             Command::Close(key) => self.close(key),
+            Command::Probe(asked) => drop(asked),
             Command::Shutdown(deadline) => {
                 self.deadline = Some(deadline);
                 // Those that are still to begin are told then.

@@ -62,10 +62,10 @@ struct Inner {
 
 pub(super) enum Side {
     Server {
-        /// With the context's protocols (ALPN), and without any: for clients that have none of them in common, which is
-        /// no error to OpenSSL.
+        /// With the context's protocols (ALPN), and without any: for clients that have none of them in common, unless
+        /// they are to be refused. It is no error to OpenSSL.
         config: Arc<ServerConfig>,
-        without_alpn: Arc<ServerConfig>,
+        without_alpn: Option<Arc<ServerConfig>>,
     },
     Client {
         config: Arc<ClientConfig>,
@@ -126,11 +126,10 @@ impl Context {
     /// ```
     pub fn from_rustls_server(config: Arc<ServerConfig>) -> Context {
         let algorithms = config.crypto_provider().signature_verification_algorithms;
-        let without_alpn = Arc::clone(&config);
         Context::of_rustls(
             Side::Server {
                 config,
-                without_alpn,
+                without_alpn: None,
             },
             Role::Client,
             algorithms,
@@ -327,7 +326,7 @@ fn server(
     // Sessions of TLS 1.2 live in tickets alone: a store would be memory that the peers decide over.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.key_log = Arc::new(exporter::Log);
-    let without_alpn = Arc::new(config.clone());
+    let without_alpn = (!settings.alpn_strict).then(|| Arc::new(config.clone()));
     config.alpn_protocols = protocols(&settings.alpn);
     Ok(Side::Server {
         config: Arc::new(config),

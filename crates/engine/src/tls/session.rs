@@ -268,10 +268,10 @@ impl Session {
         };
         let ours = alpn.as_ref().unwrap_or(&config.alpn_protocols);
         let agreed = offered.is_empty() || offered.iter().any(|name| ours.contains(name));
-        let config = match alpn {
-            _ if !agreed => Arc::clone(without_alpn),
-            None => Arc::clone(config),
-            Some(alpn) => {
+        let config = match (alpn, without_alpn) {
+            (_, Some(without_alpn)) if !agreed => Arc::clone(without_alpn),
+            (None, _) => Arc::clone(config),
+            (Some(alpn), _) => {
                 let mut config = rustls::ServerConfig::clone(config);
                 config.alpn_protocols = alpn;
                 Arc::new(config)
