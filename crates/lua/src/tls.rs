@@ -135,7 +135,8 @@ fn questions(functions: &Functions<'_>) -> Result<()> {
             return Ok(None);
         };
         let by_depth = lua.create_table()?;
-        for texts in errors {
+        for errors in errors {
+            let texts = errors.iter().map(ToString::to_string);
             by_depth.raw_push(lua.create_sequence_from(texts)?)?;
         }
         Ok(Some(by_depth))
@@ -197,6 +198,11 @@ fn settings(given: &Table) -> std::result::Result<Settings, String> {
                 })?,
         ),
     };
+    let mut verify = list("verify")?;
+    if verify.is_empty() {
+        // LuaSec's default, where ours is to verify
+        verify.push("none".to_owned());
+    }
     Ok(Settings {
         mode,
         certificate: path("certificate")?,
@@ -209,7 +215,10 @@ fn settings(given: &Table) -> std::result::Result<Settings, String> {
         ciphersuites: text("ciphersuites")?,
         curveslist: text("curveslist")?,
         options: list("options")?,
-        verify: list("verify")?,
+        verify,
+        // Prosody knows which of a certificate's names it wants to see (XMPP addresses, SRV names), and says whom it trusts
+        verify_name: false,
+        system_trust: false,
         verifyext: list("verifyext")?,
         depth,
         alpn: protocols(list("alpn")?)?,

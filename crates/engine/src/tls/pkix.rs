@@ -1,0 +1,407 @@
+//! The peer's chain, judged as OpenSSL 3.0 judges it: a path is built, its certificates are looked at one by one, then
+//! signatures and dates, from the top down.
+//!
+//! OpenSSL goes on after an error where its caller wants that, so there is a list of errors for each depth. The order of
+//! the steps is OpenSSL's (`crypto/x509/x509_vfy.c`), as the order of errors is. A path in which nothing is wrong is put to
+//! aws-lc's own verifier as well: it is good when both say so.
+
+use std::net::IpAddr;
+
+use super::VerifyError;
+use super::dane::Records;
+use super::store::Store;
+use super::x509::{self, Authority, Certificate, Issuing, Role, Trust};
+
+/// Errors by depth: the leaf's first. Empty for a good chain.
+pub(super) type Errors = Vec<Vec<VerifyError>>;
+
+/// The least strength of keys and digests in bits: OpenSSL's security level 2, which Debian's is compiled for.
+const LEAST_STRENGTH: i32 = 112;
+
+/// Whom the certificate must be for.
+pub(super) enum Name {
+    Host(String),
+    Address(IpAddr),
+}
+
+/// What a chain is judged by.
+pub(super) struct Question<'a> {
+    pub(super) store: &'a Store,
+    /// TLSA records that count; none where the store alone decides.
+    pub(super) records: Option<&'a Records<'a>>,
+    /// What the peer's certificate must be meant for.
+    pub(super) role: Role,
+    /// Most certificates between the peer's and the trusted one.
+    pub(super) depth: usize,
+    /// Whom it must be for, if that is to be checked.
+    pub(super) name: Option<&'a Name>,
+    /// Seconds since 1970.
+    pub(super) now: i64,
+    /// Whether to look for more than one error.
+    pub(super) all: bool,
+}
+
+/// The answer.
+#[derive(Default)]
+pub(super) struct Verdict {
+    pub(super) errors: Errors,
+    /// What was found first, which decides over the alert.
+    pub(super) first: Option<VerifyError>,
+}
+
+/// What is wrong with a leaf that came with `sent`.
+pub(super) fn judge(question: &Question<'_>, leaf: Certificate, sent: Vec<Certificate>) -> Verdict {
+    let mut walk = Walk {
+        question,
+        path: vec![leaf],
+        untrusted: 1,
+        matched: false,
+        trusted_by_store: false,
+        verdict: Verdict::default(),
+    };
+    // The end of the walk after the first error, where one is enough.
+    let _ = walk.run(sent);
+    x509::forget_errors();
+    walk.verdict
+}
+
+/// The error that stands is enough.
+struct Stop;
+
+/// Who vouches for a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Trusted,
+    Unknown,
+}
+
+struct Walk<'a> {
+    question: &'a Question<'a>,
+    path: Vec<Certificate>,
+    /// How many certificates at the beginning of the path are the peer's, the others being the store's.
+    untrusted: usize,
+    /// A TLSA record that asks for PKIX as well has been found to fit.
+    matched: bool,
+    /// The store vouches for the path, whatever the records say.
+    trusted_by_store: bool,
+    verdict: Verdict,
+}
+
+impl Walk<'_> {
+    fn note(&mut self, depth: usize, error: VerifyError) -> Result<(), Stop> {
+        let Verdict { errors, first } = &mut self.verdict;
+        first.get_or_insert(error);
+        if errors.len() <= depth {
+            errors.resize(depth + 1, Vec::new());
+        }
+        errors[depth].push(error);
+        if self.question.all { Ok(()) } else { Err(Stop) }
+    }
+
+    fn note_if(&mut self, wrong: bool, depth: usize, error: VerifyError) -> Result<(), Stop> {
+        if wrong {
+            self.note(depth, error)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn run(&mut self, sent: Vec<Certificate>) -> Result<(), Stop> {
+        let weak = strength(&self.path[0]) < LEAST_STRENGTH;
+        self.note_if(weak, 0, VerifyError::EeKeyTooSmall)?;
+        if let Some(records) = self.question.records {
+            if records.vouch_for_leaf(&self.path[0]) {
+                // Dates and names do not count (RFC 7671, section 5.1).
+                return Ok(());
+            }
+            self.matched = records.match_pkix_leaf(&self.path[0]);
+            if !self.matched && !records.have_authorities() {
+                return self.note(0, VerifyError::DaneNoMatch);
+            }
+        }
+        self.build(sent)?;
+        self.extensions()?;
+        self.strengths()?;
+        self.names()?;
+        self.signatures()
+    }
+
+    /// Builds the path from the leaf up to what is trusted, or as far as it goes.
+    fn build(&mut self, mut sent: Vec<Certificate>) -> Result<(), Stop> {
+        let most = self.question.depth.saturating_add(1);
+        let uses_store = self.question.records.is_none_or(Records::use_store);
+        let mut uses_sent = true;
+        if let Some(records) = self.question.records {
+            sent.splice(0..0, records.authorities());
+        }
+        sent.retain(|other| *other != self.path[0]);
+        let mut standing = Standing::Unknown;
+        while standing == Standing::Unknown {
+            let top = self.path[self.path.len() - 1].clone();
+            let is_short = self.path.len() <= most;
+            if uses_store
+                && is_short
+                && let Some(trusted) = self.trusted_issuer(&top)
+            {
+                uses_sent = false;
+                if top.is_self_signed() {
+                    // The same certificate, with what the store knows about it.
+                    self.path.pop();
+                    self.untrusted = self.untrusted.min(self.path.len());
+                }
+                self.path.push(trusted);
+                standing = self.standing()?;
+                if standing == Standing::Unknown && self.path[self.path.len() - 1].is_self_signed()
+                {
+                    break;
+                }
+                continue;
+            }
+            if !uses_sent || !is_short || top.is_self_signed() {
+                break;
+            }
+            let Some(issuer) = best_issuer(&top, sent.iter(), self.question.now).cloned() else {
+                break;
+            };
+            // Each is tried once, so that a path can not go in circles.
+            sent.retain(|other| *other != issuer);
+            self.path.push(issuer);
+            self.untrusted += 1;
+            if self.authority_is_vouched_for(self.path.len() - 1) {
+                standing = Standing::Trusted;
+            }
+        }
+        match standing {
+            Standing::Trusted => Ok(()),
+            Standing::Unknown => self.no_end(self.path.len() > most),
+        }
+    }
+
+    /// Nobody is known to vouch for the path.
+    fn no_end(&mut self, is_too_long: bool) -> Result<(), Stop> {
+        let top = self.path.len() - 1;
+        let records_fail = self
+            .question
+            .records
+            .is_some_and(|records| !records.use_store() || self.trusted_by_store);
+        let error = if let Some(earlier) = self.verdict.first {
+            // OpenSSL takes what it has found so far for the reason.
+            earlier
+        } else if is_too_long {
+            VerifyError::CertChainTooLong
+        } else if records_fail {
+            VerifyError::DaneNoMatch
+        } else if self.path[top].is_self_signed() {
+            if top == 0 {
+                VerifyError::DepthZeroSelfSignedCert
+            } else {
+                VerifyError::SelfSignedCertInChain
+            }
+        } else if self.untrusted <= top {
+            VerifyError::UnableToGetIssuerCert
+        } else {
+            VerifyError::UnableToGetIssuerCertLocally
+        };
+        self.note(top, error)
+    }
+
+    /// The certificate of the store that issued this one; for one that is self-signed, that is itself.
+    fn trusted_issuer(&self, certificate: &Certificate) -> Option<Certificate> {
+        let mut named = self.question.store.issuers_of(certificate);
+        if certificate.is_self_signed() {
+            named.find(|known| *known == certificate).cloned()
+        } else {
+            best_issuer(certificate, named, self.question.now).cloned()
+        }
+    }
+
+    /// Whether the store's certificate at the top, the last that was found, is the end of the path.
+    fn standing(&mut self) -> Result<Standing, Stop> {
+        let top = self.path.len() - 1;
+        if self.untrusted > 0 && self.authority_is_vouched_for(top) {
+            return Ok(Standing::Trusted);
+        }
+        let trusted = match self.path[top].trust(self.question.role) {
+            Trust::Trusted => true,
+            Trust::Unsaid => self.path[top].is_self_signed(),
+            Trust::Rejected => {
+                self.note(top, VerifyError::CertRejected)?;
+                false
+            }
+        };
+        self.trusted_by_store |= trusted;
+        Ok(
+            if trusted && (self.question.records.is_none() || self.matched) {
+                Standing::Trusted
+            } else {
+                Standing::Unknown
+            },
+        )
+    }
+
+    /// Whether a TLSA record makes the authority at `depth` one to trust. One that asks for PKIX as well is noted.
+    fn authority_is_vouched_for(&mut self, depth: usize) -> bool {
+        let Some(records) = self.question.records else {
+            return false;
+        };
+        let authority = &self.path[depth];
+        if records.vouch_for_authority(authority) {
+            return true;
+        }
+        self.matched |= records.match_pkix_authority(authority);
+        false
+    }
+
+    /// What each certificate says about itself.
+    fn extensions(&mut self) -> Result<(), Stop> {
+        let mut below = 0;
+        for depth in 0..self.path.len() {
+            let certificate = self.path[depth].clone();
+            let critical = certificate.has_unknown_critical_extension();
+            self.note_if(critical, depth, VerifyError::UnhandledCriticalExtension)?;
+            let is_last = depth + 1 == self.path.len();
+            let certifies = match certificate.authority() {
+                Authority::Yes => true,
+                Authority::AtTheTop => is_last,
+                Authority::No => false,
+            };
+            self.note_if(depth > 0 && !certifies, depth, VerifyError::InvalidCa)?;
+            let explicit = self.path.len() > 1
+                && certificate
+                    .key()
+                    .is_some_and(|key| key.has_explicit_parameters());
+            self.note_if(explicit, depth, VerifyError::EcKeyExplicitParams)?;
+            // The trust settings of a certificate of the store count more than what it is meant for.
+            let settled =
+                depth >= self.untrusted && certificate.trust(self.question.role) == Trust::Trusted;
+            let is_meant = settled || certificate.is_meant_for(self.question.role, depth > 0);
+            self.note_if(!is_meant, depth, VerifyError::InvalidPurpose)?;
+            let too_long = depth > 1 && certificate.path_length().is_some_and(|most| below > most);
+            self.note_if(too_long, depth, VerifyError::PathLengthExceeded)?;
+            if depth > 0 && !certificate.is_self_issued() {
+                below += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keys and digests that can be broken.
+    fn strengths(&mut self) -> Result<(), Stop> {
+        let top = self.path.len() - 1;
+        for depth in 0..=top {
+            let weak_key = depth > 0 && strength(&self.path[depth]) < LEAST_STRENGTH;
+            self.note_if(weak_key, depth, VerifyError::CaKeyTooSmall)?;
+            // What vouches for itself needs no signature.
+            let weak_digest = depth < top && self.path[depth].signature_strength() < LEAST_STRENGTH;
+            self.note_if(weak_digest, depth, VerifyError::CaMdTooWeak)?;
+        }
+        Ok(())
+    }
+
+    fn names(&mut self) -> Result<(), Stop> {
+        let leaf = &self.path[0];
+        match self.question.name {
+            Some(Name::Host(name)) if !leaf.is_for_host(name) => {
+                self.note(0, VerifyError::HostnameMismatch)
+            }
+            Some(Name::Address(address)) if !leaf.is_for_address(*address) => {
+                self.note(0, VerifyError::IpAddressMismatch)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Signatures, dates and name constraints.
+    fn signatures(&mut self) -> Result<(), Stop> {
+        if self.verdict.first.is_none() && self.path.len() > 1 {
+            let found = self.confirmation();
+            if found.is_empty() {
+                return Ok(());
+            }
+            self.signatures_one_by_one()?;
+            let is_all = self.verdict.first.is_none();
+            for (depth, error) in found {
+                self.note_if(is_all || error.is_of_name_constraints(), depth, error)?;
+            }
+            return Ok(());
+        }
+        self.signatures_one_by_one()?;
+        if self.path.len() > 1 {
+            for (depth, error) in self.confirmation() {
+                self.note_if(error.is_of_name_constraints(), depth, error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What aws-lc's verifier has against the path, without what is OpenSSL's to say: in 3.0 that has other rules for the
+    /// top, and [`extensions`](Walk::extensions) has followed them.
+    fn confirmation(&self) -> Vec<x509::Found> {
+        let top = self.path.len() - 1;
+        let mut found = x509::confirm(&self.path, self.question.now);
+        found.retain(|(depth, error)| match error {
+            VerifyError::InvalidCa | VerifyError::UnhandledCriticalExtension => false,
+            VerifyError::CertNotYetValid | VerifyError::CertHasExpired => {
+                *depth < top || self.path[top].is_self_signed()
+            }
+            _ => true,
+        });
+        found
+    }
+
+    /// OpenSSL's `internal_verify`.
+    fn signatures_one_by_one(&mut self) -> Result<(), Stop> {
+        let top = self.path.len() - 1;
+        let mut from = top;
+        if !self.path[top].is_self_signed() {
+            // Of what somebody else vouches for nothing is known but the name.
+            if top == 0 {
+                self.note(0, VerifyError::UnableToVerifyLeafSignature)?;
+            } else {
+                from -= 1;
+            }
+        }
+        for depth in (0..=from).rev() {
+            let certificate = self.path[depth].clone();
+            if let Some(issuer) = self.path.get(depth + 1).cloned() {
+                let forbidden = issuer.issued(&certificate) == Issuing::KeyUsage;
+                self.note_if(forbidden, depth + 1, VerifyError::KeyUsageNoCertSign)?;
+                if issuer.key().is_none() {
+                    self.note(depth + 1, VerifyError::UnableToDecodeIssuerPublicKey)?;
+                } else if !issuer.signed(&certificate) && !certificate.is_signed_obsoletely() {
+                    self.note(depth, VerifyError::CertSignatureFailure)?;
+                }
+            }
+            if let Some(error) = certificate.dates(self.question.now) {
+                self.note(depth, error)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn strength(certificate: &Certificate) -> i32 {
+    // A key that can not be read protects nothing.
+    certificate.key().map_or(0, |key| key.strength())
+}
+
+/// Of those who look as if they had issued `certificate`: the first whose dates are right, else the one that expires last.
+fn best_issuer<'a>(
+    certificate: &Certificate,
+    candidates: impl Iterator<Item = &'a Certificate>,
+    now: i64,
+) -> Option<&'a Certificate> {
+    let mut best: Option<&Certificate> = None;
+    for candidate in candidates {
+        if candidate.issued(certificate) == Issuing::No {
+            continue;
+        }
+        if candidate.dates(now).is_none() {
+            return Some(candidate);
+        }
+        if best.is_none_or(|best| candidate.not_after() > best.not_after()) {
+            best = Some(candidate);
+        }
+    }
+    best
+}
