@@ -184,14 +184,13 @@ impl Walk<'_> {
             .question
             .records
             .is_some_and(|records| !records.use_store() || self.trusted_by_store);
-        let error = if let Some(earlier) = self.verdict.first {
+        if let Some(earlier) = self.verdict.first {
             // OpenSSL takes what it has found so far for the reason.
-            earlier
-        } else if is_too_long {
-            VerifyError::CertChainTooLong
-        } else if records_fail {
-            VerifyError::DaneNoMatch
-        } else if self.path[top].is_self_signed() {
+            return self.note(top, earlier);
+        }
+        self.note_if(is_too_long, top, VerifyError::CertChainTooLong)?;
+        self.note_if(records_fail, top, VerifyError::DaneNoMatch)?;
+        let error = if self.path[top].is_self_signed() {
             if top == 0 {
                 VerifyError::DepthZeroSelfSignedCert
             } else {
@@ -272,9 +271,16 @@ impl Walk<'_> {
                     .is_some_and(|key| key.has_explicit_parameters());
             self.note_if(explicit, depth, VerifyError::EcKeyExplicitParams)?;
             // The trust settings of a certificate of the store count more than what it is meant for.
-            let settled =
-                depth >= self.untrusted && certificate.trust(self.question.role) == Trust::Trusted;
-            let is_meant = settled || certificate.is_meant_for(self.question.role, depth > 0);
+            let trust = if depth >= self.untrusted {
+                certificate.trust(self.question.role)
+            } else {
+                Trust::Unsaid
+            };
+            let is_meant = match trust {
+                Trust::Trusted => true,
+                Trust::Rejected => false,
+                Trust::Unsaid => certificate.is_meant_for(self.question.role, depth > 0),
+            };
             self.note_if(!is_meant, depth, VerifyError::InvalidPurpose)?;
             let too_long = depth > 1 && certificate.path_length().is_some_and(|most| below > most);
             self.note_if(too_long, depth, VerifyError::PathLengthExceeded)?;
@@ -326,7 +332,7 @@ impl Walk<'_> {
             return Ok(());
         }
         self.signatures_one_by_one()?;
-        if self.path.len() > 1 {
+        if self.path.iter().skip(1).any(Certificate::constrains_names) {
             for (depth, error) in self.confirmation() {
                 self.note_if(error.is_of_name_constraints(), depth, error)?;
             }

@@ -182,8 +182,13 @@ fn is_hash(name: &str) -> bool {
     })
 }
 
+/// The certificates of a PEM file; under `TRUSTED CERTIFICATE` with what OpenSSL notes behind them, which
+/// [`Certificate::parse_trusted`] reads.
 fn parse(text: &[u8]) -> Vec<CertificateDer<'static>> {
-    CertificateDer::pem_slice_iter(text)
+    let text = String::from_utf8_lossy(text)
+        .replace("TRUSTED CERTIFICATE-----", "CERTIFICATE-----")
+        .replace("X509 CERTIFICATE-----", "CERTIFICATE-----");
+    CertificateDer::pem_slice_iter(text.as_bytes())
         .filter_map(Result::ok)
         .collect()
 }

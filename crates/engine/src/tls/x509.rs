@@ -93,15 +93,16 @@ impl Role {
 
     fn usage(self) -> i32 {
         match self {
-            Role::Server => ffi::XKU_SSL_SERVER,
+            // Server-gated cryptography, of the time of export restrictions, is for servers, too
+            Role::Server => ffi::XKU_SSL_SERVER | ffi::XKU_SGC,
             Role::Client => ffi::XKU_SSL_CLIENT,
         }
     }
 
-    fn trust(self) -> c_int {
+    fn usage_id(self) -> c_int {
         match self {
-            Role::Server => ffi::X509_TRUST_SSL_SERVER,
-            Role::Client => ffi::X509_TRUST_SSL_CLIENT,
+            Role::Server => ffi::NID_server_auth,
+            Role::Client => ffi::NID_client_auth,
         }
     }
 }
@@ -233,13 +234,31 @@ impl Certificate {
         if self.has(ffi::EXFLAG_INVALID) {
             return true;
         }
-        if !certifies {
-            // SAFETY: the pointer is valid.
-            return unsafe { ffi::X509_check_purpose(self.0.as_ptr(), role.purpose(), 0) == 1 };
+        // SAFETY: the pointer is valid.
+        if !certifies && unsafe { ffi::X509_check_purpose(self.0.as_ptr(), role.purpose(), 0) == 1 }
+        {
+            return true;
         }
         // SAFETY: the pointer is valid.
         let usage = unsafe { ffi::X509_get_extended_key_usage(self.0.as_ptr()) };
-        usage & role.usage().cast_unsigned() != 0 && self.authority() != Authority::No
+        usage & role.usage().cast_unsigned() != 0
+            && if certifies {
+                self.authority() != Authority::No
+            } else {
+                // All that aws-lc can have found is that it does not know the purpose.
+                usage & ffi::XKU_SSL_SERVER.cast_unsigned() == 0
+                    && role == Role::Server
+                    && self.may_be_used_for_tls()
+            }
+    }
+
+    fn may_be_used_for_tls(&self) -> bool {
+        const TLS: i32 = ffi::X509v3_KU_DIGITAL_SIGNATURE
+            | ffi::X509v3_KU_KEY_ENCIPHERMENT
+            | ffi::X509v3_KU_KEY_AGREEMENT;
+        // SAFETY: the pointer is valid.
+        let usage = unsafe { ffi::X509_get_key_usage(self.0.as_ptr()) };
+        usage & TLS.cast_unsigned() != 0
     }
 
     /// Whether a critical extension is one that OpenSSL does not know either.
@@ -251,10 +270,17 @@ impl Certificate {
                     let extension = ffi::X509_get_ext(self.0.as_ptr(), index);
                     ffi::X509_EXTENSION_get_critical(extension) != 0
                         && ffi::X509_supported_extension(extension) == 0
+                        // OpenSSL knows it, and has nothing to check about it
                         && ffi::OBJ_obj2nid(ffi::X509_EXTENSION_get_object(extension))
                             != ffi::NID_id_pkix_OCSP_noCheck
                 })
             }
+    }
+
+    /// Whether it restricts the names of those below it.
+    pub(super) fn constrains_names(&self) -> bool {
+        // SAFETY: the pointer is valid.
+        unsafe { ffi::X509_get_ext_by_NID(self.0.as_ptr(), ffi::NID_name_constraints, -1) >= 0 }
     }
 
     /// What is wrong with its dates, at `now` in seconds since 1970.
@@ -285,14 +311,32 @@ impl Certificate {
 
     /// What its trust settings say of a role. Only certificates of the store have such settings.
     pub(super) fn trust(&self, role: Role) -> Trust {
-        // SAFETY: the pointer is valid.
-        match unsafe { ffi::X509_check_trust(self.0.as_ptr(), role.trust(), 0) } {
-            ffi::X509_TRUST_REJECTED => Trust::Rejected,
-            // aws-lc trusts what is self-signed unless settings are there that say otherwise
-            ffi::X509_TRUST_TRUSTED if !self.has(ffi::EXFLAG_SS) => Trust::Trusted,
-            ffi::X509_TRUST_UNTRUSTED if self.has(ffi::EXFLAG_SS) => Trust::Rejected,
-            _ => Trust::Unsaid,
+        let said = [role.usage_id(), ffi::NID_anyExtendedKeyUsage].map(|usage| {
+            // SAFETY: the pointer is valid. For the number of a usage, aws-lc looks it up in the two lists.
+            unsafe { ffi::X509_check_trust(self.0.as_ptr(), usage, 0) }
+        });
+        if said.contains(&ffi::X509_TRUST_REJECTED) {
+            Trust::Rejected
+        } else if said.contains(&ffi::X509_TRUST_TRUSTED) {
+            Trust::Trusted
+        } else if self.is_trusted_for_something() {
+            Trust::Rejected
+        } else {
+            Trust::Unsaid
         }
+    }
+
+    /// Whether its trust settings begin with a list of usages that it is trusted for.
+    fn is_trusted_for_something(&self) -> bool {
+        const SEQUENCE: u8 = 0x30;
+        // SAFETY: the pointer is valid, and the function writes as `encoded` promises.
+        let all = encoded(|out| unsafe { ffi::i2d_X509_AUX(self.0.as_ptr(), out) });
+        let settings = all.get(self.der().len()..).unwrap_or_default();
+        let contents = match settings.get(1) {
+            Some(length) if *length > 0x80 => 2 + usize::from(*length & 0x7f),
+            _ => 2,
+        };
+        settings.get(contents) == Some(&SEQUENCE)
     }
 
     /// Whether a subjectAltName has this name (RFC 6125, section 6.4); without regard to the common name (RFC 9525).
@@ -415,6 +459,15 @@ impl PublicKey<'_> {
         unsafe {
             let key = ffi::EVP_PKEY_get0_EC_KEY(self.pointer());
             !key.is_null() && ffi::EC_KEY_decoded_from_explicit_params(key) == 1
+        }
+    }
+
+    /// The curve that it is on, by aws-lc's number.
+    fn curve(&self) -> Option<i32> {
+        // SAFETY: the key is valid while the certificate is borrowed, and its parts with it.
+        unsafe {
+            let key = ffi::EVP_PKEY_get0_EC_KEY(self.pointer());
+            (!key.is_null()).then(|| ffi::EC_GROUP_get_curve_name(ffi::EC_KEY_get0_group(key)))
         }
     }
 

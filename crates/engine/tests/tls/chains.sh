@@ -101,6 +101,9 @@ make root-old - "$CA" p256 20200101000000Z 20210101000000Z; make l2 root-old "$L
 make root-early - "$CA" p256 20480101000000Z 20490101000000Z; make l3 root-early "$LEAF"; chain root-early root-early l3
 make unknown-and-old other "$LEAF" p256 20200101000000Z 20210101000000Z; chain unknown-and-old root unknown-and-old
 
+make below-old mid "$LEAF" p256 20200101000000Z 20210101000000Z; chain below-old root below-old mid
+make d1 root "$CA"; make d2 d1 "$CA"; make d3 d2 "$CA"; make deepest d3 "$LEAF"
+chain deep root deepest d3 d2 d1; chain deep-with-root-sent root deepest d3 d2 d1 root; chain deep-unknown other deepest d3 d2 d1
 make mid-leaf root 'basicConstraints=CA:FALSE\n'; make l4 mid-leaf "$LEAF"; chain intermediate-no-ca root l4 mid-leaf
 make mid-plain root 'subjectKeyIdentifier=hash\n'; make l5 mid-plain "$LEAF"; chain intermediate-without-constraints root l5 mid-plain
 make mid-no-sign root 'basicConstraints=CA:TRUE\nkeyUsage=cRLSign\n'; make l6 mid-no-sign "$LEAF"
@@ -157,3 +160,25 @@ sign='-sigopt rsa_padding_mode:pss' make pss-signed rsa-root "$LEAF"; chain pss-
 # Another key under the issuer's name: the signature is not its
 subject=mid make mid-forged root "$CA"; chain bad-signature root below mid-forged
 subject=root make root-forged - "$CA"; chain bad-signature-of-root root-forged leaf
+
+# What openssl x509 -trustout notes beside a certificate
+noted() { # noted NAME ISSUER OPTIONS: a copy of ISSUER.crt
+	n=$1; i=$2; shift 2
+	q x509 -in "$i.crt" -trustout "$@" -out "$n.crt"
+}
+noted noted-plain root; chain noted-plain noted-plain below mid
+noted noted-server root -addtrust serverAuth; chain noted-for-servers noted-server below mid
+noted noted-client root -addtrust clientAuth; chain noted-for-clients noted-client below mid
+noted noted-not-server root -addreject serverAuth; chain noted-against-servers noted-not-server below mid
+noted noted-not-client root -addreject clientAuth; chain noted-against-clients noted-not-client below mid
+noted noted-mid mid -addtrust serverAuth; chain noted-intermediate noted-mid below
+noted noted-mid-client mid -addtrust clientAuth; chain noted-intermediate-for-clients noted-mid-client below
+noted noted-mid-old mid-old -addtrust serverAuth; chain noted-intermediate-old noted-mid-old l1
+noted noted-client-root client-root -addtrust serverAuth; chain noted-beats-usage noted-client-root l17
+noted noted-leaf leaf -addtrust serverAuth; chain noted-leaf noted-leaf leaf
+noted noted-no-sign self-no-sign -addtrust serverAuth; chain noted-no-sign noted-no-sign self-no-sign
+noted noted-not-self self -addreject serverAuth; chain noted-against-self noted-not-self self
+make sgc-mid root "${CA}extendedKeyUsage=msSGC\n"; make l23 sgc-mid "$LEAF"; chain intermediate-for-gated-servers root l23 sgc-mid
+make sgc root "extendedKeyUsage=nsSGC\n$LEAF"; chain for-gated-servers root sgc
+make sgc-signs root "extendedKeyUsage=nsSGC\nkeyUsage=keyCertSign\n$LEAF"; chain gated-only-signs root sgc-signs
+make blocks root "sbgp-ipAddrBlock=critical,IPv4:192.0.2.0/24\n$LEAF"; chain critical-blocks root blocks

@@ -15,12 +15,20 @@ pub(in crate::tls) const RSA_PSS_PSS: [SignatureScheme; 3] = [
     SignatureScheme::Unknown(0x080b),
 ];
 
+/// The curves that a client of ours lists, which is what a server may have a key on (RFC 8422, section 5.1.1), and a server of
+/// ours takes.
+const CURVES: [c_int; 3] = [
+    ffi::NID_X9_62_prime256v1,
+    ffi::NID_secp384r1,
+    ffi::NID_secp521r1,
+];
+
 enum Kind {
     Pkcs1,
     Pss,
     /// Keys for RSA-PSS alone.
     PssOnly,
-    /// With the curve that TLS 1.3 ties to it, by its size in bits.
+    /// With the curve that TLS 1.3 ties to it.
     Ecdsa(c_int),
 }
 
@@ -46,9 +54,9 @@ impl PublicKey<'_> {
             S::RSA_PSS_SHA256 => (Kind::Pss, digests[0]),
             S::RSA_PSS_SHA384 => (Kind::Pss, digests[1]),
             S::RSA_PSS_SHA512 => (Kind::Pss, digests[2]),
-            S::ECDSA_NISTP256_SHA256 => (Kind::Ecdsa(256), digests[0]),
-            S::ECDSA_NISTP384_SHA384 => (Kind::Ecdsa(384), digests[1]),
-            S::ECDSA_NISTP521_SHA512 => (Kind::Ecdsa(521), digests[2]),
+            S::ECDSA_NISTP256_SHA256 => (Kind::Ecdsa(CURVES[0]), digests[0]),
+            S::ECDSA_NISTP384_SHA384 => (Kind::Ecdsa(CURVES[1]), digests[1]),
+            S::ECDSA_NISTP521_SHA512 => (Kind::Ecdsa(CURVES[2]), digests[2]),
             scheme if scheme == sha256 => (Kind::PssOnly, digests[0]),
             scheme if scheme == sha384 => (Kind::PssOnly, digests[1]),
             scheme if scheme == sha512 => (Kind::PssOnly, digests[2]),
@@ -59,9 +67,13 @@ impl PublicKey<'_> {
             Kind::PssOnly => ffi::EVP_PKEY_RSA_PSS,
             Kind::Ecdsa(_) => ffi::EVP_PKEY_EC,
         };
-        // SAFETY: the key is valid while the certificate is borrowed.
-        let bits = unsafe { ffi::EVP_PKEY_bits(self.pointer()) };
-        if self.kind() != wanted || matches!(kind, Kind::Ecdsa(curve) if tls13 && curve != bits) {
+        let is_on = |curve: c_int| self.curve() == Some(curve);
+        let fits = match kind {
+            Kind::Ecdsa(curve) if tls13 => is_on(curve),
+            Kind::Ecdsa(_) => CURVES.into_iter().any(is_on),
+            _ => true,
+        };
+        if self.kind() != wanted || !fits {
             return false;
         }
         let is_pss = matches!(kind, Kind::Pss | Kind::PssOnly);
