@@ -58,13 +58,18 @@ fn server(directory: &Path, name: &str) -> Server {
         certificate: file("leaf"),
         key: file("chainkey"),
     };
-    let sent = file("sent");
-    let mut arguments = vec!["-cipher", "DEFAULT@SECLEVEL=0"];
-    let path = sent.to_string_lossy();
-    if std::fs::metadata(&sent).unwrap().len() > 0 {
-        arguments.extend(["-cert_chain", &path]);
-    }
+    let arguments = sending(&file("sent"));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     Server::start(&pair, &arguments)
+}
+
+/// With weak keys, too, and what comes with the certificate, if anything.
+fn sending(sent: &Path) -> Vec<String> {
+    let mut arguments = words(&["-cipher", "DEFAULT@SECLEVEL=0"]);
+    if std::fs::metadata(sent).unwrap().len() > 0 {
+        arguments.extend(["-cert_chain".into(), sent.to_string_lossy().into_owned()]);
+    }
+    arguments
 }
 
 /// What `openssl s_client` says, which goes on after an error as `lsec_continue` does.
@@ -211,6 +216,96 @@ fn a_chain_may_be_as_long_as_the_depth_says() {
             assert_eq!(found, Ok(expected), "{name} {depth}");
         }
     }
+}
+
+/// What a server of ours makes of the certificate of `openssl s_client`.
+fn judged(
+    driver: &mut Driver,
+    name: &str,
+    protocol: &str,
+    verifyext: &[&str],
+) -> Vec<Vec<VerifyError>> {
+    let (directory, _) = chains();
+    let file = |kind: &str| directory.join(format!("{name}.{kind}"));
+    let server = context(&Settings {
+        cafile: Some(file("trusted")),
+        verify: words(&["peer", "client_once"]),
+        verifyext: words(verifyext),
+        ..server_settings(server_pair())
+    });
+    let (listener, address) = driver.listen(ReadSize::All);
+    let mut child = Command::new("openssl")
+        .args(["s_client", "-connect", &address.to_string(), protocol])
+        .arg("-cert")
+        .arg(file("leaf"))
+        .arg("-key")
+        .arg(file("chainkey"))
+        .args(sending(&file("sent")))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut key = None;
+    driver.drive("the client's handshake", |reactor, event| match event {
+        Seen::Accepted { key, .. } => {
+            reactor.start_tls(key, named(server.clone())).unwrap();
+            false
+        }
+        Seen::Secured(secured) => {
+            key = Some(secured);
+            true
+        }
+        Seen::Closed(_, why) => panic!("{name}, {protocol}: {why:?}"),
+        _ => false,
+    });
+    let key = key.unwrap();
+    assert!(!driver.reactor.peer_certificates(key).is_empty(), "{name}");
+    let errors = driver.reactor.peer_verification(key);
+    driver.reactor.destroy(key);
+    driver.reactor.close(listener);
+    driver.turn();
+    let _ = child.kill();
+    let _ = child.wait();
+    errors
+}
+
+#[test]
+fn clients_are_judged_by_the_same_rules() {
+    use VerifyError::{EeKeyTooSmall, InvalidCa, InvalidPurpose};
+    if poller_name() != "epoll" {
+        return;
+    }
+    let mut driver = driver!();
+    let go_on = &["lsec_continue"][..];
+    // With it clients are judged as if they were servers, as in LuaSec.
+    let ignore = &["lsec_continue", "lsec_ignore_purpose"][..];
+    for (name, verifyext, expected) in [
+        ("good-with-intermediate", go_on, vec![]),
+        ("for-clients", go_on, vec![]),
+        ("for-clients", ignore, vec![vec![InvalidPurpose]]),
+        ("for-servers", go_on, vec![vec![InvalidPurpose]]),
+        ("for-servers", ignore, vec![]),
+        ("leaf-rsa1024", go_on, vec![vec![EeKeyTooSmall]]),
+        ("self-no-ca-pinned", go_on, vec![]),
+        (
+            "self-no-ca-vouches-and-sent",
+            go_on,
+            vec![vec![], vec![InvalidCa, InvalidPurpose]],
+        ),
+        ("v1-pinned", go_on, vec![]),
+        ("leaf-p521", go_on, vec![]),
+        ("leaf-ed25519", go_on, vec![]),
+    ] {
+        for protocol in ["-tls1_2", "-tls1_3"] {
+            let found = judged(&mut driver, name, protocol, verifyext);
+            assert_eq!(found, expected, "{name}, {protocol}, {verifyext:?}");
+        }
+    }
+    assert_eq!(
+        judged(&mut driver, "leaf-pss", "-tls1_3", go_on),
+        [[]; 0] as [[VerifyError; 0]; 0]
+    );
 }
 
 fn tolerating() -> Settings {
