@@ -159,6 +159,15 @@ sign=-md5 make md5 rsa-root "$LEAF"; chain md5 rsa-root md5
 sign='-sigopt rsa_padding_mode:pss' make pss-signed rsa-root "$LEAF"; chain pss-signed rsa-root pss-signed
 # Another key under the issuer's name: the signature is not its
 subject=mid make mid-forged root "$CA"; chain bad-signature root below mid-forged
+NO_IDS='subjectKeyIdentifier=none\nauthorityKeyIdentifier=none\n'
+make mid-plain-ids root "$CA$NO_IDS"; make l31 mid-plain-ids "$LEAF$NO_IDS"; chain without-key-identifiers root l31 mid-plain-ids
+subject=mid-plain-ids make mid-forged-ids root "$CA$NO_IDS"; chain bad-signature-without-identifiers root l31 mid-forged-ids
+subject=root make root-forged-ids - "$CA$NO_IDS"; make l32 root "$LEAF$NO_IDS"
+chain bad-signature-of-root-without-identifiers root-forged-ids l32
+make cross-a root "$CA$NO_IDS"; make cross-b cross-a "$CA$NO_IDS"
+cp cross-a.key cross-a2.key; subject=cross-a make cross-a2 cross-b "$CA$NO_IDS"; make l33 cross-a "$LEAF$NO_IDS"
+chain in-circles other l33 cross-a2 cross-b cross-a
+chain in-circles-with-a-way-out root l33 cross-a2 cross-b cross-a
 subject=root make root-forged - "$CA"; chain bad-signature-of-root root-forged leaf
 
 # What openssl x509 -trustout notes beside a certificate
