@@ -6,7 +6,6 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_long, c_uint, c_void};
-use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::ptr::{self, NonNull};
 
@@ -18,10 +17,12 @@ use super::VerifyError;
 const SHA1_STRENGTH: i32 = 63;
 
 mod confirm;
-mod signature;
+mod key;
+mod trust;
 
 pub(super) use confirm::{Found, confirm};
-pub(super) use signature::RSA_PSS_PSS;
+pub(super) use key::RSA_PSS_PSS;
+pub(super) use trust::Trust;
 
 /// A certificate, parsed. Clones share it.
 pub(super) struct Certificate(NonNull<ffi::X509>);
@@ -105,15 +106,6 @@ impl Role {
             Role::Client => ffi::NID_client_auth,
         }
     }
-}
-
-/// What `openssl x509 -trustout` wrote beside a trusted certificate about a role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// Nothing, so that being in the store is what counts.
-    Unsaid,
-    Trusted,
-    Rejected,
 }
 
 impl Certificate {
@@ -309,36 +301,6 @@ impl Certificate {
         seconds
     }
 
-    /// What its trust settings say of a role. Only certificates of the store have such settings.
-    pub(super) fn trust(&self, role: Role) -> Trust {
-        let said = [role.usage_id(), ffi::NID_anyExtendedKeyUsage].map(|usage| {
-            // SAFETY: the pointer is valid. For the number of a usage, aws-lc looks it up in the two lists.
-            unsafe { ffi::X509_check_trust(self.0.as_ptr(), usage, 0) }
-        });
-        if said.contains(&ffi::X509_TRUST_REJECTED) {
-            Trust::Rejected
-        } else if said.contains(&ffi::X509_TRUST_TRUSTED) {
-            Trust::Trusted
-        } else if self.is_trusted_for_something() {
-            Trust::Rejected
-        } else {
-            Trust::Unsaid
-        }
-    }
-
-    /// Whether its trust settings begin with a list of usages that it is trusted for.
-    fn is_trusted_for_something(&self) -> bool {
-        const SEQUENCE: u8 = 0x30;
-        // SAFETY: the pointer is valid, and the function writes as `encoded` promises.
-        let all = encoded(|out| unsafe { ffi::i2d_X509_AUX(self.0.as_ptr(), out) });
-        let settings = all.get(self.der().len()..).unwrap_or_default();
-        let contents = match settings.get(1) {
-            Some(length) if *length > 0x80 => 2 + usize::from(*length & 0x7f),
-            _ => 2,
-        };
-        settings.get(contents) == Some(&SEQUENCE)
-    }
-
     /// Whether a subjectAltName has this name (RFC 6125, section 6.4); without regard to the common name (RFC 9525).
     pub(super) fn is_for_host(&self, name: &str) -> bool {
         const FLAGS: c_uint = ffi::X509_CHECK_FLAG_NEVER_CHECK_SUBJECT.cast_unsigned();
@@ -371,13 +333,6 @@ impl Certificate {
         // SAFETY: both pointers are valid, and the key is part of the certificate.
         self.key()
             .is_some_and(|key| unsafe { ffi::X509_verify(other.0.as_ptr(), key.pointer()) == 1 })
-    }
-
-    /// Its public key; `None` for a kind that aws-lc does not know.
-    pub(super) fn key(&self) -> Option<PublicKey<'_>> {
-        // SAFETY: the key is part of the certificate.
-        let key = unsafe { ffi::X509_get0_pubkey(self.0.as_ptr()) };
-        Some(PublicKey(NonNull::new(key)?, PhantomData))
     }
 
     /// The kind of key that signed it, and the strength of the signature's digest in bits.
@@ -434,74 +389,6 @@ fn encoded(encode: impl FnOnce(*mut *mut u8) -> c_int) -> Vec<u8> {
         ffi::OPENSSL_free(out.cast::<c_void>());
         bytes
     }
-}
-
-/// A key that a certificate has.
-pub(super) struct PublicKey<'a>(NonNull<ffi::EVP_PKEY>, PhantomData<&'a Certificate>);
-
-impl PublicKey<'_> {
-    fn pointer(&self) -> *mut ffi::EVP_PKEY {
-        self.0.as_ptr()
-    }
-
-    fn kind(&self) -> i32 {
-        // SAFETY: the certificate that has the key is borrowed.
-        unsafe { ffi::EVP_PKEY_id(self.pointer()) }
-    }
-
-    fn is_rsa(&self) -> bool {
-        matches!(self.kind(), ffi::EVP_PKEY_RSA | ffi::EVP_PKEY_RSA_PSS)
-    }
-
-    /// Whether an elliptic curve is spelt out instead of named.
-    pub(super) fn has_explicit_parameters(&self) -> bool {
-        // SAFETY: the key is valid while the certificate is borrowed, and only one of that kind has what is asked for.
-        unsafe {
-            let key = ffi::EVP_PKEY_get0_EC_KEY(self.pointer());
-            !key.is_null() && ffi::EC_KEY_decoded_from_explicit_params(key) == 1
-        }
-    }
-
-    /// The curve that it is on, by aws-lc's number.
-    fn curve(&self) -> Option<i32> {
-        // SAFETY: the key is valid while the certificate is borrowed, and its parts with it.
-        unsafe {
-            let key = ffi::EVP_PKEY_get0_EC_KEY(self.pointer());
-            (!key.is_null()).then(|| ffi::EC_GROUP_get_curve_name(ffi::EC_KEY_get0_group(key)))
-        }
-    }
-
-    /// How many bits of work it takes to break the key, as OpenSSL counts (SP 800-57, part 1, table 2).
-    pub(super) fn strength(&self) -> i32 {
-        // SAFETY: the key is valid while the certificate is borrowed.
-        let bits = unsafe { ffi::EVP_PKEY_bits(self.pointer()) };
-        match self.kind() {
-            ffi::EVP_PKEY_RSA | ffi::EVP_PKEY_RSA_PSS => factoring_strength(bits),
-            ffi::EVP_PKEY_DSA => match bits {
-                ..1024 => 0,
-                1024..2048 => 80,
-                _ => 112,
-            },
-            // Curves
-            _ => bits / 2,
-        }
-    }
-}
-
-/// The cost of factoring a modulus, as in OpenSSL's `ossl_ifc_ffc_compute_security_bits` (FIPS 140-2 IG 7.5).
-fn factoring_strength(bits: i32) -> i32 {
-    match bits {
-        2048 => return 112,
-        3072 => return 128,
-        4096 => return 152,
-        ..8 => return 0,
-        _ => {}
-    }
-    let size = f64::from(bits) * std::f64::consts::LN_2;
-    let work = (1.923 * (size * size.ln().powi(2)).cbrt() - 4.69) / std::f64::consts::LN_2;
-    #[expect(clippy::cast_possible_truncation, reason = "it is below 300")]
-    let work = work as i32;
-    ((work + 4) & !7).min(if bits <= 7680 { 192 } else { 256 })
 }
 
 /// Forgets what aws-lc noted about failures on this thread: nobody reads it.

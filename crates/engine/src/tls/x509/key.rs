@@ -1,12 +1,13 @@
-//! What a peer signed in a handshake, checked with the key of its certificate, whatever aws-lc can check.
+//! Public keys: their strength, and what a peer signed in a handshake, whatever aws-lc can check.
 
 use std::ffi::c_int;
-use std::ptr;
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
 
 use aws_lc_sys as ffi;
 use rustls::SignatureScheme;
 
-use super::PublicKey;
+use super::Certificate;
 
 /// `rsa_pss_pss_sha256` and its siblings (RFC 8446, section 4.2.3): for keys that are for RSA-PSS alone.
 pub(in crate::tls) const RSA_PSS_PSS: [SignatureScheme; 3] = [
@@ -32,7 +33,66 @@ enum Kind {
     Ecdsa(c_int),
 }
 
+impl Certificate {
+    /// Its public key; `None` for a kind that aws-lc does not know.
+    pub(in crate::tls) fn key(&self) -> Option<PublicKey<'_>> {
+        // SAFETY: the key is part of the certificate.
+        let key = unsafe { ffi::X509_get0_pubkey(self.0.as_ptr()) };
+        Some(PublicKey(NonNull::new(key)?, PhantomData))
+    }
+}
+
+/// A key that a certificate has.
+pub(in crate::tls) struct PublicKey<'a>(NonNull<ffi::EVP_PKEY>, PhantomData<&'a Certificate>);
+
 impl PublicKey<'_> {
+    pub(super) fn pointer(&self) -> *mut ffi::EVP_PKEY {
+        self.0.as_ptr()
+    }
+
+    pub(super) fn kind(&self) -> i32 {
+        // SAFETY: the certificate that has the key is borrowed.
+        unsafe { ffi::EVP_PKEY_id(self.pointer()) }
+    }
+
+    pub(super) fn is_rsa(&self) -> bool {
+        matches!(self.kind(), ffi::EVP_PKEY_RSA | ffi::EVP_PKEY_RSA_PSS)
+    }
+
+    /// Whether an elliptic curve is spelt out instead of named.
+    pub(in crate::tls) fn has_explicit_parameters(&self) -> bool {
+        // SAFETY: the key is valid while the certificate is borrowed, and only one of that kind has what is asked for.
+        unsafe {
+            let key = ffi::EVP_PKEY_get0_EC_KEY(self.pointer());
+            !key.is_null() && ffi::EC_KEY_decoded_from_explicit_params(key) == 1
+        }
+    }
+
+    /// The curve that it is on, by aws-lc's number.
+    fn curve(&self) -> Option<i32> {
+        // SAFETY: the key is valid while the certificate is borrowed, and its parts with it.
+        unsafe {
+            let key = ffi::EVP_PKEY_get0_EC_KEY(self.pointer());
+            (!key.is_null()).then(|| ffi::EC_GROUP_get_curve_name(ffi::EC_KEY_get0_group(key)))
+        }
+    }
+
+    /// How many bits of work it takes to break the key, as OpenSSL counts (SP 800-57, part 1, table 2).
+    pub(in crate::tls) fn strength(&self) -> i32 {
+        // SAFETY: the key is valid while the certificate is borrowed.
+        let bits = unsafe { ffi::EVP_PKEY_bits(self.pointer()) };
+        match self.kind() {
+            ffi::EVP_PKEY_RSA | ffi::EVP_PKEY_RSA_PSS => factoring_strength(bits),
+            ffi::EVP_PKEY_DSA => match bits {
+                ..1024 => 0,
+                1024..2048 => 80,
+                _ => 112,
+            },
+            // Curves
+            _ => bits / 2,
+        }
+    }
+
     /// Whether `signature` is this key's over `message`. `tls13` makes of a scheme what TLS 1.3 makes of it.
     ///
     /// Ed25519 is not checked here: there is one way to use it, and rustls knows that.
@@ -108,4 +168,20 @@ impl PublicKey<'_> {
             good
         }
     }
+}
+
+/// The cost of factoring a modulus, as in OpenSSL's `ossl_ifc_ffc_compute_security_bits` (FIPS 140-2 IG 7.5).
+fn factoring_strength(bits: i32) -> i32 {
+    match bits {
+        2048 => return 112,
+        3072 => return 128,
+        4096 => return 152,
+        ..8 => return 0,
+        _ => {}
+    }
+    let size = f64::from(bits) * std::f64::consts::LN_2;
+    let work = (1.923 * (size * size.ln().powi(2)).cbrt() - 4.69) / std::f64::consts::LN_2;
+    #[expect(clippy::cast_possible_truncation, reason = "it is below 300")]
+    let work = work as i32;
+    ((work + 4) & !7).min(if bits <= 7680 { 192 } else { 256 })
 }
