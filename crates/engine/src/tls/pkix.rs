@@ -257,6 +257,6 @@ impl Walk<'_> {
 }
 
 fn strength(certificate: &Certificate) -> i32 {
-    // A key that can not be read protects nothing.
+    // A key that cannot be read protects nothing.
     certificate.key().map_or(0, |key| key.strength())
 }

@@ -33,7 +33,7 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    /// Of certificates in DER. What can not be parsed is left out, as OpenSSL does in a directory.
+    /// Of certificates in DER. What cannot be parsed is left out, as OpenSSL does in a directory.
     fn new<'a>(encoded: impl Iterator<Item = &'a [u8]>) -> Certificates {
         let all: Vec<Certificate> = encoded.filter_map(Certificate::parse_trusted).collect();
         let mut by_subject: HashMap<u32, Vec<usize>> = HashMap::new();
@@ -58,7 +58,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// "error loading CA locations (…)" for a file that can not be read.
+    /// "error loading CA locations (…)" for a file that cannot be read.
     pub(super) fn load(cafile: Option<&Path>, capath: Option<&Path>) -> Result<Store, Error> {
         let mut places = Vec::new();
         if let Some(file) = cafile {
@@ -158,7 +158,7 @@ fn cached(
     Ok(certificates)
 }
 
-/// The files of a directory that c_rehash(1) made: eight digits of hash, a dot, a number. What can not be read is
+/// The files of a directory that c_rehash(1) made: eight digits of hash, a dot, a number. What cannot be read is
 /// skipped, as OpenSSL does.
 fn hashed(directory: &Path) -> Vec<CertificateDer<'static>> {
     let Ok(entries) = std::fs::read_dir(directory) else {

@@ -119,7 +119,7 @@ impl Verifier {
             rustls::crypto::verify_tls12_signature(message, leaf, signature, algorithms)
         };
         checked.or_else(|error| {
-            // rustls has no answer for weak and unusual keys, nor for certificates that it can not read. That they are not
+            // rustls has no answer for weak and unusual keys, nor for certificates that it cannot read. That they are not
             // good is a verdict; whether the peer has their key is another question.
             let certificate = Certificate::parse(leaf).ok_or_else(|| error.clone())?;
             let is_signed = certificate.key().is_some_and(|key| {

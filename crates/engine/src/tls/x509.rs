@@ -220,7 +220,7 @@ impl Certificate {
 
     /// Whether keys and extensions allow the role: of the peer itself, or of who certifies peers in that role.
     ///
-    /// Nothing is known of one whose extensions can not be read. Nobody has issued such a certificate, see
+    /// Nothing is known of one whose extensions cannot be read. Nobody has issued such a certificate, see
     /// [`issued`](Certificate::issued), so it is not good anyway.
     pub(super) fn is_meant_for(&self, role: Role, certifies: bool) -> bool {
         if self.has(ffi::EXFLAG_INVALID) {

@@ -73,7 +73,7 @@ fn errors_are_in_openssls_words() {
     );
 }
 
-/// What rustls can not read is an error in the list, too, and no more than that.
+/// What rustls cannot read is an error in the list, too, and no more than that.
 #[test]
 fn unreadable_certificates_are_errors_for_those_who_go_on() {
     let mut driver = driver!();
@@ -344,7 +344,7 @@ fn a_client_wants_to_see_the_name_that_it_asked_for() {
         (&pair, None, None),
         (&elsewhere, None, Some(IpAddressMismatch)),
         (&elsewhere, Some("192.0.2.1"), None),
-        // What can not be a name is none.
+        // What cannot be a name is none.
         (&elsewhere, Some("host.test "), Some(IpAddressMismatch)),
     ] {
         let strict = joined(&mut driver, pair, client(), name);

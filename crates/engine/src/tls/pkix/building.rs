@@ -50,7 +50,7 @@ impl Walk<'_> {
             let Some(issuer) = best_issuer(&top, sent.iter(), self.question.now).cloned() else {
                 break;
             };
-            // Each is tried once, so that a path can not go in circles.
+            // Each is tried once, so that a path cannot go in circles.
             sent.retain(|other| *other != issuer);
             self.path.push(issuer);
             self.untrusted += 1;
