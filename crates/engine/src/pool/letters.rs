@@ -11,7 +11,7 @@ use crate::event::{Chunk, Level};
 use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::socket::Name;
-use crate::tls::Info;
+use crate::tls::{Info, VerifyError};
 
 /// What both threads call a connection or listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl Report {
 pub(crate) struct Facts {
     pub(crate) info: Info,
     /// What is wrong with the peer's certificates: once the connection is gone there, nobody could tell that anything is.
-    pub(crate) errors: Vec<Vec<String>>,
+    pub(crate) errors: Vec<Vec<VerifyError>>,
     /// `tls-exporter` of RFC 9266, for whoever logs in by it.
     pub(crate) channel_binding: Option<[u8; 32]>,
 }
