@@ -1,10 +1,10 @@
 # Thin targets: what each one does lives in scripts/, and can be called from there directly.
 # Variables given to make (BACKEND=poll, C2S_PORT=6222, ...) reach the scripts through the environment.
-.PHONY: help setup build install uninstall run test bench clean
+.PHONY: help setup build install uninstall run test bench package test-package clean
 .DEFAULT_GOAL := help
 
 help:           ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 22
 
 setup:          ## install what building, running and testing need (Debian; as root or through sudo); scripts/setup running: no tests
 	@scripts/setup
@@ -31,6 +31,12 @@ bench:          ## the benchmarks, against the stock backends
 	@benches/setup
 	@scripts/build
 	@benches/run
+
+package:        ## a Debian package, a tarball and SBOMs in target/package
+	@scripts/package
+
+test-package:   ## install, use, upgrade and purge the package in a fresh root (as root; two minutes the first time)
+	@scripts/test-package
 
 clean:          ## remove build products and the demo's data; packages and .venv stay
 	rm -rf dist
