@@ -1,6 +1,6 @@
 # Thin targets: what each one does lives in scripts/, and can be called from there directly.
 # Variables given to make (BACKEND=poll, C2S_PORT=6222, ...) reach the scripts through the environment.
-.PHONY: help setup build install uninstall run test bench package test-package clean
+.PHONY: help setup build install uninstall run test bench package test-package install-rock clean
 .DEFAULT_GOAL := help
 
 help:           ## this list
@@ -37,6 +37,13 @@ package:        ## a Debian package, a tarball and SBOMs in target/package
 
 test-package:   ## install, use, upgrade and purge the package in a fresh root (as root; two minutes the first time)
 	@scripts/test-package
+
+# For packaging/trochee-dev-1.rockspec, which gives the two folders.
+install-rock:
+	@test -n "$(LUADIR)" -a -n "$(LIBDIR)"
+	@mkdir -p "$(LUADIR)" "$(LIBDIR)"
+	@cp -R dist/lua/. "$(LUADIR)/"
+	@mv "$(LUADIR)/trochee.so" "$(LIBDIR)/"
 
 clean:          ## remove build products and the demo's data; packages and .venv stay
 	rm -rf dist
