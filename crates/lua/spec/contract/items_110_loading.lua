@@ -123,7 +123,8 @@ t.item(110, "whatever certificate and key OpenSSL loads is served, and what is n
 		s.eq(ctx, nil, what)
 		s.ok(tostring(err):find(words), ("%s: %s"):format(what, err))
 	end
-end)
+	-- Dozens of keys and certificates are made for it
+end, { limit = 60 })
 
 t.item(111, "of an RSA and an ECDSA certificate for one name, each client is shown the one that it can use", function (s)
 	local tls = support(s)
