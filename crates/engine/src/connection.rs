@@ -17,8 +17,6 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
@@ -31,10 +29,12 @@ use crate::socket;
 use crate::timers::TimerId;
 use crate::tls::session::Session;
 
+mod credit;
 mod deadlines;
 mod rate;
 mod secure;
 
+pub(crate) use credit::Credit;
 pub(crate) use deadlines::Timeout;
 use rate::RateLimit;
 
@@ -94,18 +94,8 @@ pub(crate) struct Connection {
     /// Reads that it has delivered, as far as they make a difference.
     pub(crate) reads: u8,
 
-    /// The consumer, who is another thread, has not dealt with the last data: nothing more is read until it has.
-    pub(crate) awaiting: bool,
-    /// The poller reported more meanwhile, and is not asked about reading.
-    pub(crate) silenced: bool,
-    /// What that consumer has given back: it belongs to the TLS handshake.
-    pub(crate) taken_back: Option<Vec<u8>>,
-    /// How often that consumer was told of an empty queue and has not answered.
-    pub(crate) drains_untold: u32,
-    /// Counts what the consumer has written. Of TLS's own bytes it knows nothing.
-    pub(crate) written: u64,
-    /// And how much of that the system has taken, for that consumer.
-    pub(crate) sent: Option<Arc<AtomicU64>>,
+    /// Where the consumer answers later.
+    pub(crate) credit: Option<Box<Credit>>,
 
     /// What the poller was last told; `None` while it does not know the descriptor.
     pub(crate) armed: Option<Interest>,
@@ -192,12 +182,7 @@ impl Connection {
             } else {
                 0
             },
-            awaiting: false,
-            silenced: false,
-            taken_back: None,
-            drains_untold: 0,
-            written: 0,
-            sent: None,
+            credit: None,
             half_open: false,
             peer_ended: false,
             own_side: OwnSide::Open,
@@ -244,7 +229,7 @@ impl Connection {
     /// What the poller should be told; `None` for nothing at all.
     pub(crate) fn wanted(&self) -> Option<Interest> {
         let interest = Interest {
-            readable: self.wants_read() && !self.silenced,
+            readable: self.wants_read() && !self.is_silenced(),
             writable: self.state == State::Connecting || (self.blocked && self.may_flush()),
         };
         if self.detached && interest == Interest::NONE {
@@ -324,10 +309,7 @@ impl Connection {
             SocketKind::Stream => self.flush_stream(),
             SocketKind::Datagram => self.flush_datagrams(),
         };
-        if let Some(sent) = &self.sent {
-            let sent_now = self.written.saturating_sub(self.pending() as u64);
-            sent.store(sent_now, Ordering::Release);
-        }
+        self.count_sent();
         flush
     }
 

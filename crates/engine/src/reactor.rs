@@ -3,7 +3,7 @@
 //! The files below this one each hold one part: [`sources`] and [`commands`] what goes in, [`registration`] what the poller is
 //! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, [`accepting`] listeners, [`output`] flushing and
 //! closing, [`lingering`] what a close leaves for a moment, [`secure`] TLS, [`admission`] whose handshake is answered when,
-//! [`remote`] connections of I/O threads, [`answering`] what those threads do with theirs.
+//! [`credit`] what a consumer that answers later needs, [`companion`] who else may take part in the turn.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -17,27 +17,28 @@ use crate::event::{Chunk, Event, Level};
 use crate::fork;
 use crate::listener::Listener;
 use crate::poller::{self, BACKENDS, Poller, Readiness};
-use crate::pool::Pool;
 use crate::registry::{Key, Registry};
 use crate::signals::Wake;
 use crate::timers::{self, TimerId, Timers};
 use crate::waker::Waker;
 
-pub use commands::Close;
+pub(crate) use companion::Companion;
+pub(crate) use ready::NEWCOMERS_SHARE;
+
+use companion::Alone;
 use ready::ReadyQueue;
-use remote::Owed;
 use sources::Source;
 
 mod accepting;
 mod admission;
-mod answering;
 mod commands;
+mod companion;
+mod credit;
 mod input;
 mod lingering;
 mod output;
-pub(crate) mod ready;
+mod ready;
 mod registration;
-mod remote;
 mod secure;
 mod sources;
 mod waiting;
@@ -109,16 +110,10 @@ pub struct Reactor {
     /// Descriptors that outlive their connection for a moment, oldest first.
     lingering: VecDeque<Key>,
     notices: VecDeque<(Level, String)>,
-    /// I/O threads, from the first turn on.
-    pool: Option<Pool>,
-    /// Whether the next share of step 5 is theirs.
-    threads_first: bool,
-    /// What a thread waits for until the consumer asks for the next event.
-    owed: Option<Owed>,
-    /// Connections of threads that are no longer paused, and for which something came meanwhile.
-    unheld: VecDeque<Key>,
-    /// Whether the consumer of this reactor is another thread.
-    answers_later: bool,
+    /// Whether the next share of step 5 is that of the companion.
+    companion_first: bool,
+    /// Whether connections have a [`Credit`](crate::connection::Credit).
+    on_credit: bool,
     /// When the log was last told that too many handshakes wait.
     crowded_at: Option<u64>,
     /// When the log was last told that descriptors ran out.
@@ -152,16 +147,9 @@ enum Alarm {
 }
 
 /// An event without the borrow of the read buffer.
-enum Step {
+pub(crate) enum Step {
     Event(Event<'static>),
     Data { key: Key, len: usize, end: Chunk },
-}
-
-impl Drop for Reactor {
-    /// In a child of fork(2) there are no I/O threads to wait for.
-    fn drop(&mut self) {
-        self.disown_poller();
-    }
 }
 
 impl Default for Reactor {
@@ -178,7 +166,7 @@ impl Reactor {
             backend: poller::AUTO,
             poller: None,
             process: fork::generation(),
-            sources: Registry::new(),
+            sources: Registry::new(0),
             registered: Vec::new(),
             timers: Timers::new(),
             signals: Vec::new(),
@@ -203,11 +191,8 @@ impl Reactor {
             arrived: VecDeque::new(),
             lingering: VecDeque::new(),
             notices: VecDeque::new(),
-            pool: None,
-            threads_first: false,
-            owed: None,
-            unheld: VecDeque::new(),
-            answers_later: false,
+            companion_first: false,
+            on_credit: false,
             crowded_at: None,
             exhausted_at: None,
             warned_of_fd_limit: false,
@@ -270,7 +255,12 @@ impl Reactor {
     /// Whatever the consumer did meanwhile counts: a connection that was paused delivers nothing more, and one that was
     /// destroyed nothing at all.
     pub fn next_event(&mut self) -> Option<Event<'_>> {
-        match self.step()? {
+        self.next_event_with(&mut Alone)
+    }
+
+    /// The same with somebody who takes part in the turn.
+    pub(crate) fn next_event_with(&mut self, companion: &mut impl Companion) -> Option<Event<'_>> {
+        match self.step(companion)? {
             Step::Event(event) => Some(event),
             Step::Data { key, len, end } => Some(Event::Data {
                 key,
@@ -280,8 +270,12 @@ impl Reactor {
         }
     }
 
-    fn step(&mut self) -> Option<Step> {
-        self.settle();
+    /// The next event, with its data in the [read buffer](Reactor::read_buffer).
+    pub(crate) fn next_step(&mut self) -> Option<Step> {
+        self.step(&mut Alone)
+    }
+
+    fn step(&mut self, companion: &mut impl Companion) -> Option<Step> {
         loop {
             if let Some((level, text)) = self.notices.pop_front() {
                 return Some(Step::Event(Event::Notice { level, text }));
@@ -301,6 +295,9 @@ impl Reactor {
                         }
                     }
                     None => {
+                        if let Some(key) = companion.next_predrain() {
+                            return Some(Step::Event(Event::Predrain { key }));
+                        }
                         self.flushing.extend(self.to_flush.drain(..));
                         self.stage = Stage::Flush;
                     }
@@ -311,26 +308,32 @@ impl Reactor {
                             return Some(Step::Event(event));
                         }
                     }
-                    None if self.io_began => {
-                        self.post_commands();
-                        self.stage = Stage::Io;
+                    None => {
+                        companion.flush();
+                        self.stage = if self.io_began {
+                            Stage::Io
+                        } else {
+                            Stage::Wait
+                        };
                     }
-                    None => self.stage = Stage::Wait,
                 },
                 Stage::Wait => {
                     self.ensure_poller();
-                    self.ensure_pool();
                     self.arm_all();
-                    self.post_commands();
-                    self.wait();
+                    self.wait(companion);
                     self.io_began = true;
                     self.stage = Stage::Io;
                 }
                 Stage::Io => {
-                    if self.flush_is_due() {
+                    let accompanied = companion.has_events();
+                    if self.flush_is_due(companion.takes_part(), accompanied) {
                         self.stage = Stage::Predrain(0);
-                    } else if self.io_goes_on() {
-                        let step = self.next_io();
+                    } else if self.io_goes_on(accompanied) {
+                        let step = if self.is_share_of_companion(accompanied) {
+                            companion.next_share(self)
+                        } else {
+                            self.next_io()
+                        };
                         if step.is_some() {
                             return step;
                         }
@@ -346,10 +349,7 @@ impl Reactor {
                         }
                     }
                     None => {
-                        // There may be no next turn. What is to be flushed in one waits for those who want to add to it.
-                        if !self.owes_flush() {
-                            self.post_commands();
-                        }
+                        companion.end_turn();
                         self.stage = Stage::Over;
                     }
                 },
@@ -373,7 +373,8 @@ impl Reactor {
         }
     }
 
-    fn notice(&mut self, level: Level, text: String) {
+    /// Has the log told.
+    pub(crate) fn notice(&mut self, level: Level, text: String) {
         self.notices.push_back((level, text));
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use mlua::{Lua, MultiValue, Result, Table, UserData, Value, Variadic};
 use rustix::time::{ClockId, clock_gettime};
-use trochee::{Close, Interest, Key, Name, Reactor, SocketKind};
+use trochee::{Close, EventLoop, Interest, Key, Name, SocketKind};
 
 use crate::convert::{self, Answer, answer, key, key_number};
 use crate::descriptor;
@@ -18,7 +18,7 @@ use crate::tls;
 /// Handles are garbage to Lua long after their core is: when `lua_close` finalises everything, a finaliser of the user may
 /// still close a connection. The few bytes of a `Core` are therefore never freed; what it holds is, by [`Owner`].
 pub(crate) struct Core {
-    reactor: RefCell<Option<Reactor>>,
+    reactor: RefCell<Option<EventLoop>>,
     settings: RefCell<Settings>,
     /// Keeps a text alive until Lua has copied it, so that no Rust value is on the stack when Lua raises.
     pub(crate) text: RefCell<String>,
@@ -31,11 +31,11 @@ pub(crate) struct Core {
 impl Core {
     /// Runs `f` on the reactor. `None` after the end of the Lua state has begun, and from within a finaliser that the
     /// garbage collector runs in the middle of another command.
-    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Reactor) -> R) -> Option<R> {
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut EventLoop) -> R) -> Option<R> {
         self.reactor.try_borrow_mut().ok()?.as_mut().map(f)
     }
 
-    pub(crate) fn command(&self, f: impl FnOnce(&mut Reactor) -> Answer) -> Answer {
+    pub(crate) fn command(&self, f: impl FnOnce(&mut EventLoop) -> Answer) -> Answer {
         self.with(f).unwrap_or_else(|| Err("closed".into()))
     }
 }
@@ -67,7 +67,7 @@ impl Drop for Ending {
 
 /// Makes a reactor and the functions to command it.
 pub(crate) fn new(lua: &Lua) -> Result<Table> {
-    let reactor = Reactor::new();
+    let reactor = EventLoop::new();
     let core = Box::leak(Box::new(Core {
         read_size: Cell::new(reactor.config().read_size),
         reactor: RefCell::new(Some(reactor)),
@@ -127,7 +127,7 @@ impl Functions<'_> {
     pub(crate) fn add_command(
         &self,
         name: &str,
-        f: impl Fn(&mut Reactor, Key) -> bool + 'static,
+        f: impl Fn(&mut EventLoop, Key) -> bool + 'static,
     ) -> Result<()> {
         self.add(name, move |_, core, number: Option<i64>| {
             Ok(core
@@ -242,11 +242,11 @@ impl Functions<'_> {
                 Close::Gone => None,
             }))
         })?;
-        self.add_command("destroy", Reactor::destroy)?;
-        self.add_command("pause", Reactor::pause)?;
-        self.add_command("resume", Reactor::resume)?;
-        self.add_command("pause_writes", Reactor::pause_writes)?;
-        self.add_command("resume_writes", Reactor::resume_writes)?;
+        self.add_command("destroy", EventLoop::destroy)?;
+        self.add_command("pause", EventLoop::pause)?;
+        self.add_command("resume", EventLoop::resume)?;
+        self.add_command("pause_writes", EventLoop::pause_writes)?;
+        self.add_command("resume_writes", EventLoop::resume_writes)?;
         // notify_flush(key, on)
         self.add(
             "notify_flush",
@@ -289,8 +289,8 @@ impl Functions<'_> {
             },
         )?;
         // set_read_timeout(key, seconds | false), set_write_timeout(key, seconds | false)
-        self.add_timeout("set_read_timeout", Reactor::set_read_timeout)?;
-        self.add_timeout("set_write_timeout", Reactor::set_write_timeout)?;
+        self.add_timeout("set_read_timeout", EventLoop::set_read_timeout)?;
+        self.add_timeout("set_write_timeout", EventLoop::set_write_timeout)?;
         // set_option(key, name, value) → true | nil, why not
         self.add_fallible(
             "set_option",
@@ -357,7 +357,7 @@ impl Functions<'_> {
     fn add_timeout(
         &self,
         name: &str,
-        f: impl Fn(&mut Reactor, Key, Option<std::time::Duration>) -> bool + 'static,
+        f: impl Fn(&mut EventLoop, Key, Option<std::time::Duration>) -> bool + 'static,
     ) -> Result<()> {
         self.add(
             name,

@@ -127,19 +127,15 @@ impl Connection {
 
     /// Reads for the handshake: first what the consumer gave back.
     pub(crate) fn receive_handshake(&mut self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
-        let Some(mut bytes) = self.taken_back.take() else {
-            return socket::receive(&self.fd, buffer);
-        };
-        let len = bytes.len().min(buffer.len());
-        buffer[..len].copy_from_slice(&bytes[..len]);
-        bytes.drain(..len);
-        self.taken_back = Some(bytes).filter(|rest| !rest.is_empty());
-        Ok(len)
+        match self.read_taken_back(buffer) {
+            0 => socket::receive(&self.fd, buffer),
+            len => Ok(len),
+        }
     }
 
     /// Whether a read finds something that the poller does not know of.
     pub(crate) fn holds_input(&self) -> bool {
-        self.taken_back.is_some() || self.tls.as_ref().is_some_and(|session| session.has_input())
+        self.has_taken_back() || self.tls.as_ref().is_some_and(|session| session.has_input())
     }
 
     /// When the TLS handshake has taken too long.

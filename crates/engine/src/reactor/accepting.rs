@@ -4,7 +4,7 @@ use super::ready::Rank;
 use super::{Alarm, Reactor, Source, Step, is_time_to_tell};
 use crate::clock;
 use crate::config::SocketKind;
-use crate::connection::{Connection, State};
+use crate::connection::{Connection, Credit, State};
 use crate::event::{Event, Level};
 use crate::listener::{Accept, reserved_descriptor};
 use crate::registry::Key;
@@ -46,7 +46,7 @@ impl Reactor {
                     self.now,
                 );
                 connection.listener = Some(key);
-                connection.awaiting = self.answers_later;
+                connection.credit = self.on_credit.then(Credit::of_newcomer);
                 connection.peer = peer;
                 listener.connections += 1;
                 if listener.connections >= max_connections {

@@ -31,9 +31,7 @@ impl Reactor {
         let in_ready = match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => {
                 connection.readable |= ready.readable;
-                silenced = ready.readable
-                    && connection.awaiting
-                    && !std::mem::replace(&mut connection.silenced, true);
+                silenced = ready.readable && connection.silence();
                 connection.writable |= ready.writable;
                 connection.hung_up |= ready.closed;
                 connection.budget = READ_BUDGET;
@@ -57,7 +55,7 @@ impl Reactor {
                 &mut watch.in_ready
             }
             Some(Source::Lingering(lingering)) => &mut lingering.in_ready,
-            Some(Source::Signal(_) | Source::Remote(_)) | None => return,
+            Some(Source::Signal(_)) | None => return,
         };
         if !std::mem::replace(in_ready, true) {
             self.ready.push(key, rank);
@@ -68,28 +66,31 @@ impl Reactor {
     }
 
     /// Whether step 5 should let step 1 send what is queued before it goes on; also the moment to look at the clock.
-    pub(super) fn flush_is_due(&mut self) -> bool {
+    /// `accompanied`: whether the companion, if one takes part, has events.
+    pub(super) fn flush_is_due(&mut self, takes_part: bool, accompanied: bool) -> bool {
         if self.shares_until_flush > 0 {
             return false;
         }
         self.shares_until_flush = SHARES_PER_FLUSH;
         self.now = clock::now();
-        self.io_goes_on() && (!self.to_flush.is_empty() || self.pool.is_some())
+        self.io_goes_on(accompanied) && (!self.to_flush.is_empty() || takes_part)
     }
 
     /// Whether step 5 has somebody to serve, and time for it.
-    pub(super) fn io_goes_on(&self) -> bool {
-        self.now <= self.io_until && (!self.ready.is_empty() || self.has_reports())
+    pub(super) fn io_goes_on(&self, accompanied: bool) -> bool {
+        self.now <= self.io_until && (!self.ready.is_empty() || accompanied)
     }
 
-    /// One share of step 5: serves whoever is first in the queue. A share without an event, a step of a handshake for one,
-    /// takes time as well and counts as much.
-    pub(super) fn next_io(&mut self) -> Option<Step> {
+    /// Whose the next share of step 5 is: they alternate. A share without an event, a step of a handshake for one, takes time
+    /// as well and counts as much.
+    pub(super) fn is_share_of_companion(&mut self, accompanied: bool) -> bool {
         self.shares_until_flush = self.shares_until_flush.saturating_sub(1);
-        self.threads_first = !self.threads_first;
-        if (self.threads_first || self.ready.is_empty()) && self.has_reports() {
-            return self.next_remote();
-        }
+        self.companion_first = !self.companion_first;
+        accompanied && (self.companion_first || self.ready.is_empty())
+    }
+
+    /// One share of step 5: serves whoever is first in the queue.
+    pub(super) fn next_io(&mut self) -> Option<Step> {
         let key = self.ready.pop()?;
         match self.sources.get_mut(key)? {
             Source::Connection(connection) => {
@@ -113,7 +114,7 @@ impl Reactor {
                 self.read_in_vain(key);
                 None
             }
-            Source::Signal(_) | Source::Remote(_) => None,
+            Source::Signal(_) => None,
         }
     }
 
@@ -129,15 +130,15 @@ impl Reactor {
             self.queue_flush(key);
         }
         let connection = self.connection(key)?;
-        let held = connection.holds_input();
+        let (held, awaiting) = (connection.holds_input(), connection.is_awaiting());
+        let taken_back = connection.has_taken_back();
         if let Some(session) = &mut connection.tls {
             if session.waits_for_answer() {
                 self.answer_hello(key);
                 return None;
             }
-            if session.wants_handshake() && connection.state == State::Open && !connection.awaiting
-            {
-                return if connection.readable || connection.taken_back.is_some() {
+            if session.wants_handshake() && connection.state == State::Open && !awaiting {
+                return if connection.readable || taken_back {
                     self.handshake(key)
                 } else {
                     None
@@ -148,9 +149,9 @@ impl Reactor {
             }
         }
         let connection = self.connection(key)?;
-        if !connection.wants_read() || connection.awaiting {
+        if !connection.wants_read() || awaiting {
             // Who holds it only for a moment reads without asking the poller again.
-            connection.readable &= connection.awaiting;
+            connection.readable &= awaiting;
             if connection.hung_up {
                 self.hung_up(key);
             }
@@ -245,8 +246,10 @@ impl Reactor {
                     self.want(key);
                     self.set_alarm(key);
                 }
-                if let Some(connection) = self.answerable(key) {
-                    connection.awaiting = true;
+                if self.on_credit
+                    && let Some(connection) = self.connection(key)
+                {
+                    connection.await_consumer();
                 }
                 let end = match (last, full) {
                     (true, _) => Chunk::Last,
@@ -326,19 +329,25 @@ impl Reactor {
         }
     }
 
-    /// Takes a connection in; if the poller can not hold it, says why and drops it.
-    pub(super) fn add(&mut self, connection: Connection) -> std::io::Result<Key> {
+    /// Takes a connection in; if the poller cannot hold it, says why and drops it.
+    pub(crate) fn add(&mut self, connection: Connection) -> std::io::Result<Key> {
         let key = self
             .sources
             .insert(Source::Connection(Box::new(connection)));
+        self.begin_serving(key)?;
+        Ok(key)
+    }
+
+    /// Has the poller told of a connection that was just taken in.
+    pub(super) fn begin_serving(&mut self, key: Key) -> std::io::Result<()> {
         if self.poller.is_none() {
             self.want(key);
         } else if let Err(error) = self.arm(key) {
             self.explain_fd_limit(&error);
-            self.remove(key, false);
+            self.discard(key);
             return Err(error);
         }
         self.set_alarm(key);
-        Ok(key)
+        Ok(())
     }
 }

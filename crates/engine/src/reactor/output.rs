@@ -1,6 +1,6 @@
 //! What goes to the peers: flushing the out-queues, and the ends of connections.
 
-use super::{Alarm, Reactor, Source, remote};
+use super::{Alarm, Reactor, Source};
 use crate::config::SocketKind;
 use crate::connection::{Connection, Flush, OwnSide, State};
 use crate::error::Reason;
@@ -11,23 +11,14 @@ use crate::socket;
 impl Reactor {
     /// Has `key` flushed at the start of the next turn.
     pub(super) fn queue_flush(&mut self, key: Key) {
-        let in_flush = match self.sources.get_mut(key) {
-            Some(Source::Connection(connection)) => &mut connection.in_flush,
-            Some(Source::Remote(remote)) => &mut remote.in_flush,
-            _ => return,
-        };
-        if !std::mem::replace(in_flush, true) {
+        if let Some(Source::Connection(connection)) = self.sources.get_mut(key)
+            && !std::mem::replace(&mut connection.in_flush, true)
+        {
             self.to_flush.push(key);
         }
     }
 
     pub(super) fn wants_predrain(&mut self, key: Key) -> bool {
-        if let Some(Source::Remote(remote)) = self.sources.get(key) {
-            return remote.notify
-                && remote.is_secured()
-                && remote.state == remote::State::Open
-                && !remote.writes_paused;
-        }
         self.connection(key).is_some_and(|connection| {
             connection.notify
                 && connection.tls.as_ref().is_none_or(|tls| tls.is_secured())
@@ -39,10 +30,7 @@ impl Reactor {
 
     /// Sends what one connection has queued. The event, if any, is that the queue is empty.
     pub(super) fn flush(&mut self, key: Key) -> Option<Event<'static>> {
-        let Some(connection) = self.connection(key) else {
-            self.flush_remote(key);
-            return None;
-        };
+        let connection = self.connection(key)?;
         connection.in_flush = false;
         if connection.blocked || !connection.may_flush() {
             return None;
@@ -64,14 +52,11 @@ impl Reactor {
                         // Whoever refills the queue when it is empty may go on until there is nothing left to send.
                         self.queue_flush(key);
                     }
-                    if let Some(connection) = self.answerable(key) {
-                        connection.drains_untold += 1;
+                    if let Some(connection) = self.connection(key) {
+                        connection.tell_drain();
                     }
                     return Some(Event::Drain { key });
-                } else if state == State::Draining
-                    && !connection.awaiting
-                    && connection.drains_untold == 0
-                {
+                } else if state == State::Draining && !connection.has_untold() {
                     self.end(key, Reason::PeerClosed);
                 }
             }
@@ -91,7 +76,7 @@ impl Reactor {
     }
 
     /// Ends a connection and has the consumer told.
-    pub(super) fn end(&mut self, key: Key, reason: Reason) {
+    pub(crate) fn end(&mut self, key: Key, reason: Reason) {
         if self.remove(key, true) {
             self.over.push_back((key, reason));
         }
@@ -100,7 +85,13 @@ impl Reactor {
     /// Frees what `key` names. `graceful` says goodbye to the peer as TCP wants it.
     pub(super) fn remove(&mut self, key: Key, graceful: bool) -> bool {
         self.disarm(key);
-        let Some(source) = self.sources.remove(key) else {
+        // A consumer that answers later still uses the key of a connection, and says when it does not.
+        let source = if self.on_credit && self.connection(key).is_some() {
+            self.sources.retire(key)
+        } else {
+            self.sources.remove(key)
+        };
+        let Some(source) = source else {
             return false;
         };
         match source {
@@ -130,11 +121,8 @@ impl Reactor {
                 if let Some(timer) = listener.resting {
                     self.timers.cancel(timer);
                 }
-                if listener.lent {
-                    self.take_home(key, &listener);
-                }
             }
-            Source::Watch(_) | Source::Remote(_) => {}
+            Source::Watch(_) => {}
             // Dropping the handler has restored the signal's action.
             Source::Signal(_) => self.signals.retain(|signal| *signal != key),
             Source::Lingering(lingering) => {
@@ -145,6 +133,13 @@ impl Reactor {
             }
         }
         true
+    }
+
+    /// Frees what `key` names, and the key with it: nobody is told.
+    pub(super) fn discard(&mut self, key: Key) -> bool {
+        let found = self.remove(key, false);
+        self.sources.free(key);
+        found
     }
 
     /// A place is free, and a descriptor with it.
@@ -220,14 +215,14 @@ impl Reactor {
             connection.read_since = now;
         }
         // Whose consumer has not dealt with the last event: the peer is not the one who is late.
-        let silent = silent && !connection.awaiting;
+        let silent = silent && !connection.is_awaiting();
         if unthrottled {
             self.want(key);
             self.serve_later(key);
         }
         self.set_alarm(key);
-        if silent && let Some(connection) = self.answerable(key) {
-            connection.awaiting = true;
+        if silent && let Some(connection) = self.connection(key) {
+            connection.await_consumer();
         }
         silent.then_some(Event::ReadTimeout { key })
     }

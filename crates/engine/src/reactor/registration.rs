@@ -42,7 +42,7 @@ impl Reactor {
                 Some(Source::Listener(listener)) => listener.armed = None,
                 Some(Source::Watch(watch)) => watch.armed = None,
                 Some(Source::Lingering(lingering)) => lingering.armed = None,
-                Some(Source::Signal(_) | Source::Remote(_)) | None => {}
+                Some(Source::Signal(_)) | None => {}
             }
             self.want(key);
         }
@@ -65,7 +65,6 @@ impl Reactor {
             self.signal_wake = None;
             // The parent's, too: who writes to it wakes either of the two.
             self.waker = None;
-            self.abandon_pool();
             self.registered.clear();
         }
     }
@@ -103,7 +102,7 @@ impl Reactor {
             Some(Source::Listener(listener)) => &mut listener.in_interest,
             Some(Source::Watch(watch)) => &mut watch.in_interest,
             // What these wait for never changes.
-            Some(Source::Signal(_) | Source::Lingering(_) | Source::Remote(_)) | None => return,
+            Some(Source::Signal(_) | Source::Lingering(_)) | None => return,
         };
         if !std::mem::replace(queued, true) {
             self.to_arm.push(key);
@@ -150,7 +149,7 @@ impl Reactor {
                 )
             }
             Source::Lingering(lingering) => (Some(Interest::READ), &mut lingering.armed),
-            Source::Signal(_) | Source::Remote(_) => return Ok(()),
+            Source::Signal(_) => return Ok(()),
         };
         if wanted == *armed {
             return Ok(());

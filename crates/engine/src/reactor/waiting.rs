@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::{IO_TIME, Reactor, SHARES_PER_FLUSH};
+use super::{Companion, IO_TIME, Reactor, SHARES_PER_FLUSH};
 use crate::clock;
 use crate::event::Level;
 
@@ -12,10 +12,10 @@ const WAIT_ERROR_PAUSE: Duration = Duration::from_millis(50);
 
 impl Reactor {
     /// Waits for as long as nothing is due, and notes who is ready.
-    pub(super) fn wait(&mut self) {
+    pub(super) fn wait(&mut self, companion: &impl Companion) {
         // One that came before there was anything to wake the wait with.
         self.collect_signals();
-        let timeout = self.time_to_wait();
+        let timeout = self.time_to_wait(companion.has_events());
         let Some(poller) = &mut self.poller else {
             return;
         };
@@ -47,14 +47,14 @@ impl Reactor {
         self.collect_signals();
     }
 
-    fn time_to_wait(&self) -> Option<Duration> {
+    fn time_to_wait(&self, accompanied: bool) -> Option<Duration> {
         let work_left = !(self.ready.is_empty()
             && self.backlog.is_empty()
             && self.to_flush.is_empty()
             && self.over.is_empty()
             && self.arrived.is_empty()
             && self.notices.is_empty()
-            && !self.has_reports());
+            && !accompanied);
         if work_left {
             return Some(Duration::ZERO);
         }

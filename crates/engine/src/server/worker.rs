@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use super::acceptor::Place;
 use super::handle::{Command, Link, Mailbox};
 use super::{Conn, Contexts, Handler, Notice, Status};
+use crate::command::Close;
 use crate::error::{Error, Reason};
 use crate::event::{Event, Level};
-use crate::reactor::{Close, Reactor};
+use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::timers::TimerId;
 

@@ -3,18 +3,18 @@
 
 use std::collections::VecDeque;
 
-use super::Report;
-use super::mailbox::Reading;
+use super::messages::Report;
 use crate::connection::NEWCOMER_READS;
+use crate::mailbox::Reading;
 
 /// Reports by how many reads of their connection were dealt with when they were made, each rank in the order of arrival.
 pub(super) struct Newcomers {
-    ranks: [VecDeque<Letter>; NEWCOMER_READS as usize],
+    ranks: [VecDeque<Told>; NEWCOMER_READS as usize],
     /// A bit for each rank that has somebody.
     occupied: u32,
 }
 
-struct Letter {
+struct Told {
     thread: usize,
     report: Report,
     bytes: Box<[u8]>,
@@ -37,7 +37,7 @@ impl Newcomers {
         while let Some((rank, report)) = reading.next() {
             let rank = usize::from(rank.min(NEWCOMER_READS - 1));
             let bytes = reading.bytes(report.len()).into();
-            self.ranks[rank].push_back(Letter {
+            self.ranks[rank].push_back(Told {
                 thread,
                 report,
                 bytes,
@@ -50,17 +50,17 @@ impl Newcomers {
     pub(super) fn next(&mut self) -> Option<(usize, Report, Box<[u8]>)> {
         let rank = self.occupied.checked_ilog2()?;
         let queue = &mut self.ranks[rank as usize];
-        let letter = queue.pop_front()?;
+        let told = queue.pop_front()?;
         if queue.is_empty() {
             self.occupied &= !(1 << rank);
         }
-        Some((letter.thread, letter.report, letter.bytes))
+        Some((told.thread, told.report, told.bytes))
     }
 
     /// Forgets what a thread has told that is no more.
     pub(super) fn forget(&mut self, thread: usize) {
         for (rank, queue) in self.ranks.iter_mut().enumerate() {
-            queue.retain(|letter| letter.thread != thread);
+            queue.retain(|told| told.thread != thread);
             if queue.is_empty() {
                 self.occupied &= !(1 << rank);
             }
@@ -70,10 +70,9 @@ impl Newcomers {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mailbox::{Batch, Mailbox};
-    use super::super::{Tag, What};
     use super::*;
-    use crate::event::Chunk;
+    use crate::event::{Chunk, Event};
+    use crate::mailbox::{Batch, Mailbox};
     use crate::registry::Key;
 
     /// Has a thread tell of data, with the number of its connection as the only byte, and of ends.
@@ -81,19 +80,12 @@ mod tests {
         let (mailbox, mut reading) = (Mailbox::new(), Reading::new());
         let mut batch = Batch::new();
         for &(rank, connection, data) in reports {
-            let from = Tag::Thread(Key::from_bits(connection.into()));
+            let key = Key::from_bits(connection.into());
             if data {
                 let (len, end) = (1, Chunk::Short);
-                let what = What::Data { len, end };
-                batch.push_with((rank, Report { from, what }), &[connection]);
+                batch.push_with((rank, Report::Data { key, len, end }), &[connection]);
             } else {
-                batch.push((
-                    rank,
-                    Report {
-                        from,
-                        what: What::Ended,
-                    },
-                ));
+                batch.push((rank, Report::Event(Event::Ended { key })));
             }
         }
         mailbox.post(&mut batch);
@@ -105,8 +97,10 @@ mod tests {
     fn order(newcomers: &mut Newcomers) -> Vec<(usize, u64)> {
         std::iter::from_fn(|| newcomers.next())
             .map(|(thread, report, bytes)| {
-                let Tag::Thread(key) = report.from else {
-                    unreachable!("all are of threads")
+                let key = match &report {
+                    Report::Data { key, .. } => *key,
+                    Report::Event(event) => event.key().unwrap(),
+                    _ => unreachable!("none of the others was told"),
                 };
                 if report.len() > 0 {
                     assert_eq!(*bytes, [key.to_bits() as u8]);
