@@ -2,60 +2,59 @@
 //!
 //! The files below this one each hold one part: [`sources`] and [`commands`] what goes in, [`registration`] what the poller is
 //! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, [`accepting`] listeners, [`output`] flushing and
-//! closing, [`lingering`] what a close leaves for a moment, [`secure`] TLS, [`admission`] whose handshake is answered when,
+//! closing, [`alarms`] what time brings, [`lingering`] what a close leaves for a moment, [`secure`] TLS, [`admission`] whose handshake is answered when,
 //! [`credit`] what a consumer that answers later needs, [`companion`] who else may take part in the turn.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use crate::clock;
 use crate::config::Config;
 use crate::connection::Connection;
-use crate::error::{Error, Reason};
+use crate::error::Error;
 use crate::event::{Chunk, Event, Level};
-use crate::fork;
 use crate::listener::Listener;
-use crate::poller::{self, BACKENDS, Poller, Readiness};
+use crate::poller::Readiness;
 use crate::registry::{Key, Registry};
-use crate::signals::Wake;
-use crate::timers::{self, TimerId, Timers};
-use crate::waker::Waker;
+use crate::timers::Timers;
 
 pub(crate) use companion::Companion;
+pub(crate) use flushes::Flushes;
 pub(crate) use ready::NEWCOMERS_SHARE;
 
+use alarms::Alarm;
 use companion::Alone;
+use polling::Polling;
 use ready::ReadyQueue;
 use sources::Source;
+use turn::{Stage, Turn};
+use untold::Untold;
 
 mod accepting;
 mod admission;
+mod alarms;
 mod commands;
 mod companion;
 mod credit;
+mod flushes;
 mod input;
 mod lingering;
 mod output;
+mod polling;
 mod ready;
 mod registration;
 mod secure;
 mod sources;
+mod turn;
+mod untold;
 mod waiting;
 
 /// The largest read. With it a fast sender costs few system calls, and an idle connection no memory: there is one
 /// buffer for all.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// How long one turn may hand out I/O before timers and flushes get their turn, in nanoseconds.
-const IO_TIME: u64 = 5_000_000;
-
 /// How often the log is told of something that may happen all the time, in nanoseconds.
 const REPEATED_NOTICE: u64 = 10_000_000_000;
-
-/// How many sources are served between looks at the clock, and between flushes: an answer is sent while what it is
-/// made of is still in the processor's cache, and nobody waits for it until a crowd has been read.
-const SHARES_PER_FLUSH: u32 = 16;
 
 /// Every connection, listener, watch, signal and timer of one thread, above one [`Poller`].
 ///
@@ -66,52 +65,27 @@ const SHARES_PER_FLUSH: u32 = 16;
 /// makes a poller of its own. Parent and child must not both serve the same connections, as ever.
 pub struct Reactor {
     config: Config,
-    /// What was asked for by name; the poller itself is opened by the first turn.
-    backend: &'static str,
-    poller: Option<Box<dyn Poller>>,
-    /// Of which process the poller is: see [`fork::generation`].
-    process: u32,
     sources: Registry<Source>,
-    /// Whose registration each descriptor number is, so that a watch on a number that was closed and given to
-    /// another source can not unregister its new owner.
-    registered: Vec<Option<Key>>,
     timers: Timers<Alarm>,
-    signals: Vec<Key>,
-    /// Has signals end the wait; above the waker, for it must go first.
-    signal_wake: Option<Wake>,
-    waker: Option<Waker>,
-    reserve: Option<OwnedFd>,
-    /// Listeners that wait for a descriptor to become free.
-    resting: Vec<Key>,
-
-    stage: Stage,
-    max_wait: Option<Duration>,
-    now: u64,
-    io_until: u64,
-    shares_until_flush: u32,
-    /// Whether a flush leads back to step 5.
-    io_began: bool,
-    read_buffer: Box<[u8]>,
+    turn: Turn,
+    polling: Polling,
+    /// Sources whose interest or deadline may differ from what the poller and the timers were told.
+    changed: Vec<Key>,
     readiness: Vec<Readiness>,
-
-    /// Connections with something to send, in the order of their writes.
-    to_flush: Vec<Key>,
-    flushing: VecDeque<Key>,
-    /// Sources whose wanted interest may differ from what the poller was told.
-    to_arm: Vec<Key>,
     /// Sources that are ready and not exhausted.
     ready: ReadyQueue,
     /// Connections whose TLS session has input that the poller does not know of, until step 5 begins.
     backlog: Vec<Key>,
-    /// Connections that are over, and whose consumer was not told yet.
-    over: VecDeque<(Key, Reason)>,
-    /// Signals that arrived and were not told yet.
-    arrived: VecDeque<(Key, i32)>,
+    read_buffer: Box<[u8]>,
+    flushes: Flushes,
+    untold: Untold,
+    /// The signals that are watched.
+    signals: Vec<Key>,
+    reserve: Option<OwnedFd>,
+    /// Listeners that wait for a descriptor to become free.
+    resting: Vec<Key>,
     /// Descriptors that outlive their connection for a moment, oldest first.
     lingering: VecDeque<Key>,
-    notices: VecDeque<(Level, String)>,
-    /// Whether the next share of step 5 is that of the companion.
-    companion_first: bool,
     /// Whether connections have a [`Credit`](crate::connection::Credit).
     on_credit: bool,
     /// When the log was last told that too many handshakes wait.
@@ -119,31 +93,6 @@ pub struct Reactor {
     /// When the log was last told that descriptors ran out.
     exhausted_at: Option<u64>,
     warned_of_fd_limit: bool,
-}
-
-/// Where in the turn we are. The numbers are those of the front page.
-#[derive(Clone, Copy)]
-enum Stage {
-    /// 1: before a flush; the index is into `to_flush`.
-    Predrain(usize),
-    /// 1
-    Flush,
-    /// 2, 3, 4
-    Wait,
-    /// 5
-    Io,
-    /// 6
-    Timers(timers::Due),
-    /// Between turns.
-    Over,
-}
-
-/// What a timer is for.
-enum Alarm {
-    Consumer,
-    Connection(Key),
-    Listener(Key),
-    Lingering(Key),
 }
 
 /// An event without the borrow of the read buffer.
@@ -163,35 +112,21 @@ impl Reactor {
     pub fn new() -> Reactor {
         Reactor {
             config: Config::default(),
-            backend: poller::AUTO,
-            poller: None,
-            process: fork::generation(),
             sources: Registry::new(0),
-            registered: Vec::new(),
             timers: Timers::new(),
-            signals: Vec::new(),
-            signal_wake: None,
-            waker: None,
-            reserve: None,
-            resting: Vec::new(),
-            stage: Stage::Over,
-            max_wait: None,
-            now: clock::now(),
-            io_until: 0,
-            shares_until_flush: 0,
-            io_began: false,
-            read_buffer: vec![0; READ_BUFFER].into_boxed_slice(),
+            turn: Turn::new(),
+            polling: Polling::new(),
+            changed: Vec::new(),
             readiness: Vec::new(),
-            to_flush: Vec::new(),
-            flushing: VecDeque::new(),
-            to_arm: Vec::new(),
             ready: ReadyQueue::new(),
             backlog: Vec::new(),
-            over: VecDeque::new(),
-            arrived: VecDeque::new(),
+            read_buffer: vec![0; READ_BUFFER].into_boxed_slice(),
+            flushes: Flushes::default(),
+            untold: Untold::new(),
+            signals: Vec::new(),
+            reserve: None,
+            resting: Vec::new(),
             lingering: VecDeque::new(),
-            notices: VecDeque::new(),
-            companion_first: false,
             on_credit: false,
             crowded_at: None,
             exhausted_at: None,
@@ -206,29 +141,17 @@ impl Reactor {
     /// [`Error::Backend`] names the ones there are, or says why this one can not work; [`Error::BackendInUse`] after
     /// the first turn. Either way the choice stays what it was.
     pub fn set_backend(&mut self, name: &str) -> Result<(), Error> {
-        drop(poller::open(name)?);
-        if self.poller.is_some() {
-            return Err(Error::BackendInUse);
-        }
-        self.backend = BACKENDS
-            .iter()
-            .map(|backend| backend.name)
-            .find(|known| *known == name)
-            .unwrap_or(poller::AUTO);
-        Ok(())
+        self.polling.choose(name)
     }
 
     /// What the poller in use, or the one that the first turn will open, calls [itself](Poller::name).
     pub fn backend(&self) -> &'static str {
-        match &self.poller {
-            Some(poller) => poller.name(),
-            None => poller::open(self.backend).map_or(self.backend, |probed| probed.name()),
-        }
+        self.polling.name()
     }
 
     /// Whether there was a turn yet: what has to be chosen before is chosen.
     pub fn has_begun(&self) -> bool {
-        self.poller.is_some()
+        self.polling.is_open()
     }
 
     /// The settings in force.
@@ -244,10 +167,7 @@ impl Reactor {
     /// `max_wait` bounds the wait for something to happen; `None` waits for as long as nothing does, and
     /// [`Duration::ZERO`] not at all.
     pub fn begin_turn(&mut self, max_wait: Option<Duration>) {
-        self.max_wait = max_wait;
-        if matches!(self.stage, Stage::Over) {
-            self.stage = Stage::Predrain(0);
-        }
+        self.turn.begin(max_wait);
     }
 
     /// The next event of the turn, or `None` when it is over.
@@ -277,19 +197,12 @@ impl Reactor {
 
     fn step(&mut self, companion: &mut impl Companion) -> Option<Step> {
         loop {
-            if let Some((level, text)) = self.notices.pop_front() {
-                return Some(Step::Event(Event::Notice { level, text }));
+            if let Some(event) = self.untold.next() {
+                return Some(Step::Event(event));
             }
-            if let Some((key, reason)) = self.over.pop_front() {
-                return Some(Step::Event(Event::Closed { key, reason }));
-            }
-            if let Some((key, signal)) = self.arrived.pop_front() {
-                return Some(Step::Event(Event::Signal { key, signal }));
-            }
-            match self.stage {
-                Stage::Predrain(index) => match self.to_flush.get(index).copied() {
+            match self.turn.stage {
+                Stage::Predrain => match self.flushes.next_to_ask() {
                     Some(key) => {
-                        self.stage = Stage::Predrain(index + 1);
                         if self.wants_predrain(key) {
                             return Some(Step::Event(Event::Predrain { key }));
                         }
@@ -298,11 +211,11 @@ impl Reactor {
                         if let Some(key) = companion.next_predrain() {
                             return Some(Step::Event(Event::Predrain { key }));
                         }
-                        self.flushing.extend(self.to_flush.drain(..));
-                        self.stage = Stage::Flush;
+                        self.flushes.begin();
+                        self.turn.stage = Stage::Flush;
                     }
                 },
-                Stage::Flush => match self.flushing.pop_front() {
+                Stage::Flush => match self.flushes.next() {
                     Some(key) => {
                         if let Some(event) = self.flush(key) {
                             return Some(Step::Event(event));
@@ -310,7 +223,7 @@ impl Reactor {
                     }
                     None => {
                         companion.flush();
-                        self.stage = if self.io_began {
+                        self.turn.stage = if self.turn.io_began {
                             Stage::Io
                         } else {
                             Stage::Wait
@@ -319,17 +232,22 @@ impl Reactor {
                 },
                 Stage::Wait => {
                     self.ensure_poller();
-                    self.arm_all();
+                    self.reconcile_all();
                     self.wait(companion);
-                    self.io_began = true;
-                    self.stage = Stage::Io;
                 }
                 Stage::Io => {
                     let accompanied = companion.has_events();
-                    if self.flush_is_due(companion.takes_part(), accompanied) {
-                        self.stage = Stage::Predrain(0);
-                    } else if self.io_goes_on(accompanied) {
-                        let step = if self.is_share_of_companion(accompanied) {
+                    let goes_on = accompanied || !self.ready.is_empty();
+                    let may_flush = companion.takes_part() || !self.flushes.is_empty();
+                    if self.turn.is_share_of_flush()
+                        && may_flush
+                        && goes_on
+                        && self.turn.has_time_for_io()
+                    {
+                        self.turn.stage = Stage::Predrain;
+                    } else if goes_on && self.turn.has_time_for_io() {
+                        let first = self.turn.is_share_of_companion();
+                        let step = if accompanied && (first || self.ready.is_empty()) {
                             companion.next_share(self)
                         } else {
                             self.next_io()
@@ -338,8 +256,8 @@ impl Reactor {
                             return step;
                         }
                     } else {
-                        self.io_began = false;
-                        self.stage = Stage::Timers(self.timers.begin_due(self.now));
+                        self.turn.io_began = false;
+                        self.turn.stage = Stage::Timers(self.timers.begin_due(self.turn.now));
                     }
                 }
                 Stage::Timers(due) => match self.timers.pop(due) {
@@ -350,7 +268,7 @@ impl Reactor {
                     }
                     None => {
                         companion.end_turn();
-                        self.stage = Stage::Over;
+                        self.turn.stage = Stage::Over;
                     }
                 },
                 Stage::Over => return None,
@@ -358,24 +276,9 @@ impl Reactor {
         }
     }
 
-    fn alarm(&mut self, id: TimerId, alarm: Alarm) -> Option<Event<'static>> {
-        match alarm {
-            Alarm::Consumer => Some(Event::Timer { id }),
-            Alarm::Connection(key) => self.connection_alarm(key),
-            Alarm::Listener(key) => {
-                self.end_rest(key);
-                None
-            }
-            Alarm::Lingering(key) => {
-                self.remove(key, false);
-                None
-            }
-        }
-    }
-
     /// Has the log told.
     pub(crate) fn notice(&mut self, level: Level, text: String) {
-        self.notices.push_back((level, text));
+        self.untold.notice(level, text);
     }
 
     fn connection(&mut self, key: Key) -> Option<&mut Connection> {

@@ -32,7 +32,7 @@ use crate::connection::{Connection, OwnSide};
 use crate::error::{Error, Reason};
 use crate::event::Level;
 use crate::fork;
-use crate::reactor::{Companion, Reactor, Step};
+use crate::reactor::{Companion, Flushes, Reactor, Step};
 use crate::registry::{Key, Table};
 use messages::{Accepted, Facts, Message};
 use remote::{Remote, State, Tls};
@@ -66,9 +66,7 @@ pub(crate) struct Threads {
     reports: Reports,
     /// Who gets the next outgoing connection.
     next: usize,
-    /// Connections to which something was written, in that order, and how many of them were asked about it.
-    to_flush: Vec<Key>,
-    asked: usize,
+    flushes: Flushes,
     /// What a thread waits for until the consumer asks for the next event.
     owed: Option<Owed>,
     /// Connections that are no longer paused, and for which something came meanwhile.
@@ -95,8 +93,7 @@ impl Threads {
             listeners: Vec::new(),
             reports: Reports::new(),
             next: 0,
-            to_flush: Vec::new(),
-            asked: 0,
+            flushes: Flushes::default(),
             owed: None,
             unheld: VecDeque::new(),
         }
@@ -370,8 +367,7 @@ impl Companion for Threads {
     }
 
     fn next_predrain(&mut self) -> Option<Key> {
-        while let Some(key) = self.to_flush.get(self.asked).copied() {
-            self.asked += 1;
+        while let Some(key) = self.flushes.next_to_ask() {
             if self.remote(key).is_some_and(Remote::wants_predrain) {
                 return Some(key);
             }
@@ -380,11 +376,10 @@ impl Companion for Threads {
     }
 
     fn flush(&mut self) {
-        let mut keys = std::mem::take(&mut self.to_flush);
-        for key in keys.drain(..) {
+        self.flushes.begin();
+        while let Some(key) = self.flushes.next() {
             self.flush_one(key);
         }
-        (self.to_flush, self.asked) = (keys, 0);
         self.post();
     }
 
@@ -398,7 +393,7 @@ impl Companion for Threads {
 
     /// There may be no next turn. What is to be flushed in one waits for those who want to add to it.
     fn end_turn(&mut self) {
-        if self.to_flush.is_empty() {
+        if self.flushes.is_empty() {
             self.post();
         }
     }

@@ -92,12 +92,13 @@ impl Connection {
         self.credit.as_ref().is_some_and(|credit| credit.silenced)
     }
 
-    /// The consumer has dealt with the last data.
-    pub(crate) fn release(&mut self) {
-        if let Some(credit) = &mut self.credit {
-            (credit.awaiting, credit.silenced) = (false, false);
-            self.detached = false;
-        }
+    /// The consumer has dealt with the last data. Whether the poller is to be asked about reading again.
+    pub(crate) fn release(&mut self) -> bool {
+        let Some(credit) = &mut self.credit else {
+            return false;
+        };
+        credit.awaiting = false;
+        std::mem::take(&mut credit.silenced) | std::mem::take(&mut self.detached)
     }
 
     /// The consumer is told of an empty queue.

@@ -43,7 +43,7 @@ impl Reactor {
                     SocketKind::Stream,
                     State::Open,
                     listener.read_size,
-                    self.now,
+                    self.turn.now,
                 );
                 connection.listener = Some(key);
                 connection.credit = self.on_credit.then(Credit::of_newcomer);
@@ -67,7 +67,8 @@ impl Reactor {
                 None
             }
             Accept::Refused(errno) | Accept::NoDescriptor(errno) => {
-                let deadline = self.now + clock::nanoseconds(self.config.accept_retry_interval);
+                let deadline =
+                    self.turn.now + clock::nanoseconds(self.config.accept_retry_interval);
                 let timer = self.timers.insert(deadline, Alarm::Listener(key));
                 listener.resting = Some(timer);
                 self.resting.push(key);
@@ -92,7 +93,7 @@ impl Reactor {
     }
 
     fn exhausted(&mut self, what: &str) {
-        if !is_time_to_tell(&mut self.exhausted_at, self.now) {
+        if !is_time_to_tell(&mut self.exhausted_at, self.turn.now) {
             return;
         }
         let text = format!(

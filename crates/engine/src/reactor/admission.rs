@@ -32,7 +32,6 @@ impl Reactor {
             self.ready.push(key, rank);
         }
         self.want(key);
-        self.set_alarm(key);
     }
 
     /// The stranger that has come last, of those that still wait.
@@ -52,7 +51,7 @@ impl Reactor {
             key,
             Reason::Tls(format!("{most} handshakes are waiting already")),
         );
-        if !is_time_to_tell(&mut self.crowded_at, self.now) {
+        if !is_time_to_tell(&mut self.crowded_at, self.turn.now) {
             return;
         }
         self.notice(
@@ -80,6 +79,5 @@ impl Reactor {
         }
         self.queue_flush(key);
         self.want(key);
-        self.set_alarm(key);
     }
 }

@@ -44,7 +44,6 @@ impl Reactor {
                 return Err(Error::SendBufferFull);
             }
             self.want(key);
-            self.set_alarm(key);
         }
         let Some(connection) = self.connection(key) else {
             return Err(Error::Closed);
@@ -74,7 +73,6 @@ impl Reactor {
             connection.state = State::Closing;
             self.queue_flush(key);
             self.want(key);
-            self.set_alarm(key);
             return Close::Flushing;
         }
         self.remove(key, true);
@@ -128,14 +126,14 @@ impl Reactor {
                 let connection = self.found(key)?;
                 connection.read_timeout = Timeout::from_option(after);
                 connection.read_since = clock::now();
-                self.set_alarm(key);
+                self.want(key);
                 Ok(())
             }
             Command::WriteTimeout(after) => {
                 let connection = self.found(key)?;
                 connection.write_timeout = Timeout::from_option(after);
                 connection.write_since = clock::now();
-                self.set_alarm(key);
+                self.want(key);
                 Ok(())
             }
             Command::StartTls(start) => self.begin_tls(key, *start),
@@ -150,9 +148,8 @@ impl Reactor {
                 Close::Done | Close::Flushing => Ok(()),
             },
             Command::Destroy => {
-                let untold = self.over.len();
-                self.over.retain(|(over, _)| *over != key);
-                if self.discard(key) || self.over.len() < untold {
+                let untold = self.untold.withdraw(key);
+                if self.discard(key) || untold {
                     Ok(())
                 } else {
                     Err(Error::Closed)
@@ -185,7 +182,6 @@ impl Reactor {
             }
         }
         self.want(key);
-        self.set_alarm(key);
         if !paused {
             self.serve_later(key);
         }
@@ -199,7 +195,6 @@ impl Reactor {
             connection.write_since = clock::now();
             self.want(key);
             self.queue_flush(key);
-            self.set_alarm(key);
         }
         Ok(())
     }

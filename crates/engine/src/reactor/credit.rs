@@ -25,7 +25,7 @@ impl Reactor {
 
     /// Whether this turn may still wait, and so what it has told must not be kept back.
     pub(crate) fn is_before_wait(&self) -> bool {
-        !self.io_began && matches!(self.stage, Stage::Predrain(_) | Stage::Flush)
+        !self.turn.io_began && matches!(self.turn.stage, Stage::Predrain | Stage::Flush)
     }
 
     /// The consumer has dealt with the last thing that it was given of this connection.
@@ -33,12 +33,14 @@ impl Reactor {
         let Some(connection) = self.connection(key) else {
             return;
         };
-        connection.release();
+        let interest_differs = connection.release();
         let goes_on = connection.readable || connection.holds_input();
         if connection.state == State::Draining {
             self.queue_flush(key);
         }
-        self.want(key);
+        if interest_differs {
+            self.want(key);
+        }
         if goes_on {
             self.backlog.push(key);
         }
@@ -62,7 +64,6 @@ impl Reactor {
             // An error is met again by the flush that is due.
             let _ = connection.flush();
             self.want(key);
-            self.set_alarm(key);
         }
     }
 
@@ -142,7 +143,7 @@ impl Reactor {
 
     /// The consumer is to be told of the end of a connection that was handed over.
     pub(crate) fn tell_end(&mut self, key: Key, reason: Reason) {
-        self.over.push_back((key, reason));
+        self.untold.closed(key, reason);
     }
 
     /// Where [`next_share`](super::Companion::next_share) puts data.

@@ -1,9 +1,8 @@
 //! What readiness becomes: connections established, data, the ends that the peers bring about.
 
+use super::polling::WAKE_TOKEN;
 use super::ready::Rank;
-use super::registration::WAKE_TOKEN;
-use super::{READ_BUFFER, Reactor, SHARES_PER_FLUSH, Source, Step};
-use crate::clock;
+use super::{READ_BUFFER, Reactor, Source, Step};
 use crate::config::SocketKind;
 use crate::connection::{Connection, OwnSide, Read, State};
 use crate::error::Reason;
@@ -19,11 +18,8 @@ const READ_BUDGET: usize = READ_BUFFER;
 impl Reactor {
     /// Takes down what the poller said about one source; acting on it comes later, when the turn gets there.
     pub(super) fn note_ready(&mut self, ready: Readiness) {
-        if ready.token == WAKE_TOKEN
-            && let Some(waker) = &self.waker
-        {
-            waker.clear();
-            return;
+        if ready.token == WAKE_TOKEN {
+            return self.polling.clear_waker();
         }
         let key = Key::from_bits(ready.token);
         let mut silenced = false;
@@ -63,30 +59,6 @@ impl Reactor {
         if silenced {
             self.want(key);
         }
-    }
-
-    /// Whether step 5 should let step 1 send what is queued before it goes on; also the moment to look at the clock.
-    /// `accompanied`: whether the companion, if one takes part, has events.
-    pub(super) fn flush_is_due(&mut self, takes_part: bool, accompanied: bool) -> bool {
-        if self.shares_until_flush > 0 {
-            return false;
-        }
-        self.shares_until_flush = SHARES_PER_FLUSH;
-        self.now = clock::now();
-        self.io_goes_on(accompanied) && (!self.to_flush.is_empty() || takes_part)
-    }
-
-    /// Whether step 5 has somebody to serve, and time for it.
-    pub(super) fn io_goes_on(&self, accompanied: bool) -> bool {
-        self.now <= self.io_until && (!self.ready.is_empty() || accompanied)
-    }
-
-    /// Whose the next share of step 5 is: they alternate. A share without an event, a step of a handshake for one, takes time
-    /// as well and counts as much.
-    pub(super) fn is_share_of_companion(&mut self, accompanied: bool) -> bool {
-        self.shares_until_flush = self.shares_until_flush.saturating_sub(1);
-        self.companion_first = !self.companion_first;
-        accompanied && (self.companion_first || self.ready.is_empty())
     }
 
     /// One share of step 5: serves whoever is first in the queue.
@@ -166,7 +138,7 @@ impl Reactor {
 
     /// A connection in the making is ready: for better or worse.
     fn establish(&mut self, key: Key) -> Option<Event<'static>> {
-        let now = self.now;
+        let now = self.turn.now;
         let connection = self.connection(key)?;
         if !connection.writable {
             return None;
@@ -189,7 +161,6 @@ impl Reactor {
         connection.readable = false;
         self.queue_flush(key);
         self.want(key);
-        self.set_alarm(key);
         Some(Event::Connected { key })
     }
 
@@ -217,7 +188,7 @@ impl Reactor {
     }
 
     fn read(&mut self, key: Key) -> Option<Step> {
-        let now = self.now;
+        let now = self.turn.now;
         let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
             return None;
         };
@@ -244,7 +215,6 @@ impl Reactor {
                     self.drain(key);
                 } else if throttled {
                     self.want(key);
-                    self.set_alarm(key);
                 }
                 if self.on_credit
                     && let Some(connection) = self.connection(key)
@@ -340,14 +310,13 @@ impl Reactor {
 
     /// Has the poller told of a connection that was just taken in.
     pub(super) fn begin_serving(&mut self, key: Key) -> std::io::Result<()> {
-        if self.poller.is_none() {
+        if !self.has_begun() {
             self.want(key);
-        } else if let Err(error) = self.arm(key) {
+        } else if let Err(error) = self.reconcile(key) {
             self.explain_fd_limit(&error);
             self.discard(key);
             return Err(error);
         }
-        self.set_alarm(key);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! What goes to the peers: flushing the out-queues, and the ends of connections.
 
-use super::{Alarm, Reactor, Source};
+use super::{Reactor, Source};
 use crate::config::SocketKind;
 use crate::connection::{Connection, Flush, OwnSide, State};
 use crate::error::Reason;
@@ -14,7 +14,7 @@ impl Reactor {
         if let Some(Source::Connection(connection)) = self.sources.get_mut(key)
             && !std::mem::replace(&mut connection.in_flush, true)
         {
-            self.to_flush.push(key);
+            self.flushes.push(key);
         }
     }
 
@@ -62,7 +62,6 @@ impl Reactor {
             }
             Flush::Blocked => {
                 self.want(key);
-                self.set_alarm(key);
             }
             Flush::More => self.queue_flush(key),
             Flush::Held => {
@@ -78,13 +77,15 @@ impl Reactor {
     /// Ends a connection and has the consumer told.
     pub(crate) fn end(&mut self, key: Key, reason: Reason) {
         if self.remove(key, true) {
-            self.over.push_back((key, reason));
+            self.untold.closed(key, reason);
         }
     }
 
     /// Frees what `key` names. `graceful` says goodbye to the peer as TCP wants it.
     pub(super) fn remove(&mut self, key: Key, graceful: bool) -> bool {
-        self.disarm(key);
+        if let Some(source) = self.sources.get(key) {
+            self.polling.forget(key, source.raw_fd());
+        }
         // A consumer that answers later still uses the key of a connection, and says when it does not.
         let source = if self.on_credit && self.connection(key).is_some() {
             self.sources.retire(key)
@@ -157,73 +158,5 @@ impl Reactor {
         while let Some(key) = self.resting.pop() {
             self.end_rest(key);
         }
-    }
-
-    /// Sets the one timer of a connection to its first deadline. Where it is set to an earlier moment already it stays:
-    /// it will find nothing to do and be set anew, which costs less than moving it with every read.
-    pub(super) fn set_alarm(&mut self, key: Key) {
-        let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
-            return;
-        };
-        let Some(deadline) = connection.deadline(&self.config) else {
-            return;
-        };
-        match connection.timer {
-            None => connection.timer = Some(self.timers.insert(deadline, Alarm::Connection(key))),
-            Some(timer) => {
-                if self.timers.deadline(timer).is_none_or(|set| deadline < set) {
-                    self.timers.reschedule(timer, deadline);
-                }
-            }
-        }
-    }
-
-    /// The timer of a connection fired: whatever is due now happens.
-    pub(super) fn connection_alarm(&mut self, key: Key) -> Option<Event<'static>> {
-        let now = self.now;
-        let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
-            return None;
-        };
-        connection.timer = None;
-        let unthrottled = connection.unthrottle(now);
-        if connection
-            .write_deadline(&self.config)
-            .is_some_and(|deadline| deadline <= now)
-        {
-            let connecting = connection.state == State::Connecting;
-            self.end(
-                key,
-                if connecting {
-                    Reason::ConnectTimeout
-                } else {
-                    Reason::WriteTimeout
-                },
-            );
-            return None;
-        }
-        if connection
-            .handshake_deadline(&self.config)
-            .is_some_and(|deadline| deadline <= now)
-        {
-            self.end(key, Reason::HandshakeTimeout);
-            return None;
-        }
-        let silent = connection
-            .read_deadline(&self.config)
-            .is_some_and(|deadline| deadline <= now);
-        if silent {
-            connection.read_since = now;
-        }
-        // Whose consumer has not dealt with the last event: the peer is not the one who is late.
-        let silent = silent && !connection.is_awaiting();
-        if unthrottled {
-            self.want(key);
-            self.serve_later(key);
-        }
-        self.set_alarm(key);
-        if silent && let Some(connection) = self.connection(key) {
-            connection.await_consumer();
-        }
-        silent.then_some(Event::ReadTimeout { key })
     }
 }

@@ -68,7 +68,6 @@ impl Reactor {
         }
         self.queue_flush(key);
         self.want(key);
-        self.set_alarm(key);
     }
 
     pub(super) fn choose_tls(
@@ -101,7 +100,7 @@ impl Reactor {
 
     /// Reads what the peer sends for the handshake.
     pub(super) fn handshake(&mut self, key: Key) -> Option<Step> {
-        let now = self.now;
+        let now = self.turn.now;
         loop {
             let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
                 return None;
@@ -139,7 +138,6 @@ impl Reactor {
                 }
                 Ok(Progress::Asked { server_name, alpn }) => {
                     self.want(key);
-                    self.set_alarm(key);
                     return Some(Step::Event(Event::ClientHello {
                         key,
                         server_name,
@@ -161,7 +159,7 @@ impl Reactor {
             }
         }
         self.queue_flush(key);
-        self.set_alarm(key);
+        self.want(key);
         None
     }
 
@@ -169,7 +167,6 @@ impl Reactor {
     fn secured(&mut self, key: Key) {
         self.queue_flush(key);
         self.want(key);
-        self.set_alarm(key);
         let Some(connection) = self.connection(key) else {
             return;
         };

@@ -1,12 +1,11 @@
 //! What there is to serve: settings, and what can be listened to, connected to, adopted and watched.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use super::Reactor;
 use super::lingering::Lingering;
-use super::registration::WAKE_TOKEN;
 use crate::clock;
 use crate::config::{Config, ReadSize, SocketKind};
 use crate::connection::{Connection, State};
@@ -56,15 +55,10 @@ impl Reactor {
     pub fn configure(&mut self, config: Config) {
         self.config = config;
         for key in self.sources.keys() {
-            match self.sources.get(key) {
-                Some(Source::Listener(listener)) => {
-                    socket::set_listener_options(&listener.fd, &self.config);
-                    self.want(key);
-                }
-                // A deadline may be earlier now than the alarm that was set for it.
-                Some(Source::Connection(_)) => self.set_alarm(key),
-                _ => {}
+            if let Some(Source::Listener(listener)) = self.sources.get(key) {
+                socket::set_listener_options(&listener.fd, &self.config);
             }
+            self.want(key);
         }
     }
 
@@ -233,7 +227,7 @@ impl Reactor {
         })?;
         let key = self.sources.insert(Source::Signal(handler));
         self.signals.push(key);
-        self.ensure_waker();
+        self.wake_by_signals();
         Ok(key)
     }
 
@@ -243,22 +237,11 @@ impl Reactor {
     ///
     /// [`Error::Os`]: out of descriptors. [`Error::Poller`]: the poller can not hold its number.
     pub fn waker(&mut self) -> Result<Waker, Error> {
-        self.disown_poller();
-        if let Some(waker) = &self.waker {
-            return Ok(waker.clone());
-        }
-        let waker = Waker::open().map_err(Error::Os)?;
-        if let Some(poller) = &mut self.poller {
-            poller
-                .add(waker.as_fd(), WAKE_TOKEN, Interest::READ)
-                .map_err(Error::Poller)?;
-        }
-        self.waker = Some(waker.clone());
-        Ok(waker)
+        self.polling.waker()
     }
 
     pub(super) fn armed_or_removed(&mut self, key: Key) -> Result<(), Error> {
-        if self.poller.is_none() {
+        if !self.has_begun() {
             self.want(key);
         } else if let Err(error) = self.arm(key) {
             self.explain_fd_limit(&error);

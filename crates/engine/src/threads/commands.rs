@@ -44,7 +44,7 @@ impl Threads {
         let notify = std::mem::take(&mut remote.untold);
         let (thread, queued) = (remote.thread, std::mem::replace(&mut remote.in_flush, true));
         if !queued {
-            self.to_flush.push(key);
+            self.flushes.push(key);
         }
         let message = Message::Write { key, len, notify };
         self.threads[thread].outgoing.push_with(message, data);
@@ -194,7 +194,7 @@ impl Threads {
         if let Some(remote) = self.remote_mut(key)
             && !std::mem::replace(&mut remote.in_flush, true)
         {
-            self.to_flush.push(key);
+            self.flushes.push(key);
         }
     }
 }
