@@ -83,7 +83,9 @@ mod mailbox;
 #[cfg(test)]
 mod mailbox_tests;
 pub mod poller;
+mod ranked;
 mod reactor;
+mod registered;
 mod registry;
 pub mod server;
 mod signals;

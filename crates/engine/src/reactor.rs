@@ -1,19 +1,19 @@
 //! The turn: one owner of every source of events, and the order in which things happen.
 //!
-//! The files below this one each hold one part: [`sources`] and [`commands`] what goes in, [`registration`] what the poller is
+//! The files below this one each hold one part: [`opening`] and [`commands`] what goes in, [`registration`] what the poller is
 //! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, [`accepting`] listeners, [`output`] flushing and
-//! closing, [`alarms`] what time brings, [`lingering`] what a close leaves for a moment, [`secure`] TLS, [`admission`] whose handshake is answered when,
+//! closing, [`alarms`] what time brings, [`lingering`] what a close leaves for a moment, [`tls`] TLS, [`handshakes`] whose handshake is answered when,
 //! [`credit`] what a consumer that answers later needs, [`companion`] who else may take part in the turn.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use crate::clock::LastNotice;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::event::{Chunk, Event, Level};
-use crate::listener::Listener;
+use crate::listener::{Gate, Listener};
 use crate::poller::Readiness;
 use crate::registry::{Key, Registry};
 use crate::timers::Timers;
@@ -26,25 +26,26 @@ use alarms::Alarm;
 use companion::Alone;
 use polling::Polling;
 use ready::ReadyQueue;
-use sources::Source;
+use source::Source;
 use turn::{Stage, Turn};
 use untold::Untold;
 
 mod accepting;
-mod admission;
 mod alarms;
 mod commands;
 mod companion;
 mod credit;
 mod flushes;
+mod handshakes;
 mod input;
 mod lingering;
+mod opening;
 mod output;
 mod polling;
 mod ready;
 mod registration;
-mod secure;
-mod sources;
+mod source;
+mod tls;
 mod turn;
 mod untold;
 mod waiting;
@@ -52,9 +53,6 @@ mod waiting;
 /// The largest read. With it a fast sender costs few system calls, and an idle connection no memory: there is one
 /// buffer for all.
 const READ_BUFFER: usize = 64 * 1024;
-
-/// How often the log is told of something that may happen all the time, in nanoseconds.
-const REPEATED_NOTICE: u64 = 10_000_000_000;
 
 /// Every connection, listener, watch, signal and timer of one thread, above one [`Poller`].
 ///
@@ -81,17 +79,15 @@ pub struct Reactor {
     untold: Untold,
     /// The signals that are watched.
     signals: Vec<Key>,
-    reserve: Option<OwnedFd>,
+    gate: Gate,
     /// Listeners that wait for a descriptor to become free.
     resting: Vec<Key>,
     /// Descriptors that outlive their connection for a moment, oldest first.
     lingering: VecDeque<Key>,
     /// Whether connections have a [`Credit`](crate::connection::Credit).
     on_credit: bool,
-    /// When the log was last told that too many handshakes wait.
-    crowded_at: Option<u64>,
-    /// When the log was last told that descriptors ran out.
-    exhausted_at: Option<u64>,
+    /// That too many handshakes wait.
+    crowd_notice: LastNotice,
     warned_of_fd_limit: bool,
 }
 
@@ -124,12 +120,11 @@ impl Reactor {
             flushes: Flushes::default(),
             untold: Untold::new(),
             signals: Vec::new(),
-            reserve: None,
+            gate: Gate::new(),
             resting: Vec::new(),
             lingering: VecDeque::new(),
             on_credit: false,
-            crowded_at: None,
-            exhausted_at: None,
+            crowd_notice: LastNotice::default(),
             warned_of_fd_limit: false,
         }
     }
@@ -294,13 +289,4 @@ impl Reactor {
             _ => None,
         }
     }
-}
-
-/// Whether the log is to hear again of something that may happen all the time; notes that it does.
-fn is_time_to_tell(last: &mut Option<u64>, now: u64) -> bool {
-    let due = last.is_none_or(|at| now >= at + REPEATED_NOTICE);
-    if due {
-        *last = Some(now);
-    }
-    due
 }

@@ -52,7 +52,7 @@ impl Connection {
     /// Whether it is TCP that is being made, of which no poller knows: it can be served elsewhere.
     pub(crate) fn is_outgoing(&self) -> bool {
         self.state == State::Connecting
-            && self.armed.is_none()
+            && self.registered.armed.is_none()
             && self.kind == SocketKind::Stream
             && matches!(socket::local_name(&self.fd), Some(Name::Inet(_)))
     }

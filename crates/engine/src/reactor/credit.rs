@@ -128,7 +128,8 @@ impl Reactor {
             return None;
         };
         // The queues and timers that it is in are those of this reactor.
-        (connection.in_flush, connection.in_interest) = (false, false);
+        connection.in_flush = false;
+        connection.registered.in_changed = false;
         if let Some(timer) = connection.timer.take() {
             self.timers.cancel(timer);
         }

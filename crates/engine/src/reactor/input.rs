@@ -24,7 +24,7 @@ impl Reactor {
         let key = Key::from_bits(ready.token);
         let mut silenced = false;
         let mut rank = Rank::ESTABLISHED;
-        let in_ready = match self.sources.get_mut(key) {
+        let registered = match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => {
                 connection.readable |= ready.readable;
                 silenced = ready.readable && connection.silence();
@@ -36,24 +36,24 @@ impl Reactor {
                 silenced |= ready.closed
                     && connection.waits_for_answer()
                     && !std::mem::replace(&mut connection.detached, true);
-                &mut connection.in_ready
+                &mut connection.registered
             }
             Some(Source::Listener(listener)) => {
                 listener.budget = listener::BATCH;
                 rank = Rank::NEW;
-                &mut listener.in_ready
+                &mut listener.registered
             }
             Some(Source::Watch(watch)) => {
                 watch.ready = Interest {
                     readable: ready.readable && (watch.interest.readable || ready.closed),
                     writable: ready.writable && watch.interest.writable,
                 };
-                &mut watch.in_ready
+                &mut watch.registered
             }
-            Some(Source::Lingering(lingering)) => &mut lingering.in_ready,
+            Some(Source::Lingering(lingering)) => &mut lingering.registered,
             Some(Source::Signal(_)) | None => return,
         };
-        if !std::mem::replace(in_ready, true) {
+        if registered.enter_ready() {
             self.ready.push(key, rank);
         }
         if silenced {
@@ -64,25 +64,19 @@ impl Reactor {
     /// One share of step 5: serves whoever is first in the queue.
     pub(super) fn next_io(&mut self) -> Option<Step> {
         let key = self.ready.pop()?;
-        match self.sources.get_mut(key)? {
-            Source::Connection(connection) => {
-                connection.in_ready = false;
-                self.serve(key)
-            }
-            Source::Listener(listener) => {
-                listener.in_ready = false;
-                self.accept(key)
-            }
+        let source = self.sources.get_mut(key)?;
+        source.registered()?.in_ready = false;
+        match source {
+            Source::Connection(_) => self.serve(key),
+            Source::Listener(_) => self.accept(key),
             Source::Watch(watch) => {
-                watch.in_ready = false;
                 (watch.ready != Interest::NONE).then_some(Step::Event(Event::Ready {
                     key,
                     readable: watch.ready.readable,
                     writable: watch.ready.writable,
                 }))
             }
-            Source::Lingering(lingering) => {
-                lingering.in_ready = false;
+            Source::Lingering(_) => {
                 self.read_in_vain(key);
                 None
             }
@@ -172,7 +166,7 @@ impl Reactor {
         self.queue_flush(key);
         if let Some(connection) = self.connection(key)
             && (connection.readable || connection.holds_input())
-            && !std::mem::replace(&mut connection.in_ready, true)
+            && connection.registered.enter_ready()
         {
             let rank = Rank::of(connection);
             self.ready.push(key, rank);
@@ -199,7 +193,7 @@ impl Reactor {
                 let throttled = !connection.paused && !connection.wants_read();
                 let more = connection.holds_input() && connection.wants_read();
                 if again {
-                    connection.in_ready = true;
+                    connection.registered.in_ready = true;
                     self.ready.push(key, Rank::of(connection));
                 } else {
                     // The poller reports it again if there is more.
@@ -270,11 +264,11 @@ impl Reactor {
     /// The same on a connection whose sides end one by one: the end of it where ours has ended already.
     fn peer_ended(&mut self, key: Key) -> Option<Step> {
         let connection = self.connection(key)?;
-        connection.peer_ended = true;
         if connection.own_side == OwnSide::Finished {
             self.end(key, Reason::PeerClosed);
             return None;
         }
+        connection.state = State::HalfClosed;
         self.want(key);
         Some(Step::Event(Event::Ended { key }))
     }

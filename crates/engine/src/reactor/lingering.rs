@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 
 use super::{Alarm, Reactor, Source};
 use crate::clock;
-use crate::poller::Interest;
+use crate::registered::Registered;
 use crate::registry::Key;
 use crate::socket::{self, Goodbye};
 use crate::timers::TimerId;
@@ -22,8 +22,7 @@ const READS: usize = 4;
 pub(super) struct Lingering {
     pub(super) fd: OwnedFd,
     pub(super) timer: Option<TimerId>,
-    pub(super) armed: Option<Interest>,
-    pub(super) in_ready: bool,
+    pub(super) registered: Registered,
 }
 
 impl Reactor {
@@ -41,8 +40,7 @@ impl Reactor {
         let key = self.sources.insert(Source::Lingering(Lingering {
             fd,
             timer: None,
-            armed: None,
-            in_ready: false,
+            registered: Registered::default(),
         }));
         let deadline = clock::now().saturating_add(clock::nanoseconds(linger));
         let timer = self.timers.insert(deadline, Alarm::Lingering(key));

@@ -42,7 +42,7 @@ impl Reactor {
                     self.end(key, Reason::Local);
                 } else if connection.own_side == OwnSide::Finishing {
                     connection.own_side = OwnSide::Finished;
-                    if connection.peer_ended || state == State::Draining {
+                    if matches!(state, State::HalfClosed | State::Draining) {
                         self.end(key, Reason::PeerClosed);
                     } else {
                         socket::shutdown_write(&connection.fd);

@@ -6,8 +6,8 @@ use std::io;
 use super::{Reactor, Source};
 use crate::error::Reason;
 use crate::event::Level;
-use crate::listener::reserved_descriptor;
-use crate::poller::{FdLimit, Interest};
+use crate::poller::FdLimit;
+use crate::registered::Registered;
 use crate::registry::Key;
 
 impl Reactor {
@@ -23,14 +23,10 @@ impl Reactor {
         for text in self.polling.open() {
             self.notice(Level::Error, text);
         }
-        self.reserve = reserved_descriptor();
+        self.gate.open();
         for key in self.sources.keys() {
-            match self.sources.get_mut(key) {
-                Some(Source::Connection(connection)) => connection.armed = None,
-                Some(Source::Listener(listener)) => listener.armed = None,
-                Some(Source::Watch(watch)) => watch.armed = None,
-                Some(Source::Lingering(lingering)) => lingering.armed = None,
-                Some(Source::Signal(_)) | None => {}
+            if let Some(registered) = self.registered(key) {
+                registered.armed = None;
             }
             self.want(key);
         }
@@ -61,16 +57,13 @@ impl Reactor {
 
     /// Has what `key` waits for compared before the next wait: what may be read and written, and until when.
     pub(super) fn want(&mut self, key: Key) {
-        let queued = match self.sources.get_mut(key) {
-            Some(Source::Connection(connection)) => &mut connection.in_interest,
-            Some(Source::Listener(listener)) => &mut listener.in_interest,
-            Some(Source::Watch(watch)) => &mut watch.in_interest,
-            // What these wait for never changes.
-            Some(Source::Signal(_) | Source::Lingering(_)) | None => return,
-        };
-        if !std::mem::replace(queued, true) {
+        if self.registered(key).is_some_and(Registered::enter_changed) {
             self.changed.push(key);
         }
+    }
+
+    fn registered(&mut self, key: Key) -> Option<&mut Registered> {
+        self.sources.get_mut(key)?.registered()
     }
 
     /// Step 2 of the turn.
@@ -91,34 +84,15 @@ impl Reactor {
 
     /// Tells the poller of one source, if anything changed. Does nothing before the first turn.
     pub(super) fn arm(&mut self, key: Key) -> io::Result<()> {
-        let max_connections = self.config.max_connections;
         let Some(source) = self.sources.get_mut(key) else {
             return Ok(());
         };
-        let raw = source.raw_fd();
-        let (wanted, armed) = match source {
-            Source::Connection(connection) => {
-                connection.in_interest = false;
-                (connection.wanted(), &mut connection.armed)
-            }
-            Source::Listener(listener) => {
-                listener.in_interest = false;
-                let wanted = listener
-                    .wants_accept(max_connections)
-                    .then_some(Interest::READ);
-                (wanted, &mut listener.armed)
-            }
-            Source::Watch(watch) => {
-                watch.in_interest = false;
-                (
-                    (watch.interest != Interest::NONE).then_some(watch.interest),
-                    &mut watch.armed,
-                )
-            }
-            Source::Lingering(lingering) => (Some(Interest::READ), &mut lingering.armed),
-            Source::Signal(_) => return Ok(()),
+        let (raw, wanted) = (source.raw_fd(), source.wanted(&self.config));
+        let Some(registered) = source.registered() else {
+            return Ok(());
         };
-        self.polling.tell(key, raw, wanted, armed)
+        registered.in_changed = false;
+        self.polling.tell(key, raw, wanted, &mut registered.armed)
     }
 
     /// The poller refused a source that was made before it was there, or that it can not hold.

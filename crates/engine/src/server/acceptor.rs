@@ -4,24 +4,22 @@
 //! addresses decides who gets what: of 400 connections from one machine on four threads, in 4 of 60 runs a thread was more
 //! than a fifth off its share. Dealing is even to the connection, and does for sockets that were inherited, too.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::handle::{Command, Mailbox};
 use super::{Contexts, Factory, Notice};
+use crate::clock;
 use crate::config::ReadSize;
 use crate::event::{Event, Level};
-use crate::listener::{self, Accept, Listener, reserved_descriptor};
+use crate::listener::{self, Accept, Gate, Listener};
 use crate::poller::Interest;
 use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::timers::TimerId;
 use crate::waker::Waker;
-
-/// How often the log is told that accepting fails, in seconds.
-const NOTICE_INTERVAL: u64 = 10;
 
 /// What the connections of one listener get.
 pub(super) struct Plan {
@@ -92,9 +90,8 @@ pub(super) struct Acceptor {
     doors: Vec<Door>,
     threads: Vec<Arc<Mailbox>>,
     next: usize,
-    reserve: Option<OwnedFd>,
+    gate: Gate,
     notice: Notice,
-    warned: Option<Instant>,
     stop: Arc<Stop>,
 }
 
@@ -125,14 +122,15 @@ impl Acceptor {
                 taken_at_rest: 0,
             });
         }
+        let mut gate = Gate::new();
+        gate.open();
         Ok(Acceptor {
             reactor,
             doors,
             threads,
             next: 0,
-            reserve: reserved_descriptor(),
+            gate,
             notice,
-            warned: None,
             stop,
         })
     }
@@ -208,15 +206,8 @@ impl Acceptor {
             if door.places.taken.load(Ordering::SeqCst) >= most {
                 return;
             }
-            let accepted = match door.listener.accept() {
-                Accept::NoDescriptor(errno) => door.listener.turn_away(&mut self.reserve, errno),
-                accepted => accepted,
-            };
-            match accepted {
+            match self.gate.accept(&door.listener, false) {
                 Accept::Connection(fd, peer) => {
-                    if self.reserve.is_none() {
-                        self.reserve = reserved_descriptor();
-                    }
                     door.places.taken.fetch_add(1, Ordering::SeqCst);
                     let place = Place(Arc::clone(&door.places));
                     let plan = Arc::clone(&door.plan);
@@ -227,22 +218,17 @@ impl Acceptor {
                         place,
                     });
                 }
-                Accept::Nothing => return,
+                Accept::Nothing | Accept::MakeRoom => return,
                 Accept::TurnedAway(peer) => {
-                    let from = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
-                    self.warn(&format!(
-                        "out of file descriptors: a connection{from} was turned away. Raise the limit \
-                         (LimitNOFILE in systemd, ulimit -n)."
-                    ));
+                    let text = self.gate.turned_away(peer, clock::now());
+                    self.warn(text);
                 }
-                Accept::Refused(errno) | Accept::NoDescriptor(errno) => {
+                Accept::Refused(errno) => {
                     let interval = self.reactor.config().accept_retry_interval;
                     door.rest = Some(self.reactor.set_timer(interval));
                     door.taken_at_rest = door.places.taken.load(Ordering::SeqCst);
-                    self.warn(&format!(
-                        "accepting failed ({errno}); the listener rests until a connection ends, {} s at most",
-                        interval.as_secs_f64()
-                    ));
+                    let text = self.gate.rests(errno, interval, clock::now());
+                    self.warn(text);
                     return;
                 }
             }
@@ -257,14 +243,9 @@ impl Acceptor {
         self.next = (self.next + 1) % self.threads.len().max(1);
     }
 
-    fn warn(&mut self, text: &str) {
-        let now = Instant::now();
-        if self
-            .warned
-            .is_none_or(|at| now.duration_since(at).as_secs() >= NOTICE_INTERVAL)
-        {
-            self.warned = Some(now);
-            (self.notice)(Level::Error, text);
+    fn warn(&self, text: Option<String>) {
+        if let Some(text) = text {
+            (self.notice)(Level::Error, &text);
         }
     }
 }

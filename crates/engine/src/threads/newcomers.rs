@@ -1,18 +1,13 @@
 //! What threads tell of newcomers, on the loop's side: whoever has got furthest goes first, so that of a crowd that logs in
 //! some are done before others begin.
 
-use std::collections::VecDeque;
-
 use super::messages::Report;
 use crate::connection::NEWCOMER_READS;
 use crate::mailbox::Reading;
+use crate::ranked::Ranked;
 
-/// Reports by how many reads of their connection were dealt with when they were made, each rank in the order of arrival.
-pub(super) struct Newcomers {
-    ranks: [VecDeque<Told>; NEWCOMER_READS as usize],
-    /// A bit for each rank that has somebody.
-    occupied: u32,
-}
+/// Reports by how many reads of their connection were dealt with when they were made.
+pub(super) struct Newcomers(Ranked<Told, { NEWCOMER_READS as usize }>);
 
 struct Told {
     thread: usize,
@@ -22,14 +17,11 @@ struct Told {
 
 impl Newcomers {
     pub(super) fn new() -> Newcomers {
-        Newcomers {
-            ranks: std::array::from_fn(|_| VecDeque::new()),
-            occupied: 0,
-        }
+        Newcomers(Ranked::new())
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.occupied == 0
+        self.0.is_empty()
     }
 
     /// Takes in all that a thread has handed over.
@@ -37,34 +29,27 @@ impl Newcomers {
         while let Some((rank, report)) = reading.next() {
             let rank = usize::from(rank.min(NEWCOMER_READS - 1));
             let bytes = reading.bytes(report.len()).into();
-            self.ranks[rank].push_back(Told {
-                thread,
-                report,
-                bytes,
-            });
-            self.occupied |= 1 << rank;
+            self.0.push(
+                rank,
+                Told {
+                    thread,
+                    report,
+                    bytes,
+                },
+            );
         }
     }
 
     /// The next one, with its thread and the bytes that it speaks of.
     pub(super) fn next(&mut self) -> Option<(usize, Report, Box<[u8]>)> {
-        let rank = self.occupied.checked_ilog2()?;
-        let queue = &mut self.ranks[rank as usize];
-        let told = queue.pop_front()?;
-        if queue.is_empty() {
-            self.occupied &= !(1 << rank);
-        }
+        let rank = self.0.highest_below(NEWCOMER_READS.into())?;
+        let told = self.0.pop(rank)?;
         Some((told.thread, told.report, told.bytes))
     }
 
     /// Forgets what a thread has told that is no more.
     pub(super) fn forget(&mut self, thread: usize) {
-        for (rank, queue) in self.ranks.iter_mut().enumerate() {
-            queue.retain(|told| told.thread != thread);
-            if queue.is_empty() {
-                self.occupied &= !(1 << rank);
-            }
-        }
+        self.0.retain(|told| told.thread != thread);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The session of one connection: bytes in, bytes out. It knows sockets only as something to write records to.
+//! The session of one connection: bytes in, bytes out. It knows no sockets.
 //!
 //! ```text
 //! start_tls ─▶ Idle ─ established ─┬─ client ───────────────────────▶ Running: handshake, then data

@@ -1,53 +1,22 @@
-//! What there is to serve: settings, and what can be listened to, connected to, adopted and watched.
+//! What begins: settings, and what can be listened to, connected to, adopted and watched.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 
 use super::Reactor;
-use super::lingering::Lingering;
+use super::source::{Source, Watch};
 use crate::clock;
 use crate::config::{Config, ReadSize, SocketKind};
 use crate::connection::{Connection, State};
 use crate::error::Error;
 use crate::listener::Listener;
 use crate::poller::Interest;
+use crate::registered::Registered;
 use crate::registry::Key;
 use crate::signals::Handler;
 use crate::socket;
 use crate::waker::Waker;
-
-/// What a key names.
-pub(super) enum Source {
-    Connection(Box<Connection>),
-    Listener(Box<Listener>),
-    Watch(Watch),
-    Signal(Handler),
-    Lingering(Lingering),
-}
-
-/// A descriptor of somebody else.
-pub(super) struct Watch {
-    pub(super) fd: RawFd,
-    pub(super) interest: Interest,
-    pub(super) armed: Option<Interest>,
-    pub(super) ready: Interest,
-    pub(super) in_ready: bool,
-    pub(super) in_interest: bool,
-}
-
-impl Source {
-    /// -1 for a signal, which has none.
-    pub(super) fn raw_fd(&self) -> RawFd {
-        match self {
-            Source::Connection(connection) => connection.fd.as_raw_fd(),
-            Source::Listener(listener) => listener.fd.as_raw_fd(),
-            Source::Watch(watch) => watch.fd,
-            Source::Signal(_) => -1,
-            Source::Lingering(lingering) => lingering.fd.as_raw_fd(),
-        }
-    }
-}
 
 impl Reactor {
     /// Replaces the settings. Listeners take over the options of their sockets; timeouts and limits count at once, for
@@ -184,10 +153,8 @@ impl Reactor {
         let key = self.sources.insert(Source::Watch(Watch {
             fd,
             interest,
-            armed: None,
+            registered: Registered::default(),
             ready: Interest::NONE,
-            in_ready: false,
-            in_interest: false,
         }));
         self.armed_or_removed(key)?;
         Ok(key)
@@ -225,7 +192,7 @@ impl Reactor {
         let handler = Handler::install(signal).map_err(|error| {
             Error::Os(rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::INVAL))
         })?;
-        let key = self.sources.insert(Source::Signal(handler));
+        let key = self.sources.insert(Source::Signal(Box::new(handler)));
         self.signals.push(key);
         self.wake_by_signals();
         Ok(key)

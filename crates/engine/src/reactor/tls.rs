@@ -32,7 +32,7 @@ impl Reactor {
         let connecting = match connection.state {
             State::Connecting => true,
             State::Open => false,
-            State::Draining | State::Closing => return Err(Error::Closed),
+            State::HalfClosed | State::Draining | State::Closing => return Err(Error::Closed),
         };
         // On a connection in the making nothing was promised to be plaintext.
         let before = if connecting {
@@ -171,9 +171,7 @@ impl Reactor {
             return;
         };
         let session_waits = connection.holds_input();
-        if (session_waits || connection.readable)
-            && !std::mem::replace(&mut connection.in_ready, true)
-        {
+        if (session_waits || connection.readable) && connection.registered.enter_ready() {
             // Connected belongs right behind Secured.
             self.ready.push_next(key);
         }
@@ -201,7 +199,7 @@ impl Reactor {
         for key in std::mem::take(&mut self.backlog) {
             if let Some(connection) = self.connection(key) {
                 connection.budget = READ_BUFFER;
-                if !std::mem::replace(&mut connection.in_ready, true) {
+                if connection.registered.enter_ready() {
                     let rank = Rank::of(connection);
                     self.ready.push(key, rank);
                 }

@@ -15,7 +15,7 @@ const SMALL: usize = 4096;
 
 impl Connection {
     /// As [`read`](Connection::read): what is decrypted already, or else what the system has.
-    pub(super) fn read_secure(&mut self, buffer: &mut [u8], config: &Config, now: u64) -> Read {
+    pub(super) fn read_tls(&mut self, buffer: &mut [u8], config: &Config, now: u64) -> Read {
         let Some(session) = &mut self.tls else {
             return Read::Nothing;
         };
@@ -85,8 +85,9 @@ impl Connection {
     }
 
     /// As [`flush`](Connection::flush): plaintext from before TLS, then records.
-    pub(super) fn flush_secure(&mut self) -> Flush {
-        let may_seal = self.state != State::Open || !self.writes_paused;
+    pub(super) fn flush_tls(&mut self) -> Flush {
+        let is_open = matches!(self.state, State::Open | State::HalfClosed);
+        let may_seal = !is_open || !self.writes_paused;
         for _ in 0..WRITES {
             let Some(session) = &mut self.tls else {
                 return Flush::Done;
@@ -105,8 +106,8 @@ impl Connection {
                     Flush::Held
                 };
             }
-            match session.send(&self.fd) {
-                Ok(()) => {}
+            match socket::send_queue(&self.fd, session.output()) {
+                Ok(count) => session.output_sent(count),
                 Err(Errno::AGAIN) => return self.block(),
                 Err(errno) => return Flush::Failed(errno),
             }
@@ -177,7 +178,7 @@ impl Connection {
         }
         // Nothing but the goodbye, which the system nearly always takes.
         session.say_goodbye();
-        matches!(self.flush_secure(), Flush::Blocked | Flush::More)
+        matches!(self.flush_tls(), Flush::Blocked | Flush::More)
     }
 
     /// Sends close_notify if the system takes it now, at an end that nothing can delay.
@@ -186,7 +187,9 @@ impl Connection {
             && !self.blocked
         {
             session.say_goodbye();
-            let _ = session.send(&self.fd);
+            if let Ok(count) = socket::send_queue(&self.fd, session.output()) {
+                session.output_sent(count);
+            }
         }
     }
 }
