@@ -6,24 +6,18 @@
 
 use std::os::fd::OwnedFd;
 
-use super::{Alarm, Reactor, Source};
+use super::source::{Lingering, Source};
+use super::{Alarm, Reactor};
 use crate::clock;
 use crate::registered::Registered;
 use crate::registry::Key;
 use crate::socket::{self, Goodbye};
-use crate::timers::TimerId;
 
 /// More would let peers hold descriptors after they were thrown out; the oldest go first.
 const MOST: usize = 1024;
 
 /// Reads in vain per turn and descriptor.
 const READS: usize = 4;
-
-pub(super) struct Lingering {
-    pub(super) fd: OwnedFd,
-    pub(super) timer: Option<TimerId>,
-    pub(super) registered: Registered,
-}
 
 impl Reactor {
     /// Says goodbye to the peer of a stream, and closes `fd` when that is safe.

@@ -1,14 +1,14 @@
 //! What a key names.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use super::lingering::Lingering;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::listener::Listener;
 use crate::poller::Interest;
 use crate::registered::Registered;
 use crate::signals::Handler;
+use crate::timers::TimerId;
 
 pub(super) enum Source {
     Connection(Box<Connection>),
@@ -23,6 +23,13 @@ pub(super) struct Watch {
     pub(super) fd: RawFd,
     pub(super) interest: Interest,
     pub(super) ready: Interest,
+    pub(super) registered: Registered,
+}
+
+/// A descriptor that outlives its connection for a moment.
+pub(super) struct Lingering {
+    pub(super) fd: OwnedFd,
+    pub(super) timer: Option<TimerId>,
     pub(super) registered: Registered,
 }
 

@@ -5,14 +5,13 @@
 //! than a fifth off its share. Dealing is even to the connection, and does for sockets that were inherited, too.
 
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use super::handle::{Command, Mailbox};
-use super::{Contexts, Factory, Notice};
+use super::Notice;
+use super::mailbox::{Mailbox, Request};
+use super::place::{Places, Plan};
 use crate::clock;
-use crate::config::ReadSize;
 use crate::event::{Event, Level};
 use crate::listener::{self, Accept, Gate, Listener};
 use crate::poller::Interest;
@@ -20,13 +19,6 @@ use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::timers::TimerId;
 use crate::waker::Waker;
-
-/// What the connections of one listener get.
-pub(super) struct Plan {
-    pub(super) factory: Factory,
-    pub(super) contexts: Option<Contexts>,
-    pub(super) read_size: ReadSize,
-}
 
 /// What ends the accepting, from any thread.
 #[derive(Default)]
@@ -49,28 +41,6 @@ impl Stop {
 
     fn deadline(&self) -> Option<Instant> {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The connections of one listener that live.
-struct Places {
-    taken: AtomicUsize,
-    /// The acceptor waits for one to become free.
-    awaited: AtomicBool,
-    waker: Arc<OnceLock<Waker>>,
-}
-
-/// One connection's place; dropping it makes room.
-pub(super) struct Place(Arc<Places>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::SeqCst);
-        if self.0.awaited.load(Ordering::SeqCst)
-            && let Some(waker) = self.0.waker.get()
-        {
-            waker.wake();
-        }
     }
 }
 
@@ -113,11 +83,7 @@ impl Acceptor {
                 watch: reactor.watch(listener.fd.as_raw_fd(), Interest::READ)?,
                 listener,
                 plan: Arc::new(plan),
-                places: Arc::new(Places {
-                    taken: AtomicUsize::new(0),
-                    awaited: AtomicBool::new(false),
-                    waker: Arc::clone(&stop.waker),
-                }),
+                places: Places::new(&stop.waker),
                 rest: None,
                 taken_at_rest: 0,
             });
@@ -181,8 +147,8 @@ impl Acceptor {
             return;
         };
         // Said before looking: a place that becomes free in between wakes us.
-        door.places.awaited.store(true, Ordering::SeqCst);
-        let taken = door.places.taken.load(Ordering::SeqCst);
+        door.places.wait_for_one(true);
+        let taken = door.places.taken();
         if let Some(timer) = door.rest
             && taken < door.taken_at_rest
         {
@@ -190,7 +156,7 @@ impl Acceptor {
             door.rest = None;
         }
         let open = door.rest.is_none() && taken < most;
-        door.places.awaited.store(!open, Ordering::SeqCst);
+        door.places.wait_for_one(!open);
         let interest = if open { Interest::READ } else { Interest::NONE };
         // The watch is there for as long as the door.
         let _ = self.reactor.set_watch(door.watch, interest);
@@ -203,15 +169,14 @@ impl Acceptor {
             let Some(door) = self.doors.get_mut(index) else {
                 return;
             };
-            if door.places.taken.load(Ordering::SeqCst) >= most {
+            if door.places.taken() >= most {
                 return;
             }
             match self.gate.accept(&door.listener, false) {
                 Accept::Connection(fd, peer) => {
-                    door.places.taken.fetch_add(1, Ordering::SeqCst);
-                    let place = Place(Arc::clone(&door.places));
+                    let place = door.places.take();
                     let plan = Arc::clone(&door.plan);
-                    self.deal(Command::Adopt {
+                    self.deal(Request::Adopt {
                         fd,
                         peer,
                         plan,
@@ -226,7 +191,7 @@ impl Acceptor {
                 Accept::Refused(errno) => {
                     let interval = self.reactor.config().accept_retry_interval;
                     door.rest = Some(self.reactor.set_timer(interval));
-                    door.taken_at_rest = door.places.taken.load(Ordering::SeqCst);
+                    door.taken_at_rest = door.places.taken();
                     let text = self.gate.rests(errno, interval, clock::now());
                     self.warn(text);
                     return;
@@ -235,10 +200,10 @@ impl Acceptor {
         }
     }
 
-    fn deal(&mut self, command: Command) {
+    fn deal(&mut self, request: Request) {
         if let Some(mailbox) = self.threads.get(self.next) {
             // Closed only after this thread has ended.
-            let _ = mailbox.post(command);
+            let _ = mailbox.post(request);
         }
         self.next = (self.next + 1) % self.threads.len().max(1);
     }

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::acceptor::Place;
-use super::handle::{Command, Link, Mailbox};
+use super::mailbox::{Link, Mailbox, Request};
+use super::place::Place;
 use super::{Conn, Contexts, Handler, Notice, Status};
 use crate::command::Close;
 use crate::error::{Error, Reason};
@@ -80,11 +80,11 @@ impl Worker {
 
     /// Serves until the server ends.
     pub(super) fn run(mut self) {
-        let mut commands = Vec::new();
+        let mut requests = Vec::new();
         loop {
-            self.mailbox.take(&mut commands);
-            for command in commands.drain(..) {
-                self.obey(command);
+            self.mailbox.take(&mut requests);
+            for request in requests.drain(..) {
+                self.carry_out(request);
             }
             self.settle();
             let left = self
@@ -153,9 +153,9 @@ impl Worker {
         true
     }
 
-    fn obey(&mut self, command: Command) {
-        match command {
-            Command::Adopt {
+    fn carry_out(&mut self, request: Request) {
+        match request {
+            Request::Adopt {
                 fd,
                 peer,
                 plan,
@@ -171,18 +171,16 @@ impl Worker {
                     Err(_) => drop(handler),
                 }
             }
-            Command::Write(key, data) => {
+            Request::Write(key, data) => {
                 // Where it fails the connection is over, and the handler hears of that.
                 let _ = self.reactor.write(key, &data);
             }
-            Command::Pause(key) => {
-                self.reactor.pause(key);
+            Request::Apply(key, command) => {
+                // The same.
+                let _ = self.reactor.apply(key, command);
             }
-            Command::Resume(key) => {
-                self.reactor.resume(key);
-            }
-            Command::Close(key) => self.close(key),
-            Command::Shutdown(deadline) => {
+            Request::Close(key) => self.close(key),
+            Request::Shutdown(deadline) => {
                 self.deadline = Some(deadline);
                 // Those that are still to begin are told then.
                 for key in self.keys() {
