@@ -1,6 +1,8 @@
 //! Generational slots: who a key belongs to, and whether it still does.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Names one source of events of a [`Reactor`](crate::Reactor): a connection, a listener, a watched descriptor or a signal.
 ///
@@ -60,6 +62,29 @@ impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (thread, index) = (self.thread(), self.index());
         write!(f, "Key({thread}:{index}v{})", self.generation())
+    }
+}
+
+/// A map by keys of connections that are over as well. Nobody else chooses keys, so a plain hash does.
+pub(crate) type KeyMap<T> = HashMap<Key, T, BuildHasherDefault<KeyHasher>>;
+
+#[derive(Default)]
+pub(crate) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write_u64(&mut self, bits: u64) {
+        // Fibonacci hashing. The map looks at the lowest bits and at the highest.
+        self.0 = bits.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -140,8 +165,8 @@ impl<T> Table<T> {
 /// What lives on one thread, by key: under keys of its own, and under keys that another thread has given.
 pub(crate) struct Registry<T> {
     thread: u8,
-    /// Under keys of our own, then under others.
-    tables: [Table<T>; 2],
+    own: Table<T>,
+    given: Table<T>,
     free: Vec<u32>,
 }
 
@@ -150,21 +175,14 @@ impl<T> Registry<T> {
     pub(crate) fn new(thread: u8) -> Registry<T> {
         Registry {
             thread,
-            tables: [Table::new(), Table::new()],
+            own: Table::new(),
+            given: Table::new(),
             free: Vec::new(),
         }
     }
 
-    fn table(&self, key: Key) -> &Table<T> {
-        &self.tables[usize::from(key.thread() != self.thread)]
-    }
-
-    fn table_mut(&mut self, key: Key) -> &mut Table<T> {
-        &mut self.tables[usize::from(key.thread() != self.thread)]
-    }
-
     pub(crate) fn insert(&mut self, entry: T) -> Key {
-        let own = &mut self.tables[0];
+        let own = &mut self.own;
         let key = match self.free.pop() {
             Some(index) => own.slots[index as usize].key,
             None => {
@@ -179,15 +197,17 @@ impl<T> Registry<T> {
 
     /// Takes something in under a key that another thread has given.
     pub(crate) fn insert_as(&mut self, key: Key, entry: T) {
-        self.table_mut(key).insert(key, entry);
+        self.given.insert(key, entry);
     }
 
+    // A key of another thread is never found among our own, where most are: so these are tried without asking whose it is.
+
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
-        self.table(key).get(key)
+        self.own.get(key).or_else(|| self.given.get(key))
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        self.table_mut(key).get_mut(key)
+        self.own.get_mut(key).or_else(|| self.given.get_mut(key))
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
@@ -198,13 +218,12 @@ impl<T> Registry<T> {
 
     /// Removes an entry whose slot stays taken until [`free`](Registry::free): somebody still uses the key.
     pub(crate) fn retire(&mut self, key: Key) -> Option<T> {
-        self.table_mut(key).remove(key)
+        self.own.remove(key).or_else(|| self.given.remove(key))
     }
 
     /// Has the slot of a key that was retired used again.
     pub(crate) fn free(&mut self, key: Key) {
-        if key.thread() == self.thread
-            && let Some(slot) = self.tables[0].slots.get_mut(key.index())
+        if let Some(slot) = self.own.slots.get_mut(key.index())
             && slot.key == key
             && slot.entry.is_none()
         {
@@ -214,7 +233,7 @@ impl<T> Registry<T> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.tables.iter().map(Table::len).sum()
+        self.own.len() + self.given.len()
     }
 
     pub(crate) fn keys(&self) -> Vec<Key> {
@@ -222,7 +241,7 @@ impl<T> Registry<T> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.tables.iter().flat_map(Table::iter)
+        self.own.iter().chain(self.given.iter())
     }
 }
 

@@ -1,9 +1,9 @@
 //! The threads of an [`EventLoop`](crate::EventLoop): each has a reactor of its own, whose consumer is the loop.
 //!
 //! ```text
-//!   the loop's thread                                   a thread
-//!   Threads ── messages, a batch per flush ──▶ Channel ──▶ Worker ── commands ──▶ Reactor ─▶ sockets, TLS
-//!   Threads ◀──────────────── Channel ◀── reports, in batches ──────── Worker ◀── events ─── Reactor
+//!   the loop's thread                                   an I/O thread
+//!   Threads ── messages, a batch per flush ──▶ Channel ──▶ IoThread ── commands ──▶ Reactor ─▶ sockets, TLS
+//!   Threads ◀──────────────── Channel ◀── reports, in batches ────── IoThread ◀── events ─── Reactor
 //! ```
 //!
 //! A thread owns TCP connections: it accepts, reads, decrypts, encrypts and writes. The loop has a [`Remote`] for each, under the
@@ -41,6 +41,7 @@ use thread::Thread;
 
 mod commands;
 mod delivery;
+mod io_thread;
 mod listeners;
 mod messages;
 mod newcomers;
@@ -48,7 +49,6 @@ mod questions;
 mod remote;
 mod reports;
 mod thread;
-mod worker;
 
 /// How often whoever waits for a thread's answer looks whether there still is a thread.
 const LIFE_SIGN: Duration = Duration::from_millis(100);

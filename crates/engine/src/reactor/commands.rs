@@ -34,19 +34,10 @@ impl Reactor {
         if connection.state == State::Closing || connection.own_side != OwnSide::Open {
             return Err(Error::Closed);
         }
-        if connection.overflows(data.len(), limit) {
-            // The peer may have caught up since it was last looked at.
-            let failed = connection.may_flush() && matches!(connection.flush(), Flush::Failed(_));
-            if failed || connection.overflows(data.len(), limit) {
-                if !connection.writes_paused {
-                    self.end(key, Reason::SendBufferFull);
-                }
-                return Err(Error::SendBufferFull);
-            }
-            self.want(key);
-        }
-        let Some(connection) = self.connection(key) else {
-            return Err(Error::Closed);
+        let connection = if connection.overflows(data.len(), limit) {
+            self.make_room(key, data.len())?
+        } else {
+            connection
         };
         match connection.kind {
             SocketKind::Stream => {
@@ -55,8 +46,26 @@ impl Reactor {
             }
             SocketKind::Datagram => connection.out.push_datagram(data),
         }
-        self.queue_flush(key);
+        if !std::mem::replace(&mut connection.in_flush, true) {
+            self.flushes.push(key);
+        }
         Ok(data.len())
+    }
+
+    /// More is to be written than may be queued; but the peer may have caught up since it was last looked at.
+    #[cold]
+    fn make_room(&mut self, key: Key, len: usize) -> Result<&mut Connection, Error> {
+        let limit = self.config.max_send_buffer_size;
+        let connection = self.found(key)?;
+        let failed = connection.may_flush() && matches!(connection.flush(), Flush::Failed(_));
+        if failed || connection.overflows(len, limit) {
+            if !connection.writes_paused {
+                self.end(key, Reason::SendBufferFull);
+            }
+            return Err(Error::SendBufferFull);
+        }
+        self.want(key);
+        self.found(key)
     }
 
     /// Sends what is queued, then ends the connection; nothing more is read. TLS says goodbye with close_notify; before

@@ -14,7 +14,7 @@ use crate::listener::Listener;
 use crate::poller::Interest;
 use crate::registered::Registered;
 use crate::registry::Key;
-use crate::signals::Handler;
+use crate::signals::SignalHandler;
 use crate::socket;
 use crate::waker::Waker;
 
@@ -189,7 +189,7 @@ impl Reactor {
     ///
     /// [`Error::Os`]: there is no such signal, or it can not be caught.
     pub fn watch_signal(&mut self, signal: i32) -> Result<Key, Error> {
-        let handler = Handler::install(signal).map_err(|error| {
+        let handler = SignalHandler::install(signal).map_err(|error| {
             Error::Os(rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::INVAL))
         })?;
         let key = self.sources.insert(Source::Signal(Box::new(handler)));

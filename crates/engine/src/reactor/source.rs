@@ -7,14 +7,14 @@ use crate::connection::Connection;
 use crate::listener::Listener;
 use crate::poller::Interest;
 use crate::registered::Registered;
-use crate::signals::Handler;
+use crate::signals::SignalHandler;
 use crate::timers::TimerId;
 
 pub(super) enum Source {
     Connection(Box<Connection>),
     Listener(Box<Listener>),
     Watch(Watch),
-    Signal(Box<Handler>),
+    Signal(Box<SignalHandler>),
     Lingering(Lingering),
 }
 

@@ -13,12 +13,12 @@ use crate::command::Close;
 use crate::error::{Error, Reason};
 use crate::event::{Event, Level};
 use crate::reactor::Reactor;
-use crate::registry::Key;
+use crate::registry::{Key, KeyMap};
 use crate::timers::TimerId;
 
 pub(super) struct Worker {
     pub(super) reactor: Reactor,
-    pub(super) entries: HashMap<Key, Entry>,
+    pub(super) entries: KeyMap<Entry>,
     /// Whose timer each is.
     timers: HashMap<TimerId, Key>,
     /// Ends of our own making, which the reactor does not tell of.
@@ -67,7 +67,7 @@ impl Worker {
     pub(super) fn new(reactor: Reactor, mailbox: Arc<Mailbox>, notice: Notice) -> Worker {
         Worker {
             reactor,
-            entries: HashMap::new(),
+            entries: KeyMap::default(),
             timers: HashMap::new(),
             over: VecDeque::new(),
             mailbox,

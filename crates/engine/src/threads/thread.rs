@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
+use super::io_thread::IoThread;
 use super::messages::{Channel, Message, Report};
-use super::worker::Worker;
 use crate::config::Config;
 use crate::error::Error;
 use crate::mailbox::{Batch, Reading};
@@ -37,13 +37,13 @@ impl Thread {
         reactor.configure(config);
         let waker = reactor.waker()?;
         let channel = Arc::new(Channel::new(home.clone()));
-        let worker = Worker::new(reactor, Arc::clone(&channel));
+        let io_thread = IoThread::new(reactor, Arc::clone(&channel));
         let failed = Arc::clone(&channel);
         let handle = signals::blocked(|| {
             std::thread::Builder::new()
                 .name(format!("trochee-io-{index}"))
                 .spawn(move || {
-                    let run = std::panic::AssertUnwindSafe(|| worker.run());
+                    let run = std::panic::AssertUnwindSafe(|| io_thread.run());
                     if std::panic::catch_unwind(run).is_err() {
                         let mut batch = Batch::new();
                         batch.push(Report::Died);

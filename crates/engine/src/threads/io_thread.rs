@@ -21,7 +21,7 @@ const REPORTS: usize = 64;
 /// And so old is the first of them at most, in nanoseconds, when what comes next is told of.
 const AGE: u64 = 500_000;
 
-pub(super) struct Worker {
+pub(super) struct IoThread {
     reactor: Reactor,
     channel: Arc<Channel>,
     messages: Reading<Message>,
@@ -42,9 +42,9 @@ struct Newcomer {
     read_is_last: bool,
 }
 
-impl Worker {
-    pub(super) fn new(reactor: Reactor, channel: Arc<Channel>) -> Worker {
-        Worker {
+impl IoThread {
+    pub(super) fn new(reactor: Reactor, channel: Arc<Channel>) -> IoThread {
+        IoThread {
             reactor,
             channel,
             messages: Reading::new(),
@@ -284,24 +284,24 @@ mod tests {
     #[test]
     fn reports_are_handed_over_once_there_are_many_or_one_is_old() {
         let channel = Arc::new(Channel::new(Waker::open().unwrap()));
-        let mut worker = Worker::new(Reactor::new(), Arc::clone(&channel));
+        let mut thread = IoThread::new(Reactor::new(), Arc::clone(&channel));
         let key = Key::from_bits(1);
-        assert!(!worker.is_due(), "there is nothing");
-        worker.tell(key, Report::Event(Event::Ended { key }));
-        assert!(!worker.is_due(), "it is new");
+        assert!(!thread.is_due(), "there is nothing");
+        thread.tell(key, Report::Event(Event::Ended { key }));
+        assert!(!thread.is_due(), "it is new");
         std::thread::sleep(Duration::from_nanos(AGE));
-        assert!(worker.is_due(), "it is old");
-        worker.hand_over();
-        assert!(!worker.is_due(), "it is gone");
+        assert!(thread.is_due(), "it is old");
+        thread.hand_over();
+        assert!(!thread.is_due(), "it is gone");
         assert!(!channel.reports.is_empty());
 
-        worker.tell(key, Report::Event(Event::Ended { key }));
-        assert!(!worker.is_due(), "the age is that of the first one since");
+        thread.tell(key, Report::Event(Event::Ended { key }));
+        assert!(!thread.is_due(), "the age is that of the first one since");
         // The others are a newcomer's, and wait in a batch of their own.
-        worker.newcomers.insert(key, Newcomer::default());
+        thread.newcomers.insert(key, Newcomer::default());
         for _ in 1..REPORTS {
-            worker.tell(key, Report::Event(Event::Ended { key }));
+            thread.tell(key, Report::Event(Event::Ended { key }));
         }
-        assert!(worker.is_due(), "there are many");
+        assert!(thread.is_due(), "there are many");
     }
 }
