@@ -37,6 +37,43 @@ impl Default for EventLoop {
     }
 }
 
+/// Gives an event loop methods of a reactor: those of its own reactor `always`, or `by_key` those of the threads, too.
+macro_rules! forward {
+    ($(#[$about:meta])* $whose:ident: $($methods:tt)*) => {
+        $(#[$about])*
+        impl EventLoop {
+            forward!(@ $whose $($methods)*);
+        }
+    };
+    (@ $whose:ident) => {};
+    (@ $whose:ident
+        fn $name:ident(&mut $this:ident $(, $arg:ident: $type:ty)* $(,)?) -> $result:ty; $($rest:tt)*) => {
+        #[doc = concat!("As [`Reactor::", stringify!($name), "`].")]
+        pub fn $name(&mut $this $(, $arg: $type)*) -> $result {
+            forward!(# $whose $this.$name($($arg),*))
+        }
+        forward!(@ $whose $($rest)*);
+    };
+    (@ $whose:ident
+        fn $name:ident(&$this:ident $(, $arg:ident: $type:ty)* $(,)?) -> $result:ty; $($rest:tt)*) => {
+        #[doc = concat!("As [`Reactor::", stringify!($name), "`].")]
+        pub fn $name(&$this $(, $arg: $type)*) -> $result {
+            forward!(# $whose $this.$name($($arg),*))
+        }
+        forward!(@ $whose $($rest)*);
+    };
+    (# always $this:ident.$name:ident($($arg:ident),*)) => {
+        $this.local.$name($($arg),*)
+    };
+    (# by_key $this:ident.$name:ident($key:ident $(, $arg:ident)*)) => {
+        if $this.threads.has($key) {
+            $this.threads.$name($key $(, $arg)*)
+        } else {
+            $this.local.$name($key $(, $arg)*)
+        }
+    };
+}
+
 command_methods!(EventLoop);
 
 /// The turn.
@@ -47,30 +84,6 @@ impl EventLoop {
             local: Reactor::new(),
             threads: Threads::new(),
         }
-    }
-
-    /// As [`Reactor::set_backend`]; the threads have the same poller.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn set_backend(&mut self, name: &str) -> Result<(), Error> {
-        self.local.set_backend(name)
-    }
-
-    /// As [`Reactor::backend`].
-    pub fn backend(&self) -> &'static str {
-        self.local.backend()
-    }
-
-    /// As [`Reactor::has_begun`].
-    pub fn has_begun(&self) -> bool {
-        self.local.has_begun()
-    }
-
-    /// As [`Reactor::config`].
-    pub fn config(&self) -> &Config {
-        self.local.config()
     }
 
     /// As [`Reactor::configure`]. [`Config::io_threads`] does not change after the first turn.
@@ -104,15 +117,6 @@ impl EventLoop {
         self.threads.disown(&mut self.local);
         self.threads.settle();
         self.local.next_event_with(&mut self.threads)
-    }
-
-    /// As [`Reactor::waker`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn waker(&mut self) -> Result<Waker, Error> {
-        self.local.waker()
     }
 
     /// How many sources there are: connections, listeners, watches and signals.
@@ -188,53 +192,6 @@ impl EventLoop {
         }
         self.local.add(connection).map_err(Error::Poller)
     }
-
-    /// As [`Reactor::watch`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn watch(&mut self, fd: RawFd, interest: Interest) -> Result<Key, Error> {
-        self.local.watch(fd, interest)
-    }
-
-    /// As [`Reactor::set_watch`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn set_watch(&mut self, key: Key, interest: Interest) -> Result<(), Error> {
-        self.local.set_watch(key, interest)
-    }
-
-    /// As [`Reactor::watch_signal`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn watch_signal(&mut self, signal: i32) -> Result<Key, Error> {
-        self.local.watch_signal(signal)
-    }
-
-    /// As [`Reactor::set_timer`].
-    pub fn set_timer(&mut self, after: Duration) -> TimerId {
-        self.local.set_timer(after)
-    }
-
-    /// As [`Reactor::cancel_timer`].
-    pub fn cancel_timer(&mut self, id: TimerId) -> bool {
-        self.local.cancel_timer(id)
-    }
-
-    /// As [`Reactor::reset_timer`].
-    pub fn reset_timer(&mut self, id: TimerId, after: Duration) -> bool {
-        self.local.reset_timer(id, after)
-    }
-
-    /// As [`Reactor::time_left`].
-    pub fn time_left(&self, id: TimerId) -> Option<Duration> {
-        self.local.time_left(id)
-    }
 }
 
 /// Writing, closing, and commands as data.
@@ -282,109 +239,43 @@ impl EventLoop {
     }
 }
 
-/// Questions.
-impl EventLoop {
-    /// As [`Reactor::pending`].
-    pub fn pending(&self, key: Key) -> usize {
-        match self.threads.has(key) {
-            true => self.threads.pending(key),
-            false => self.local.pending(key),
-        }
-    }
+forward! {
+    /// Settings, timers and watches, which are those of the loop's thread.
+    always:
+    fn set_backend(&mut self, name: &str) -> Result<(), Error>;
+    fn backend(&self) -> &'static str;
+    fn has_begun(&self) -> bool;
+    fn config(&self) -> &Config;
+    fn waker(&mut self) -> Result<Waker, Error>;
+    fn watch(&mut self, fd: RawFd, interest: Interest) -> Result<Key, Error>;
+    fn set_watch(&mut self, key: Key, interest: Interest) -> Result<(), Error>;
+    fn watch_signal(&mut self, signal: i32) -> Result<Key, Error>;
+    fn set_timer(&mut self, after: Duration) -> TimerId;
+    fn cancel_timer(&mut self, id: TimerId) -> bool;
+    fn reset_timer(&mut self, id: TimerId, after: Duration) -> bool;
+    fn time_left(&self, id: TimerId) -> Option<Duration>;
+}
 
-    /// As [`Reactor::set_option`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn set_option(&mut self, key: Key, option: SocketOption) -> Result<(), Error> {
-        match self.threads.has(key) {
-            true => self.threads.set_option(key, option),
-            false => self.local.set_option(key, option),
-        }
-    }
-
-    /// As [`Reactor::fd`].
-    pub fn fd(&self, key: Key) -> Option<RawFd> {
-        match self.threads.has(key) {
-            true => self.threads.fd(key),
-            false => self.local.fd(key),
-        }
-    }
-
-    /// As [`Reactor::peer_name`].
-    pub fn peer_name(&self, key: Key) -> Option<Name> {
-        match self.threads.has(key) {
-            true => self.threads.peer_name(key),
-            false => self.local.peer_name(key),
-        }
-    }
-
-    /// As [`Reactor::local_name`].
-    pub fn local_name(&self, key: Key) -> Option<Name> {
-        match self.threads.has(key) {
-            true => self.threads.local_name(key),
-            false => self.local.local_name(key),
-        }
-    }
-
-    /// As [`Reactor::is_tls`].
-    pub fn is_tls(&self, key: Key) -> bool {
-        match self.threads.has(key) {
-            true => self.threads.is_tls(key),
-            false => self.local.is_tls(key),
-        }
-    }
-
-    /// As [`Reactor::tls_info`].
-    pub fn tls_info(&self, key: Key) -> Option<Info> {
-        match self.threads.has(key) {
-            true => self.threads.tls_info(key),
-            false => self.local.tls_info(key),
-        }
-    }
-
-    /// As [`Reactor::tls_context`].
-    pub fn tls_context(&self, key: Key) -> Option<Context> {
-        match self.threads.has(key) {
-            true => self.threads.tls_context(key),
-            false => self.local.tls_context(key),
-        }
-    }
-
-    /// As [`Reactor::peer_certificates`].
-    pub fn peer_certificates(&mut self, key: Key) -> Vec<Vec<u8>> {
-        match self.threads.has(key) {
-            true => self.threads.peer_certificates(key),
-            false => self.local.peer_certificates(key),
-        }
-    }
-
-    /// As [`Reactor::peer_verification`].
-    pub fn peer_verification(&self, key: Key) -> Vec<Vec<String>> {
-        match self.threads.has(key) {
-            true => self.threads.peer_verification(key),
-            false => self.local.peer_verification(key),
-        }
-    }
-
-    /// As [`Reactor::export_keying_material`].
-    pub fn export_keying_material(
+forward! {
+    /// Questions about a source, which the threads answer if it is one of their connections.
+    by_key:
+    fn pending(&self, key: Key) -> usize;
+    fn set_option(&mut self, key: Key, option: SocketOption) -> Result<(), Error>;
+    fn fd(&self, key: Key) -> Option<RawFd>;
+    fn peer_name(&self, key: Key) -> Option<Name>;
+    fn local_name(&self, key: Key) -> Option<Name>;
+    fn is_tls(&self, key: Key) -> bool;
+    fn tls_info(&self, key: Key) -> Option<Info>;
+    fn tls_context(&self, key: Key) -> Option<Context>;
+    fn peer_certificates(&mut self, key: Key) -> Vec<Vec<u8>>;
+    fn peer_verification(&self, key: Key) -> Vec<Vec<String>>;
+    fn export_keying_material(
         &mut self,
         key: Key,
         label: &[u8],
         context: Option<&[u8]>,
         length: usize,
-    ) -> Option<Vec<u8>> {
-        match self.threads.has(key) {
-            true => self
-                .threads
-                .export_keying_material(key, label, context, length),
-            false => self
-                .local
-                .export_keying_material(key, label, context, length),
-        }
-    }
+    ) -> Option<Vec<u8>>;
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ mod waiting;
 /// buffer for all.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// Every connection, listener, watch, signal and timer of one thread, above one [`Poller`].
+/// Every connection, listener, watch, signal and timer of one thread, above one [`Poller`](crate::Poller).
 ///
 /// A reactor calls nobody: [`next_event`](Reactor::next_event) hands out what happened, and the commands record what
 /// to do about it. See the [front page](crate) for the order of a turn.
@@ -129,7 +129,7 @@ impl Reactor {
         }
     }
 
-    /// Chooses the poller: a name of [`BACKENDS`], or `"auto"` for the best that works here.
+    /// Chooses the poller: a name of [`BACKENDS`](crate::poller::BACKENDS), or `"auto"` for the best that works here.
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ impl Reactor {
         self.polling.choose(name)
     }
 
-    /// What the poller in use, or the one that the first turn will open, calls [itself](Poller::name).
+    /// What the poller in use, or the one that the first turn will open, calls [itself](crate::Poller::name).
     pub fn backend(&self) -> &'static str {
         self.polling.name()
     }

@@ -226,7 +226,7 @@ fn begin(backend: &str, config: Config, mailbox: &Mailbox) -> Result<Reactor, Er
 
 /// A connection, as its [`Handler`] sees it while it is called.
 ///
-/// What is done to a connection that is over, or on its way there, is [`Error::Closed`] or `false`, and harmless.
+/// What is done to a connection that is over, or on its way there, is [`Error::Closed`](crate::Error::Closed) or `false`, and harmless.
 pub struct Conn<'a> {
     worker: &'a mut Worker,
     key: Key,
