@@ -2,7 +2,7 @@
 --
 -- Tries to bind every port on the loopback addresses of this machine, all at once, so that two
 -- variables with the same number are noticed too. Prints the loopback addresses, one per line; for a
--- port that can not be had, says which it is and which variable changes it, and fails.
+-- port that cannot be had, says which it is and which variable changes it, and fails.
 local socket = require "socket"
 
 local function try(family, address, port)
@@ -36,7 +36,7 @@ for _, setting in ipairs(arg) do
 		for _, address in ipairs(addresses) do
 			local s, err = try(address[1], address[2], port)
 			if not s then
-				io.stderr:write(("port %d can not be used on %s: %s; set %s to another one\n"):format(port, address[2], err, name))
+				io.stderr:write(("port %d cannot be used on %s: %s; set %s to another one\n"):format(port, address[2], err, name))
 				failed = true
 				break
 			end

@@ -14,10 +14,10 @@ HEAD = """\
 
 <!-- Written by `benches/run --write-docs` from the results of `make bench`. Edit the harness, not this file. -->
 
-What trochee costs, beside Prosody's own network backends and beside a bare C epoll loop that does nothing but echo, all
-measured in one run on one machine. Speed is CPU time of the server process for a message, not messages in a second: it
-is what a busy server runs out of, and it does not depend on how fast the load can ask. **Less is better everywhere.**
-Read the ratios; the figures themselves belong to this machine.
+What trochee costs, compared with Prosody's own network backends and with a bare C epoll loop that only echoes. Everything is
+measured in one run on one machine. Speed is given as CPU time of the server process for a message, not as messages in a second: CPU
+time is what a busy server runs out of, and it does not depend on how fast the load can ask. **Less is better everywhere.**
+Read the ratios. The figures themselves are those of this machine.
 """
 
 METHOD = """\
@@ -26,23 +26,23 @@ METHOD = """\
 `make bench` runs it again; [`benches/README.md`](../benches/README.md) says how to add a subject or a shape of load.
 
 - Each sample is a fresh server process with one script, the same for every backend: `onincoming` writes back what it got.
-  Stock backends are the unchanged modules of the installed Prosody, loaded in plain Lua; the garbage collector of every
-  Lua server is set as Prosody sets it, and trochee then has it work less often ([gc_headroom](settings.md#the-collector)), as
-  it does in Prosody; the rows "gc threshold 200" are what an operator can have of that on stock. There is no logging and no XML:
-  the backend is the subject.
-- Server and load are pinned to a core each, where there are two. The load is C, over TLS Rust, checks every byte, and never
-  sleeps on its own core, so that no server pays for waking it.
+  Stock backends are the unchanged modules of the installed Prosody, loaded in plain Lua. The garbage collector of every Lua
+  server is set as Prosody sets it. trochee then lets it work less often ([gc_headroom](settings.md#the-collector)), as it does in
+  Prosody. The rows "gc threshold 200" show how much of this an operator can have on stock. There is no logging and no XML, because the
+  backend is what is measured.
+- Server and load are pinned to one core each, where there are two. The load is written in C, over TLS in Rust. It checks every byte,
+  and never sleeps on its own core, so that no server pays for waking it.
 - CPU time is read from the server's CPU clock at both ends of a window of {seconds:g} s after 0.3 s of warm-up: user and
   kernel, all threads. The kernel's part includes the loopback network, which is the larger part of the C loop's figure.
 - Subjects of one shape run right after one another, {rounds} rounds, first place rotating; a figure is the median of all samples, one a
   round, of the echo with 50 and 400 connections and over TLS four.
 - TLS: the context is the one that Prosody's `core.certmanager` makes by default; the client, rustls, offers X25519 and
-  AES-256-GCM to every subject. Certificates are self-signed, one in the chain.
-  *n/a: no resumption*: every handshake with a ticket of the connection before was a full one.
+  AES-256-GCM to every subject. Certificates are self-signed, one in the chain. *n/a: no resumption* means that every handshake with a
+  ticket of the connection before was a full one.
 - The Lua thread's share is what the kernel has counted for the process's main thread, exact to a tick of its scheduler.
-- A real Prosody, and the relays: server and load share both cores. Prosody has its own defaults, garbage collection included, but
-  for a queue of 4096 connections that wait to be accepted; accounts are stored hashed, and clients log in by SCRAM-SHA-1. The
-  load's own CPU per login is in the table: it is spent on the same two cores.
+- A real Prosody, and the relays: server and load share both cores. Prosody has its own defaults, garbage collection included, except
+  for a queue of 4096 connections that wait to be accepted. Accounts are stored hashed, and clients log in by SCRAM-SHA-1. The table has
+  the load's own CPU per login, because it is spent on the same two cores.
 - *n/a: 1024 descriptors*: select(2) cannot hold more.
 """
 

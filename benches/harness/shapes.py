@@ -103,10 +103,10 @@ GROUPS = {
                "100 000 timers with spread deadlines are set and stopped again; the loop turns between rounds."),
     "tls-handshake": ("TLS handshakes: server CPU per handshake",
                       "32 clients connect, complete a TLS 1.3 handshake, and close, one connection after the other. Accepting and "
-                      "closing are in the figure. Resumed: with the ticket of the client's connection before. TLS 1.3 then spares "
-                      "the certificate and its signature and nothing else: key exchange and key schedule are as in a full "
-                      "handshake, and the ticket has a proof of its own to check. An RSA signature is most of a handshake; one by "
-                      "P-256 is a sixth of our instructions, so that there is little to gain."),
+                      "closing are in the figure. Resumed: with the ticket of the client's connection before. In TLS 1.3 this "
+                      "saves the certificate and its signature, and nothing else: key exchange and key schedule are as in a full "
+                      "handshake, and the proof in the ticket has to be checked. An RSA signature is most of a handshake. One by "
+                      "P-256 is a sixth of our instructions, so there is little to gain."),
     "tls-login": ("TLS login: time until the first answer",
                   "One client, one login after the other: connect, TLS 1.3 handshake, one message of 256 bytes echoed. Median of "
                   "the time on the clock, P-256 certificate."),
@@ -114,7 +114,7 @@ GROUPS = {
                  "As the echo above, over TLS 1.3 with AES-256-GCM."),
     "lua-message": ("The Lua thread's share of a message",
                     "CPU of the process's main thread alone, in the echoes above, plain and over TLS: what is left of Prosody's one "
-                    "core for it. With I/O threads the rest is done on other cores, here on the same one, beside it."),
+                    "core for it. With I/O threads other threads do the rest, which run on other cores, and on the same core here."),
     "lua-handshake": ("The Lua thread's share of a TLS handshake",
                       "The same for the handshakes above: accepting, the callbacks and closing are in the figure."),
     "tls-idle": ("Idle crowd over TLS: memory per connection",

@@ -16,6 +16,7 @@ def _openssl(*args):
 KEYS = {
     "P-256": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
     "RSA": ("-newkey", "rsa:2048"),
+    "Ed448": ("-newkey", "ed448"),
 }
 
 

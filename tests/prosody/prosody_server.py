@@ -439,11 +439,12 @@ class RawStream:
         self.received = b""
 
     def open(self, timeout=10):
+        """Opens a stream; what the server offers on it."""
         self.socket.sendall(
             b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' version='1.0' to='%s' "
             b"xmlns:stream='http://etherx.jabber.org/streams'>" % self.host.encode()
         )
-        self.expect(b"</stream:features>", timeout)
+        return self.expect(b"</stream:features>", timeout)
 
     def expect(self, what, timeout=10):
         """Reads until `what` has come, and returns everything up to its end."""

@@ -12,7 +12,7 @@ from prosody_server import MODULES, PASSWORDS, ROOT
 
 HOST, SHA_256_HOST = "localhost", "mantua.localhost"
 
-# go-sendxmpp, which scripts/setup has unpacked: slixmpp can not bind channels under TLS 1.3.
+# go-sendxmpp, which scripts/setup has unpacked: slixmpp cannot bind channels under TLS 1.3.
 GO_SENDXMPP = ROOT / ".prosody" / "go-sendxmpp" / "usr" / "bin" / "go-sendxmpp"
 
 

@@ -200,7 +200,7 @@ def test_daemon(make_server):
 # That 0.12 itself knows nothing of it is why the stock one of 0.12 is not here.
 @pytest.mark.only_on("epoll", "13-epoll", "13-stock-epoll")
 def test_socket_activation(backend, tmp_path):
-    """systemd has bound the port, and starts Prosody when somebody connects. That one can not bind it again."""
+    """systemd has bound the port, and starts Prosody when somebody connects. That one cannot bind it again."""
 
     class Activated(Backend):
         def command(self, name):

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import time
@@ -21,7 +22,7 @@ import pytest
 
 from certificates import Authority, der
 from clients import Inbox, online
-from prosody_server import MODULES, ROOT, PASSWORDS, Prosody, SecureStream, free_ports, let_stock_settle
+from prosody_server import MODULES, ROOT, PASSWORDS, Prosody, RawStream, SecureStream, free_ports, let_stock_settle, lua
 from test_s2s import S2S_PORT, two_addresses
 from test_web import Bosh, WebSocket
 
@@ -100,7 +101,7 @@ def test_login(server, ca, tls, version):
             assert romeo.socket.getpeercert(True) == der(server.certs / f"{HOST}.crt")
             assert await romeo.plugin["xep_0199"].ping(server.host, timeout=5) > 0
 
-            # 0.12 knows tls-unique alone, which TLS 1.3 has not, and which trochee can not tell; 13.0 knows tls-exporter, but
+            # 0.12 knows tls-unique alone, which TLS 1.3 has not, and which trochee cannot tell; 13.0 knows tls-exporter, but
             # only for TLS 1.3 (test_channel_binding.py).
             offered = romeo.plugin["feature_mechanisms"].mech_list
             assert "SCRAM-SHA-1" in offered
@@ -516,6 +517,36 @@ def test_broken_certificate_at_reload(make_server, ca, damage):
         assert set(_served(server, ca.trust()).values()) == {new}
 
 
+def test_key_that_cannot_be_used_costs_its_own_context_alone(make_server, ca):
+    """Ed448, which stock serves and rustls does not: on a host of its own, and on a port of its own."""
+    (port,) = free_ports(1)
+    server = make_server(tls=True, https_ports=[], modules=[*MODULES, "http"])
+    ca.issue(server.certs, NAMES)
+    elsewhere = server.folder / "elsewhere"
+    odd = ca.issue(elsewhere, [OTHER_HOST], "Ed448")
+    files = {"certificate": odd, "key": odd.with_suffix(".key")}
+    server.options |= {"https_ports": [port], "https_ssl": files}
+    server.more_config = [
+        f'VirtualHost "{OTHER_HOST}"',
+        f"ssl = {lua(files)}",
+    ]
+    server.tolerated = [r"keys of the kind Ed448", r"keys of the kind ed448"]
+    with server:
+        SecureStream(server, ca.trust()).socket.close()
+        SecureStream(server, ca.trust(), server.c2s_tls_port).socket.close()
+        with contextlib.closing(socket.socket()) as https:
+            bound = https.connect_ex((server.address, port)) == 0
+        assert bound != server.backend.ours
+        said = server.log.read_text()
+        if server.backend.ours:
+            # Prosody's own words about the file, and about the port that is not bound for it.
+            assert re.search(rf"error\tSSL/TLS: Failed to load '{odd.with_suffix('.key')}': .*kind ed448.*for {OTHER_HOST}", said)
+            assert re.search(r"error\tError binding encrypted port for https: .*kind Ed448", said)
+        with RawStream(server) as stream:
+            stream.host = OTHER_HOST
+            assert (b"urn:ietf:params:xml:ns:xmpp-tls" in stream.open()) != server.backend.ours
+
+
 # --- servers ----------------------------------------------------------------------------------------
 
 VERONA, MANTUA = "verona.test", "mantua.test"
@@ -622,7 +653,7 @@ def test_s2s_by_direct_tls(make_server, ca, tmp_path):
 
 @pytest.mark.parametrize("fault", ["unknown CA", "expired"])
 def test_s2s_with_a_bad_certificate(make_server, ca, stranger, tmp_path, fault):
-    """s2s_secure_auth: a certificate that can not be verified ends the connection, and the message comes back."""
+    """s2s_secure_auth: a certificate that cannot be verified ends the connection, and the message comes back."""
     # mod_s2s tells them apart by OpenSSL's words.
     reason = {"unknown CA": "is not trusted$", "expired": "has expired$"}[fault]
 

@@ -5,17 +5,17 @@ use std::io;
 
 use trochee::poller::Backend;
 
-/// A poller of this build, tried out.
+/// A poller of this build, and whether it works here.
 pub struct Poller {
     pub name: &'static str,
     pub summary: &'static str,
     /// Why it does not work here.
     pub refusal: Option<io::Error>,
-    /// Whether "auto" takes it.
+    /// Whether "auto" chooses it.
     pub auto: bool,
 }
 
-/// Tries them all; the order stays.
+/// Opens each of them once. The order stays.
 pub fn probe(backends: &[Backend]) -> Vec<Poller> {
     let mut best = None;
     let mut pollers = Vec::new();
@@ -50,7 +50,7 @@ pub fn list(pollers: &[Poller]) -> String {
         let _ = writeln!(text, "{:<8} {}", "", poller.summary);
     }
     let auto = match pollers.iter().find(|poller| poller.auto) {
-        Some(poller) => format!("takes {}", poller.name),
+        Some(poller) => format!("chooses {}", poller.name),
         None => "finds nothing that works here".to_owned(),
     };
     let _ = writeln!(text, "{:<8} {auto}", "auto");
@@ -95,7 +95,7 @@ mod tests {
             "low      available\n         one of them\n\
              high     available\n         one of them\n\
              broken   not available: Function not implemented (os error 38)\n         one of them\n\
-             auto     takes high\n"
+             auto     chooses high\n"
         );
     }
 

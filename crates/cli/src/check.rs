@@ -7,7 +7,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::backends::Poller;
 
-/// Below so many descriptors the limit is worth a word: a public server has this many users in a bad minute.
+/// A limit of descriptors below this gets advice: a public server may have this many users at once.
 const FEW_DESCRIPTORS: u64 = 16_384;
 
 /// The oldest Linux on which Rust's standard library works.
@@ -19,7 +19,7 @@ pub struct System {
     pub kernel: (String, String),
     /// How many descriptors a process may have; `None` is no limit.
     pub soft: Option<u64>,
-    /// How far it may raise that.
+    /// How far it may raise that limit itself.
     pub hard: Option<u64>,
     /// `net.core.somaxconn`, where it can be read.
     pub somaxconn: Option<u32>,
@@ -44,7 +44,7 @@ impl System {
     }
 }
 
-/// One line for each fact, and under it, indented, what to do where it limits.
+/// One line for each fact, and below it, indented, what to do about it if anything.
 pub fn report(system: &System, pollers: &[Poller]) -> String {
     let facts = [
         kernel(&system.kernel),
@@ -60,7 +60,7 @@ pub fn report(system: &System, pollers: &[Poller]) -> String {
         }
     }
     if !pollers.iter().any(|poller| poller.refusal.is_none()) {
-        text.push_str("No poller works here: a server can not run.\n");
+        text.push_str("No poller works here: a server cannot run.\n");
     }
     text
 }
@@ -115,12 +115,12 @@ fn queue(somaxconn: Option<u32>) -> Fact {
 
 fn poller(poller: &Poller) -> Fact {
     let state = match &poller.refusal {
-        None if poller.auto => "works; \"auto\" takes it".to_owned(),
+        None if poller.auto => "works; \"auto\" chooses it".to_owned(),
         None => "works".to_owned(),
         Some(reason) => format!("does not work: {reason}"),
     };
     let advice = (poller.name == "select").then(|| {
-        "can not hold descriptors from 1024 on, whatever the limit; for small servers only"
+        "cannot hold a descriptor numbered 1024 or higher, whatever the limit: for small servers only"
             .to_owned()
     });
     (format!("poller {}", poller.name), state, advice)
@@ -155,7 +155,7 @@ mod tests {
             "kernel               Linux 6.1.0-13-amd64\n\
              file descriptors     524288 (soft), 524288 (hard)\n\
              net.core.somaxconn   4096\n\
-             poller epoll         works; \"auto\" takes it\n"
+             poller epoll         works; \"auto\" chooses it\n"
         );
     }
 
@@ -191,6 +191,6 @@ mod tests {
     #[test]
     fn no_poller_no_server() {
         let text = report(&system(), &[poller("epoll", Some(38))]);
-        assert!(text.contains("can not run"), "{text}");
+        assert!(text.contains("cannot run"), "{text}");
     }
 }

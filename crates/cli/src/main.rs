@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         Command::Prosodyctl(start) => return failed(prosody::exec("prosodyctl", &start)),
         Command::Relay(options) => {
             return match relay::run(*options) {
-                Ok(()) => ExitCode::SUCCESS,
+                Ok(code) => code,
                 Err(error) => failed(error),
             };
         }

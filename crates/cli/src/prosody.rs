@@ -50,14 +50,14 @@ pub fn exec(program: &str, start: &Start) -> String {
         io::ErrorKind::NotFound if start.prosody.is_none() => format!(
             "{program} was not found in PATH; install Prosody, or name its program by --prosody PATH"
         ),
-        _ => format!("{} can not be started: {error}", path.display()),
+        _ => format!("{} cannot be started: {error}", path.display()),
     }
 }
 
 /// `lua/` of the install tree that this program is in, as `bin/trochee`.
 fn lua_root() -> Result<PathBuf, String> {
     let program =
-        env::current_exe().map_err(|error| format!("can not tell where trochee is: {error}"))?;
+        env::current_exe().map_err(|error| format!("cannot tell where trochee is: {error}"))?;
     let tree = program.parent().and_then(Path::parent);
     let root = tree.map(|tree| tree.join("lua")).unwrap_or_default();
     for file in ["trochee.so", "trochee/takeover.lua"] {

@@ -2,97 +2,63 @@
 
 use std::fs;
 use std::io::Write;
+use std::panic;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, TryRecvError};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
-use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit};
-use trochee::server::{Contexts, ServerHandle};
-use trochee::{Config, Event, Reactor};
+use trochee::server::{Builder, Contexts, ServerHandle};
+use trochee::{Event, Reactor};
 
+use listening::Sockets;
 use log::Log;
+use manager::Manager;
+use servers::Servers;
 use session::Client;
 
 pub use options::Options;
 
+mod addresses;
+mod behind;
 mod certificates;
+mod limits;
+mod listening;
 mod log;
+mod manager;
 mod options;
+mod pair;
 mod proxy_protocol;
+mod servers;
 mod session;
 
 const SIGHUP: i32 = rustix::process::Signal::HUP.as_raw();
 const SIGINT: i32 = rustix::process::Signal::INT.as_raw();
 const SIGTERM: i32 = rustix::process::Signal::TERM.as_raw();
 
-/// Descriptors that are no connection's: listeners, pollers, standard streams, and some to spare.
-const OTHER_DESCRIPTORS: u64 = 64;
+/// What one relay has that a reload makes anew.
+struct Reloadable<'a> {
+    relay: &'a options::Relay,
+    contexts: Option<Contexts>,
+    servers: Arc<Servers>,
+}
 
-/// Relays until SIGTERM or SIGINT.
+/// Relays until SIGTERM or SIGINT. Of what goes wrong once it serves the log tells.
 ///
 /// # Errors
 ///
 /// What is wrong with the options, the file or the system, in words for the operator.
-pub fn run(options: Options) -> Result<(), String> {
+pub fn run(options: Options) -> Result<ExitCode, String> {
     let file = options.config.clone();
     let (server, relays) = read(options)?;
-    let log = Arc::new(Log::default());
-    let clients = Arc::new(AtomicUsize::new(0));
-    let listeners = relays.iter().map(|relay| relay.listen.len()).sum();
-    let mut builder = trochee::Server::builder()
-        .backend(&*server.backend)
-        .threads(server.threads.unwrap_or_else(cores))
-        .config(config(&server, listeners)?)
-        .on_notice({
-            let log = Arc::clone(&log);
-            move |level, text| {
-                if level >= trochee::Level::Warn {
-                    log.say(text);
-                }
-            }
-        });
-    let mut secured = Vec::new();
-    let mut words = Vec::new();
-    for (place, relay) in relays.iter().enumerate() {
-        let wrong = |error: String| match &file {
-            None => error,
-            Some(file) => format!("{}: relay {}: {error}", file.display(), place + 1),
-        };
-        let target = relay
-            .to
-            .as_ref()
-            .ok_or_else(|| wrong("no server behind: give --to ADDR (in a file: to)".into()))?;
-        if relay.listen.is_empty() {
-            return Err(wrong(
-                "nothing to listen on: give --listen ADDR (in a file: listen)".into(),
-            ));
-        }
-        let contexts = certificates::load(relay, &log)
-            .map_err(wrong)?
-            .map(|(default, names)| Contexts::with_names(default, names));
-        if let Some(contexts) = &contexts {
-            secured.push((relay, contexts.clone()));
-        }
-        let tls = if contexts.is_some() { ", TLS" } else { "" };
-        let session = Arc::new(session::Relay {
-            to: target.0.clone(),
-            contexts,
-            proxy_protocol: relay.proxy_protocol,
-            fronts: relay.accept_proxy_protocol.clone(),
-            buffer: server.buffer,
-            handshake_timeout: server.handshake_timeout.0,
-            idle_timeout: server.idle_timeout.0,
-            clients: Arc::clone(&clients),
-            log: Arc::clone(&log),
-        });
-        for address in &relay.listen {
-            let session = Arc::clone(&session);
-            builder = builder.listen(&**address, move || Client::new(Arc::clone(&session)));
-            words.push(format!("{tls}, to {}", target.0));
-        }
-    }
+    let log = Log::new().map_err(|error| format!("cannot start the log: {error}"))?;
+    let log = Arc::new(log);
+    // The standard library's word on a panic would wait for whoever reads standard error.
+    panic::set_hook({
+        let log = Arc::clone(&log);
+        Box::new(move |panic| log.say(&panic.to_string()))
+    });
     // Before anybody can be told of the address and send one.
     let mut reactor = Reactor::new();
     let mut watch = |signal| {
@@ -102,31 +68,97 @@ pub fn run(options: Options) -> Result<(), String> {
     watch(SIGHUP)?;
     let mut ends = vec![watch(SIGINT)?, watch(SIGTERM)?];
     let waker = reactor.waker().map_err(|error| error.to_string())?;
-
-    let server_built = builder.build().map_err(|error| error.to_string())?;
-    let handle = server_built.handle();
-    announce(&handle, &words);
+    let clients = Arc::new(AtomicUsize::new(0));
+    let mut sockets = Sockets::new();
+    let mut builder = builder(&server, &log);
+    let mut reloadable = Vec::new();
+    let mut words = Vec::new();
+    for (place, relay) in relays.iter().enumerate() {
+        let wrong = |error: String| match &file {
+            None => error,
+            Some(file) => format!("{}: relay {}: {error}", file.display(), place + 1),
+        };
+        let session = session(relay, &server, &clients, &log).map_err(wrong)?;
+        let session = Arc::new(session);
+        let tls = if session.contexts.is_some() {
+            ", TLS"
+        } else {
+            ""
+        };
+        let to: Vec<String> = relay.to.iter().map(ToString::to_string).collect();
+        for listen in &relay.listen {
+            for socket in sockets.open(listen).map_err(wrong)? {
+                let session = Arc::clone(&session);
+                builder = builder.listen(socket, move || Client::new(Arc::clone(&session)));
+                words.push(format!("{tls}, to {}", to.join(", ")));
+            }
+        }
+        reloadable.push(Reloadable {
+            relay,
+            contexts: session.contexts.clone(),
+            servers: Arc::clone(&session.servers),
+        });
+    }
+    for name in sockets.left() {
+        log.say(&format!(
+            "a socket that was passed on is not used: {name:?} (listen on systemd:NAME or on systemd)"
+        ));
+    }
+    let builder = builder.config(limits::config(&server, words.len())?);
+    let running = builder.build().map_err(|error| error.to_string())?;
+    let handle = running.handle();
+    thread::spawn({
+        let handle = handle.clone();
+        move || announce(&handle, &words)
+    });
     let (done, ended) = mpsc::channel();
     thread::spawn(move || {
-        let _ = done.send(server_built.run());
+        let _ = done.send(running.run().map_err(|error| error.to_string()));
         drop(done);
         waker.wake();
     });
+    let manager = Manager::from_environment(&log);
+    manager.ready(&log);
+    let watchdog = manager::watchdog_interval();
+    let mut probe = handle.probe();
+    if let Some(interval) = watchdog {
+        reactor.set_timer(interval);
+    }
     loop {
-        match ended.try_recv() {
-            Ok(result) => return result.map_err(|error| error.to_string()),
-            Err(TryRecvError::Disconnected) => return Err("the server panicked".into()),
-            Err(TryRecvError::Empty) => {}
+        if let Some(outcome) = outcome(&ended) {
+            let code = match outcome {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    log.say(&error);
+                    ExitCode::FAILURE
+                }
+            };
+            log.finish();
+            return Ok(code);
         }
         let mut stop = false;
+        let mut is_time = false;
         reactor.begin_turn(None);
         while let Some(event) = reactor.next_event() {
             match event {
-                Event::Signal { signal: SIGHUP, .. } => reload(&secured, &log),
+                Event::Signal { signal: SIGHUP, .. } => {
+                    manager.reloading(&log);
+                    reload(&reloadable, &log);
+                    manager.ready(&log);
+                }
                 Event::Signal { .. } => stop = true,
+                Event::Timer { .. } => is_time = true,
                 Event::Notice { text, .. } => log.say(&text),
                 _ => {}
             }
+        }
+        if let Some(interval) = watchdog.filter(|_| is_time) {
+            // Where a thread is stuck nobody is told that all is well.
+            if probe.is_answered() {
+                manager.alive(&log);
+                probe = handle.probe();
+            }
+            reactor.set_timer(interval);
         }
         if stop {
             // The next one has its usual action, for who does not want to wait. Who reloads has not asked for that.
@@ -135,9 +167,68 @@ pub fn run(options: Options) -> Result<(), String> {
             }
             let left = clients.load(Ordering::Relaxed);
             let within = server.drain_timeout;
+            manager.stopping(&log);
             log.say(&format!("stopping: {left} clients have {within} s"));
             handle.shutdown(within.0);
         }
+    }
+}
+
+fn builder(server: &options::Server, log: &Arc<Log>) -> Builder {
+    let log = Arc::clone(log);
+    trochee::Server::builder()
+        .backend(&*server.backend)
+        .threads(server.threads.unwrap_or_else(limits::cores))
+        .on_notice(move |level, text| {
+            if level >= trochee::Level::Warn {
+                log.say(text);
+            }
+        })
+}
+
+/// What the connections of one relay have in common.
+fn session(
+    relay: &options::Relay,
+    server: &options::Server,
+    clients: &Arc<AtomicUsize>,
+    log: &Arc<Log>,
+) -> Result<session::Relay, String> {
+    if relay.to.is_empty() {
+        return Err("no server behind: give --to ADDR (in a file: to)".into());
+    }
+    if relay.listen.is_empty() {
+        return Err("nothing to listen on: give --listen ADDR (in a file: listen)".into());
+    }
+    if relay.alpn_strict && relay.alpn.is_empty() {
+        return Err("alpn-strict needs alpn: without protocols of ours all clients that offer some would be refused".into());
+    }
+    let contexts = certificates::load(relay, log)?;
+    Ok(session::Relay {
+        servers: Servers::new(
+            relay.to.clone(),
+            relay.balance,
+            server.fail_timeout.0,
+            Arc::clone(log),
+        ),
+        contexts: contexts.map(|(default, names)| Contexts::with_names(default, names)),
+        proxy_protocol: relay.proxy_protocol,
+        fronts: relay.accept_proxy_protocol.clone(),
+        buffer: server.buffer,
+        handshake_timeout: server.handshake_timeout.0,
+        connect_timeout: server.connect_timeout.0,
+        idle_timeout: server.idle_timeout.limit(),
+        half_close_timeout: server.half_close_timeout.limit(),
+        clients: Arc::clone(clients),
+        log: Arc::clone(log),
+    })
+}
+
+/// How the server has ended, once it has.
+fn outcome(ended: &Receiver<Result<(), String>>) -> Option<Result<(), String>> {
+    match ended.try_recv() {
+        Ok(result) => Some(result),
+        Err(TryRecvError::Disconnected) => Some(Err("the server panicked".into())),
+        Err(TryRecvError::Empty) => None,
     }
 }
 
@@ -155,56 +246,7 @@ fn read(options: Options) -> Result<(options::Server, Vec<options::Relay>), Stri
     Ok((file.server, file.relay))
 }
 
-fn cores() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn config(server: &options::Server, listeners: usize) -> Result<Config, String> {
-    for (name, timeout) in [
-        ("connect-timeout", server.connect_timeout),
-        ("handshake-timeout", server.handshake_timeout),
-        ("send-timeout", server.send_timeout),
-    ] {
-        if timeout.0.is_zero() {
-            return Err(format!(
-                "{name} 0 leaves no time at all; only idle-timeout takes 0 for no limit"
-            ));
-        }
-    }
-    let idle = server.idle_timeout.0;
-    let most = match server.max_connections {
-        Some(most) => most.get(),
-        None => most(listeners)?,
-    };
-    Ok(Config {
-        read_timeout: if idle.is_zero() { Duration::MAX } else { idle },
-        send_timeout: server.send_timeout.0,
-        connect_timeout: server.connect_timeout.0,
-        tls_handshake_timeout: server.handshake_timeout.0,
-        max_connections: most,
-        // One side is paused above `buffer`, and what was read before that goes on top.
-        max_send_buffer_size: server.buffer.saturating_add(1 << 20),
-        ..Config::default()
-    })
-}
-
-/// A client takes two descriptors: its own, and one to the server behind.
-///
-/// # Errors
-///
-/// There are too few for anybody.
-fn most(listeners: usize) -> Result<usize, String> {
-    let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-    let clients = descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2;
-    match usize::try_from(clients).unwrap_or(usize::MAX) / listeners.max(1) {
-        0 => Err(format!(
-            "{descriptors} file descriptors are too few for {listeners} listeners: raise the limit (LimitNOFILE in systemd, ulimit -n)"
-        )),
-        most => Ok(most),
-    }
-}
-
-/// A line for each listener, once it accepts.
+/// A line for each listener, once it accepts. Waits for whoever reads standard output.
 fn announce(handle: &ServerHandle, words: &[String]) {
     let mut out = std::io::stdout();
     for (address, words) in handle.addresses().iter().zip(words) {
@@ -214,22 +256,27 @@ fn announce(handle: &ServerHandle, words: &[String]) {
     let _ = out.flush();
 }
 
-/// Reads all certificates anew. A relay whose files are wrong keeps what it has.
-fn reload(secured: &[(&options::Relay, Contexts)], log: &Log) {
-    for (relay, contexts) in secured {
+/// Reads all certificates anew, and looks all names up. A relay whose files are wrong keeps what it has.
+fn reload(all: &[Reloadable<'_>], log: &Log) {
+    for Reloadable {
+        relay,
+        contexts,
+        servers,
+    } in all
+    {
+        servers.look_up_all();
+        let Some(contexts) = contexts else {
+            continue;
+        };
+        let listen: Vec<String> = relay.listen.iter().map(ToString::to_string).collect();
+        let listen = listen.join(" ");
         match certificates::load(relay, log) {
             Ok(Some((default, names))) => {
                 contexts.replace(default, names);
-                log.say(&format!(
-                    "{}: certificates reloaded",
-                    relay.listen.join(" ")
-                ));
+                log.say(&format!("{listen}: certificates reloaded"));
             }
             Ok(None) => {}
-            Err(error) => log.say(&format!(
-                "{}: the old certificates stay: {error}",
-                relay.listen.join(" ")
-            )),
+            Err(error) => log.say(&format!("{listen}: the old certificates stay: {error}")),
         }
     }
 }

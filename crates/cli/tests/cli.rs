@@ -19,7 +19,7 @@ fn backends_tells_of_every_poller_and_of_auto() {
         assert!(text.contains(backend.summary), "{text}");
     }
     let auto = poller::open("auto").unwrap();
-    let last = format!("auto     takes {}", auto.name());
+    let last = format!("auto     chooses {}", auto.name());
     assert_eq!(text.lines().last(), Some(&last[..]));
 }
 

@@ -162,7 +162,7 @@ fn what_stands_in_the_way_is_named() {
     let nowhere = tree.path("nowhere/prosody");
     let output = tree.run(&["prosody", "--prosody", &nowhere]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains(&format!("{nowhere} can not be started: No such file")));
+    assert!(stderr(&output).contains(&format!("{nowhere} cannot be started: No such file")));
 
     let output = tree
         .command(&["prosodyctl", "status"])

@@ -4,10 +4,16 @@
 mod behind;
 #[path = "relay/lifecycle.rs"]
 mod lifecycle;
+#[path = "relay/log.rs"]
+mod log;
+#[path = "relay/places.rs"]
+mod places;
 #[path = "relay/proxy_protocol.rs"]
 mod proxy_protocol;
 #[path = "relay/secured.rs"]
 mod secured;
+#[path = "relay/servers.rs"]
+mod servers;
 #[path = "relay/streams.rs"]
 mod streams;
 #[path = "relay/support.rs"]

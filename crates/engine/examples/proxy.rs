@@ -5,10 +5,13 @@
 //!
 //! `trochee relay` is this with TLS, limits and a configuration.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use clap::Parser;
-use trochee::{Conn, Handler, Key, Name, Reason, Server, server};
+use trochee::server::LogWriter;
+use trochee::{Conn, Handler, Key, Name, Reason, Server};
 
 /// One side is read no further while more than this waits for the other, in bytes.
 const MOST_QUEUED: usize = 256 * 1024;
@@ -30,6 +33,8 @@ struct Arguments {
 struct Side {
     target: Name,
     other: Option<Key>,
+    /// A handler must not wait for whoever reads standard error.
+    log: Arc<LogWriter>,
 }
 
 impl Handler for Side {
@@ -41,11 +46,12 @@ impl Handler for Side {
         let back = Side {
             target: self.target.clone(),
             other: Some(conn.key()),
+            log: Arc::clone(&self.log),
         };
         match conn.connect(&self.target, back) {
             Ok(key) => self.other = Some(key),
             Err(error) => {
-                eprintln!("{}: {error}", self.target);
+                self.log.line(format!("{}: {error}", self.target));
                 conn.close();
             }
         }
@@ -82,14 +88,16 @@ impl Handler for Side {
     }
 }
 
-fn main() -> Result<(), server::Error> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let target = Name::Inet(arguments.to);
+    let log = Arc::new(LogWriter::new(io::stderr())?);
     let server = Server::builder()
         .threads(arguments.threads)
         .listen(&*arguments.listen, move || Side {
             target: target.clone(),
             other: None,
+            log: Arc::clone(&log),
         })
         .build()?;
     println!(
@@ -97,5 +105,5 @@ fn main() -> Result<(), server::Error> {
         server.handle().addresses()[0],
         arguments.to
     );
-    server.run()
+    Ok(server.run()?)
 }

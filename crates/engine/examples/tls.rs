@@ -5,10 +5,12 @@
 //!     openssl s_client -connect 127.0.0.1:7443
 
 use std::error::Error;
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Parser;
-use trochee::server::{Contexts, Listen, Status};
+use trochee::server::{Contexts, Listen, LogWriter, Status};
 use trochee::tls::{Context, Settings};
 use trochee::{Conn, Handler, Server};
 
@@ -30,6 +32,8 @@ struct Arguments {
 
 struct Echo {
     contexts: Contexts,
+    /// A handler must not wait for whoever reads standard output.
+    told: Arc<LogWriter>,
 }
 
 impl Handler for Echo {
@@ -38,7 +42,8 @@ impl Handler for Echo {
             && let Some(info) = conn.tls_info()
         {
             let group = info.group.unwrap_or_default();
-            println!("{} {} {group}", info.protocol, info.cipher);
+            let text = format!("{} {} {group}", info.protocol, info.cipher);
+            self.told.line(text);
         }
     }
 
@@ -65,8 +70,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let contexts = Contexts::new(context);
     let direct = Listen::on(arguments.listen).tls(&contexts);
+    let told = Arc::new(LogWriter::new(io::stdout())?);
     let make = move || Echo {
         contexts: contexts.clone(),
+        told: Arc::clone(&told),
     };
     let server = Server::builder()
         .listen(direct, make.clone())

@@ -10,7 +10,7 @@ pub(crate) fn now() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// A duration in whole nanoseconds; three centuries at most, so that a sum with the clock can not overflow.
+/// A duration in whole nanoseconds; three centuries at most, so that a sum with the clock cannot overflow.
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos())
         .unwrap_or(u64::MAX)

@@ -42,6 +42,12 @@ pub struct Config {
     pub linger_timeout: Duration,
     /// Whether TCP probes idle peers, tcp(7). Off, as Prosody.
     pub tcp_keepalive: KeepAlive,
+    /// Where TCP probes idle peers: how long it waits for the answer to one before the next, in whole seconds
+    /// (TCP_KEEPINTVL). The system's (`net.ipv4.tcp_keepalive_intvl`) unless set.
+    pub tcp_keepalive_interval: Option<Duration>,
+    /// Where TCP probes idle peers: how many probes without an answer end the connection (TCP_KEEPCNT). The system's
+    /// (`net.ipv4.tcp_keepalive_probes`) unless set.
+    pub tcp_keepalive_count: Option<u32>,
     /// TCP_NODELAY. On: a turn sends all that was written in it at once, so waiting for more
     /// (Nagle's algorithm, RFC 896) can only delay. Prosody's setting `nagle` is the opposite.
     pub nodelay: bool,
@@ -73,6 +79,8 @@ impl Default for Config {
             max_connections: usize::MAX,
             linger_timeout: Duration::from_secs(5),
             tcp_keepalive: KeepAlive::Off,
+            tcp_keepalive_interval: None,
+            tcp_keepalive_count: None,
             nodelay: true,
             tcp_fastopen: None,
             tcp_defer_accept: None,

@@ -32,7 +32,7 @@ pub enum Error {
     /// TLS was begun on this connection already.
     #[error("ssl already active")]
     TlsActive,
-    /// No such poller, or it can not work here.
+    /// No such poller, or it cannot work here.
     #[error(transparent)]
     Backend(#[from] OpenError),
     /// The poller serves descriptors already.
@@ -44,7 +44,7 @@ pub enum Error {
     /// What was to be adopted as a listener is a socket of another kind, or listen(2) was not called on it.
     #[error("not a listening socket")]
     NotListening,
-    /// The poller can not hold the descriptor: select(2) ends at 1024.
+    /// The poller cannot hold the descriptor: select(2) ends at 1024.
     #[error("{0}")]
     Poller(io::Error),
     /// A thread could not be started.
@@ -93,7 +93,7 @@ pub enum Reason {
     Tls(String),
     /// More was written than `max_send_buffer_size` allows.
     SendBufferFull,
-    /// The poller can not hold the descriptor.
+    /// The poller cannot hold the descriptor.
     Poller(String),
     /// The system reported an error.
     Os(Errno),

@@ -29,7 +29,8 @@ pub enum Event<'a> {
     ClientHello {
         /// The connection.
         key: Key,
-        /// The name that it wants (SNI, RFC 6066).
+        /// The name that it wants (SNI, RFC 6066), as [`name::to_ascii`](crate::tls::name::to_ascii) has it. What is no DNS
+        /// name is there, too; an IP address is not.
         server_name: Option<String>,
         /// The application protocols that it offers (RFC 7301), in its order.
         alpn: Vec<Vec<u8>>,

@@ -194,6 +194,24 @@ impl EventLoop {
     }
 }
 
+/// Descriptors of others.
+impl EventLoop {
+    /// As [`Reactor::watch`].
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[allow(unsafe_code)] // a descriptor that somebody else owns
+    pub unsafe fn watch(&mut self, fd: RawFd, interest: Interest) -> Result<Key, Error> {
+        // SAFETY: as the function's own.
+        unsafe { self.local.watch(fd, interest) }
+    }
+}
+
 /// Writing, closing, and commands as data.
 impl EventLoop {
     /// As [`Reactor::write`].
@@ -247,7 +265,6 @@ forward! {
     fn has_begun(&self) -> bool;
     fn config(&self) -> &Config;
     fn waker(&mut self) -> Result<Waker, Error>;
-    fn watch(&mut self, fd: RawFd, interest: Interest) -> Result<Key, Error>;
     fn set_watch(&mut self, key: Key, interest: Interest) -> Result<(), Error>;
     fn watch_signal(&mut self, signal: i32) -> Result<Key, Error>;
     fn set_timer(&mut self, after: Duration) -> TimerId;

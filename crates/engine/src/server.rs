@@ -53,6 +53,7 @@ mod conn;
 mod contexts;
 mod handle;
 mod handler;
+mod log;
 mod mailbox;
 mod place;
 mod worker;
@@ -61,6 +62,7 @@ pub use builder::{Builder, Listen};
 pub use contexts::Contexts;
 pub use handle::Handle;
 pub use handler::{Handler, Status};
+pub use log::LogWriter;
 
 type Factory = Arc<dyn Fn() -> Box<dyn Handler> + Send + Sync>;
 type Notice = Arc<dyn Fn(Level, &str) + Send + Sync>;
@@ -75,7 +77,7 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No such poller, or it can not work here.
+    /// No such poller, or it cannot work here.
     #[error(transparent)]
     Backend(#[from] poller::OpenError),
     /// A number of threads that is none.
@@ -106,7 +108,7 @@ pub struct Server {
     backend: String,
     threads: usize,
     config: Config,
-    notice: Notice,
+    notice: Option<Notice>,
     listeners: Vec<(Listener, Plan)>,
     handle: ServerHandle,
 }
@@ -131,6 +133,10 @@ impl Server {
         let mut reactor = Reactor::new();
         reactor.set_backend(&self.backend).map_err(start)?;
         reactor.configure(self.config.clone());
+        let notice = match self.notice.take() {
+            Some(notice) => notice,
+            None => builder::standard_error()?,
+        };
         let mut workers = Vec::new();
         let mut mailboxes = Vec::new();
         let (ready, readied) = mpsc::channel();
@@ -138,7 +144,7 @@ impl Server {
             let mailbox = Arc::new(Mailbox::default());
             mailboxes.push(Arc::clone(&mailbox));
             let (backend, config) = (self.backend.clone(), self.config.clone());
-            let (notice, tell) = (Arc::clone(&self.notice), ready.clone());
+            let (notice, tell) = (Arc::clone(&notice), ready.clone());
             let stop = Arc::clone(&self.handle.shared.stop);
             let work = move || {
                 // A reactor belongs to the thread that makes it.
@@ -164,13 +170,14 @@ impl Server {
             }
         }
         drop(ready);
+        *self.handle.mailboxes() = mailboxes.clone();
         let started: Result<(), Error> = readied.iter().collect();
         let acceptor = started.and_then(|()| {
             Acceptor::new(
                 reactor,
                 std::mem::take(&mut self.listeners),
                 mailboxes.clone(),
-                Arc::clone(&self.notice),
+                notice,
                 Arc::clone(&self.handle.shared.stop),
             )
             .map_err(start)
@@ -243,6 +250,19 @@ struct Shared {
     addresses: Vec<Name>,
     /// The listening sockets, while they are served.
     copies: Mutex<Vec<OwnedFd>>,
+    /// Of the threads that serve connections, once there are any.
+    mailboxes: Mutex<Vec<Arc<Mailbox>>>,
+}
+
+/// What [`ServerHandle::probe`] has asked.
+#[derive(Debug)]
+pub struct Probe(Arc<()>);
+
+impl Probe {
+    /// Whether all threads have answered by now.
+    pub fn is_answered(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
 }
 
 impl ServerHandle {
@@ -271,6 +291,27 @@ impl ServerHandle {
     /// Out of descriptors.
     pub fn listeners(&self) -> io::Result<Vec<OwnedFd>> {
         self.copies().iter().map(OwnedFd::try_clone).collect()
+    }
+
+    /// Asks all threads of the server for a sign of life, those that serve and the one that accepts: for a watchdog, which
+    /// looks later whether the [`Probe`] is answered. A thread answers between two calls of handlers; before
+    /// [`Server::run`] nobody does, and threads that the end of the server has ended count as if they did.
+    pub fn probe(&self) -> Probe {
+        // Whoever lets go of it has answered.
+        let asked = Arc::new(());
+        for mailbox in self.mailboxes().iter() {
+            // Closed where the thread has ended.
+            let _ = mailbox.post(Request::Probe(Arc::clone(&asked)));
+        }
+        self.shared.stop.probe(Arc::clone(&asked));
+        Probe(asked)
+    }
+
+    fn mailboxes(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Mailbox>>> {
+        self.shared
+            .mailboxes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn copies(&self) -> std::sync::MutexGuard<'_, Vec<OwnedFd>> {

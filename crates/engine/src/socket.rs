@@ -108,6 +108,14 @@ pub(crate) fn set_default_options(fd: &OwnedFd, config: &Config) {
     if let KeepAlive::Idle(after) = config.tcp_keepalive {
         let _ = sockopt::set_tcp_keepidle(fd, after);
     }
+    if config.tcp_keepalive != KeepAlive::Off {
+        if let Some(every) = config.tcp_keepalive_interval {
+            let _ = sockopt::set_tcp_keepintvl(fd, every);
+        }
+        if let Some(count) = config.tcp_keepalive_count {
+            let _ = sockopt::set_tcp_keepcnt(fd, count);
+        }
+    }
 }
 
 pub(crate) fn set_option(fd: &OwnedFd, option: SocketOption) -> rustix::io::Result<()> {
@@ -194,7 +202,11 @@ pub(crate) fn inherited() -> Vec<OwnedFd> {
     }
     let count = number("LISTEN_FDS").map_or(0, |count| RawFd::try_from(count).unwrap_or(MOST));
     (FIRST..FIRST + count.min(MOST))
-        .filter(|&fd| borrow(fd).is_some_and(|fd| sockopt::socket_type(fd).is_ok()))
+        .filter(|&fd| {
+            // SAFETY: whether it is open is the question, and to ask for the type of a socket changes nothing.
+            let fd = unsafe { borrow(fd) };
+            fd.is_some_and(|fd| sockopt::socket_type(fd).is_ok())
+        })
         .map(|fd| {
             // SAFETY: it is open, for it is a socket; the variables say that it is there for us to own, and nobody else
             // has got it from here.
@@ -245,9 +257,13 @@ pub(crate) fn adopt_listener(fd: &OwnedFd) -> Result<(), Error> {
 }
 
 /// Lends a descriptor that is known by its number only; `None` for a negative one.
-pub(crate) fn borrow<'a>(fd: RawFd) -> Option<BorrowedFd<'a>> {
-    // SAFETY: the number is not -1. Whether it is open is up to whoever asked for the watch; the pollers only name it
-    // to the kernel, which answers EBADF if it is not.
+///
+/// # Safety
+///
+/// The descriptor must be open for `'a`, or the number may only go into a system call that does no harm to a descriptor of
+/// somebody else.
+pub(crate) unsafe fn borrow<'a>(fd: RawFd) -> Option<BorrowedFd<'a>> {
+    // SAFETY: the number is not negative, so not -1; the rest is the caller's promise.
     (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
@@ -255,7 +271,8 @@ pub(crate) fn borrow<'a>(fd: RawFd) -> Option<BorrowedFd<'a>> {
 pub(crate) fn accept(listener: &OwnedFd) -> rustix::io::Result<(OwnedFd, Option<SocketAddr>)> {
     let (fd, peer) =
         rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-    Ok((fd, peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    Ok((fd, peer.map(unmapped)))
 }
 
 pub(crate) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {

@@ -9,20 +9,24 @@
 //! A handshake is begun with [`Reactor::start_tls`](crate::Reactor::start_tls).
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 mod ciphers;
 mod context;
 mod dane;
 mod exporter;
 mod keys;
+pub mod name;
 pub(crate) mod session;
 mod store;
 mod text;
+mod transcript;
 mod verify;
 
 pub use context::Context;
 pub use dane::Tlsa;
+/// In the version whose configurations [`Context::from_rustls_server`] and [`Context::from_rustls_client`] take.
+pub use rustls;
 
 /// Which end of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,14 +46,20 @@ pub struct Settings {
     /// A PEM file: the certificate, then what certifies it. A server without one serves only connections that are given
     /// another context by [`Reactor::accept_tls`](crate::Reactor::accept_tls).
     pub certificate: Option<PathBuf>,
-    /// A PEM file with the private key: RSA, ECDSA or Ed25519 as PKCS#1, PKCS#8 or SEC1, encrypted or not.
+    /// A PEM file with the private key: RSA, RSA-PSS, ECDSA (P-256, P-384, P-521) or Ed25519 as PKCS#1, PKCS#8 or SEC1;
+    /// encrypted as PKCS#8 (RFC 8018, RFC 7292) or in OpenSSL's traditional format.
     pub key: Option<PathBuf>,
-    /// The password of the key.
-    pub password: Option<String>,
+    /// The password of the key, in the bytes that it was encrypted with.
+    pub password: Option<Vec<u8>>,
+    /// Further certificates, such as one for ECDSA beside one for RSA, or one that is in memory. A peer is shown the one
+    /// whose signatures it prefers, among those that it understands.
+    pub certificates: Vec<OwnCertificate>,
     /// A PEM file of trusted certificates.
     pub cafile: Option<PathBuf>,
     /// A directory of trusted certificates in files named by OpenSSL's hash, such as `/etc/ssl/certs`.
     pub capath: Option<PathBuf>,
+    /// Further trusted certificates in PEM, one after the other.
+    pub authorities: Vec<u8>,
     /// `"tlsv1_2"`, `"tlsv1_3"`: exactly that; `"tlsv1_2+"`, `"sslv23"`: from TLS 1.2 on. `None` is `"tlsv1_2+"`.
     pub protocol: Option<String>,
     /// An OpenSSL cipher list, ciphers(1), for TLS 1.2.
@@ -68,6 +78,9 @@ pub struct Settings {
     pub depth: Option<u32>,
     /// Application protocols (RFC 7301): a client's offer, or a server's choice, in the order of preference.
     pub alpn: Vec<String>,
+    /// A server's: whether a client that offers application protocols, and none of ours, is refused with the alert
+    /// no_application_protocol, as RFC 7301, section 3.2, wants it. Off: as with OpenSSL, nothing is agreed on then.
+    pub alpn_strict: bool,
     /// Whether parameters for finite-field Diffie-Hellman were given. They are not used.
     pub dhparam: bool,
     /// Whether sessions can be resumed (RFC 8446, section 2.2; RFC 5077). On.
@@ -81,8 +94,10 @@ impl Default for Settings {
             certificate: None,
             key: None,
             password: None,
+            certificates: Vec::new(),
             cafile: None,
             capath: None,
+            authorities: Vec::new(),
             protocol: None,
             ciphers: None,
             ciphersuites: None,
@@ -92,21 +107,83 @@ impl Default for Settings {
             verifyext: Vec::new(),
             depth: None,
             alpn: Vec::new(),
+            alpn_strict: false,
             dhparam: false,
             tickets: true,
         }
     }
 }
 
+/// Where a certificate or a key is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Material {
+    /// A PEM file.
+    File(PathBuf),
+    /// PEM or DER. A chain takes PEM.
+    Memory(Vec<u8>),
+}
+
+/// Without what is in memory: it may be a key.
+impl fmt::Debug for Material {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Material::File(path) => write!(f, "File({path:?})"),
+            Material::Memory(bytes) => write!(f, "Memory({} bytes)", bytes.len()),
+        }
+    }
+}
+
+/// A certificate of ours and its key.
+///
+/// ```no_run
+/// # use trochee::tls::{Context, Material, OwnCertificate, Settings};
+/// # let (certificate, key): (Vec<u8>, Vec<u8>) = (Vec::new(), Vec::new());
+/// let (context, remarks) = Context::build(&Settings {
+///     certificates: vec![OwnCertificate {
+///         certificate: Material::Memory(certificate),
+///         key: Material::Memory(key),
+///         password: None,
+///     }],
+///     ..Settings::default()
+/// })?;
+/// # Ok::<(), trochee::tls::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct OwnCertificate {
+    /// The certificate, then what certifies it. It is not judged, that is the peer's part; but its key must be at least as
+    /// strong as RSA of 2048 bits, as OpenSSL's default security level has it.
+    pub certificate: Material,
+    /// The private key, as for [`Settings::key`].
+    pub key: Material,
+    /// The password of the key, in the bytes that it was encrypted with.
+    pub password: Option<Vec<u8>>,
+}
+
 /// Why there is no context, in LuaSec's words where it has some.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     text: String,
+    file: Option<PathBuf>,
 }
 
 impl Error {
     fn new(text: impl Into<String>) -> Error {
-        Error { text: text.into() }
+        Error {
+            text: text.into(),
+            file: None,
+        }
+    }
+
+    fn in_file(self, file: &Path) -> Error {
+        Error {
+            file: Some(file.to_owned()),
+            ..self
+        }
+    }
+
+    /// The file that is at fault. It is not part of the text: Prosody puts it there.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 }
 
@@ -123,7 +200,8 @@ impl std::error::Error for Error {}
 pub struct Start {
     /// What with. Its [mode](Context::mode) says which end we are.
     pub context: Context,
-    /// A client's: the name to ask for (SNI, RFC 6066). What is no DNS name is not sent.
+    /// A client's: the name to ask for (SNI, RFC 6066), with U-labels or A-labels; the latter are sent
+    /// ([`name::to_ascii`]). What is no DNS name is not sent.
     pub server_name: Option<String>,
     /// A server's: whether [`Event::ClientHello`](crate::Event::ClientHello) asks which context it shall be.
     pub choose: bool,
@@ -155,7 +233,7 @@ pub struct Info {
     pub bits: u32,
     /// The group of the key exchange, in the TLS registry's name, e.g. `"X25519MLKEM768"`; `None` where there was none.
     pub group: Option<String>,
-    /// The name that the client asked for.
+    /// The name that the client asked for, as [`name::to_ascii`] has it.
     pub server_name: Option<String>,
     /// The application protocol, if one was agreed on.
     pub alpn: Option<Vec<u8>>,

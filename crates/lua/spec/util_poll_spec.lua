@@ -21,7 +21,7 @@ local function prosody_source(version)
 	return said:match("([^\n]*)\n*$")
 end
 
--- A test that can not run here says so; where none may be left out, it fails.
+-- A test that cannot run here says so; where none may be left out, it fails.
 local function skip(why)
 	if os.getenv "TROCHEE_NO_SKIPS" or os.getenv "CI" then
 		error("SKIP is not allowed here: "..why, 0)
@@ -117,7 +117,7 @@ describe("trochee.util_poll", function ()
 		end
 	end)
 
-	it("names a poller that can not be had, and works without it", function ()
+	it("names a poller that cannot be had, and works without it", function ()
 		local said, status = lua([[print(require "trochee.util_poll".api)]], "TROCHEE_POLLER=kqueue")
 		assert.equal(0, status, said)
 		assert.truthy(said:match("TROCHEE_POLLER = \"kqueue\": unknown poller \"kqueue\".*; using another"), said)
@@ -181,7 +181,7 @@ end)
 describe("a backend in the place of Prosody's", function ()
 	local program = [[
 		require "util.logger".add_simple_sink(function (_, level, message) print(level, message) end, { "info", "error" })
-		require "trochee.flavour.event"
+		require "trochee.stock.event"
 	]]
 	local function said(variable)
 		return (lua(program, "TROCHEE_POLLER="..variable, source_dir))
@@ -195,7 +195,7 @@ describe("a backend in the place of Prosody's", function ()
 		end
 	end)
 
-	it("does not say so of a poller that can not be had", function ()
+	it("does not say so of a poller that cannot be had", function ()
 		local text = said "kqueue"
 		assert.truthy(text:match('^error\tTROCHEE_POLLER = "kqueue": unknown poller "kqueue".*; keeping epoll\n'), text)
 		assert.truthy(text:match('\ninfo\tThe backend "event" is trochee [%d.]+\n$'), text)

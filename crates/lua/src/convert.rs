@@ -1,4 +1,4 @@
-//! Lua values to the engine's types and back. Whatever does not fit becomes a text that says what would.
+//! Lua values to the engine's types and back. A value that does not fit becomes an error text that says what would fit.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::RawFd;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use mlua::{Lua, MultiValue, Result, Value};
 use trochee::{Key, Name, ReadSize, SocketOption, TimerId};
 
-/// What a command returns to Lua: its results, or `nil` and why not.
+/// What a command returns to Lua: its result, or why there is none.
 pub(crate) type Answer = std::result::Result<Value, String>;
 
-/// Longer than any server runs, and far from where adding it to a clock could overflow.
+/// The longest time, in seconds: longer than any server runs, and short enough to be added to a clock without overflow.
 const LONGEST: f64 = 1e9;
 
 pub(crate) fn answer(lua: &Lua, answer: Answer) -> Result<MultiValue> {
@@ -18,6 +18,19 @@ pub(crate) fn answer(lua: &Lua, answer: Answer) -> Result<MultiValue> {
         Ok(value) => MultiValue::from_iter([value]),
         Err(text) => MultiValue::from_iter([Value::Nil, Value::String(lua.create_string(text)?)]),
     })
+}
+
+/// The answer of a command that opens a source: its key.
+pub(crate) fn opened(key: std::result::Result<Key, trochee::Error>) -> Answer {
+    key.map(|key| Value::Integer(key_number(key)))
+        .map_err(|error| error.to_string())
+}
+
+/// The answer of a command that has no result: true.
+pub(crate) fn done(result: std::result::Result<(), trochee::Error>) -> Answer {
+    result
+        .map(|()| Value::Boolean(true))
+        .map_err(|error| error.to_string())
 }
 
 /// A key as a Lua integer: [`Key::to_bits`] fits.
@@ -39,7 +52,7 @@ pub(crate) fn timer(number: i64) -> TimerId {
     TimerId::from_bits(number as u64)
 }
 
-/// Seconds as Lua counts them. Negative ones and those that are not a number have passed already.
+/// Seconds as Lua counts them. A negative number, or not-a-number, is no time at all.
 pub(crate) fn seconds(seconds: f64) -> Duration {
     if seconds > 0.0 {
         Duration::from_secs_f64(seconds.min(LONGEST))
@@ -48,8 +61,8 @@ pub(crate) fn seconds(seconds: f64) -> Duration {
     }
 }
 
-/// The value as an integer if that loses nothing: LuaSocket hands out descriptors and ports as floats, configuration
-/// files may quote numbers.
+/// The value as an integer, if nothing is lost by that. LuaSocket hands out descriptors and ports as floats, and configuration
+/// files may have numbers in quotes.
 pub(crate) fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::Integer(number) => Some(*number),
@@ -93,7 +106,7 @@ pub(crate) fn host(value: &Value) -> std::result::Result<String, String> {
     }
 }
 
-/// The address to connect to. A name is looked up and waited for, as LuaSocket does it; Prosody passes literals.
+/// The address to connect to. A name is looked up, and this waits for the answer, as LuaSocket does. Prosody passes addresses only.
 pub(crate) fn peer(
     host: &str,
     port: u16,

@@ -1,17 +1,17 @@
 //! The engine as a Lua module: `require "trochee"`.
 //!
-//! The module knows numbers and strings only: `new` gives a table of functions round one reactor, in which
-//! connections, listeners, watches and signals are integer keys. What Prosody calls a backend (handles, listeners, the
-//! loop) is written in Lua on top of it, in `net/server_trochee.lua`: a callback that yields, raises or calls `os.exit`
-//! then has no Rust frame under it.
+//! The module knows numbers and strings only. `new` returns a table of functions for one reactor. Connections, listeners,
+//! watches and signals are integer keys there. What Prosody calls a backend (handles, listeners, the loop) is written in Lua
+//! on top of it, in `net/server_trochee.lua`. So no Rust frame is on the stack below a callback that yields, raises or calls
+//! `os.exit`.
 //!
-//! Functions that can be refused by the system return `nil` and a text, as Lua's own libraries do. Nothing here panics
-//! because of what Lua passed.
+//! Functions that may fail return `nil` and a text, as Lua's own libraries do. Nothing here panics because of what Lua passed.
 
+mod capi;
+mod commands;
 mod convert;
 mod core;
 mod descriptor;
-mod fast;
 mod settings;
 mod tls;
 mod util_poll;
@@ -22,8 +22,8 @@ use mlua::{Lua, Result, Table};
 #[mlua::lua_module(name = "trochee")]
 fn trochee_module(lua: &Lua) -> Result<Table> {
     let module = lua.create_table()?;
-    module.set("new", lua.create_function(|lua, ()| core::new(lua))?)?;
-    module.set("events", fast::kinds(lua)?)?;
+    module.set("new", lua.create_function(|lua, ()| commands::new(lua))?)?;
+    module.set("events", capi::kinds(lua)?)?;
     module.set(
         "util_poll",
         lua.create_function(|lua, arguments| {

@@ -1,4 +1,4 @@
-//! `network_settings`: what each key means, and what the operator is told about a bad one.
+//! `network_settings`: what each setting means, and what the operator is told about a bad one.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use rule::Rule::{self, *};
 
 mod rule;
 
-/// A level of Prosody's log and a sentence.
+/// A line for the log: one of Prosody's levels, and the text.
 pub(crate) type Message = (&'static str, String);
 
 /// The settings in force.
@@ -24,7 +24,7 @@ pub(crate) struct Settings {
     front: Front,
     poller: Option<String>,
     io_threads: Option<usize>,
-    /// What was warned about once and for all, however often the configuration is read again.
+    /// The warnings that were given once, and are not repeated when the configuration is read again.
     warned: HashSet<String>,
 }
 
@@ -36,7 +36,7 @@ struct Front {
     fatal_errors: bool,
     /// Whether to log what only developers of trochee want to know.
     verbose: bool,
-    /// How many bytes of garbage Lua's heap may hold beyond what Prosody's collector would leave.
+    /// How many bytes of garbage Lua's heap may hold before a cycle of the collector begins.
     gc_headroom: Option<usize>,
     /// How long connections may take to close when the server stops.
     shutdown_deadline: Option<Duration>,
@@ -66,7 +66,7 @@ impl Default for Settings {
     }
 }
 
-/// Every key of Prosody's three backends and ours.
+/// Every setting of Prosody's three backends, and those that only trochee has.
 const SETTINGS: &[(&str, Rule)] = &[
     (
         "accept_retry_interval",
@@ -136,20 +136,22 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("verbose", Flag(|s| &mut s.front.verbose)),
 ];
 
-/// Where whoever starts the server chooses the poller, whatever `network_settings` says.
+/// The variable in the environment that names the poller. It goes before `network_settings`.
 const POLLER_VARIABLE: &str = "TROCHEE_POLLER";
 
-/// And the number of I/O threads.
+/// The same for the number of I/O threads.
 const IO_THREADS_VARIABLE: &str = "TROCHEE_IO_THREADS";
 
-/// More than any machine has a use for under one Lua thread.
+/// The most I/O threads: more than one Lua thread can keep busy.
 const MOST_IO_THREADS: usize = 64;
 
 const IO_THREADS: &str = "a whole number from 0 to 64 or \"auto\"";
 
 impl Settings {
-    /// Takes over `network_settings`. A key that is absent gets its default, also when it was there before; one with a bad
-    /// value keeps what it had.
+    /// Takes over `network_settings`. A setting that is absent gets its default, even if it was set before. One with a bad value
+    /// keeps the value that it had.
+    ///
+    /// The result is what to log.
     pub(crate) fn apply(&mut self, given: &Value, reactor: &mut EventLoop) -> Result<Vec<Message>> {
         let table = match given {
             Value::Table(table) => Some(table),
@@ -221,7 +223,7 @@ impl Settings {
         }
         let (level, text) = match reactor.set_backend(name) {
             Ok(()) => return,
-            // "auto" would choose again what it has chosen, or leave alone what an operator has taken back.
+            // "auto" would choose the same again; and where an operator has removed another name, a restart is soon enough.
             Err(trochee::Error::BackendInUse) if name == "auto" => return,
             Err(trochee::Error::BackendInUse) => (
                 "warn",
@@ -244,7 +246,7 @@ impl Settings {
                 format!("{source} = \"{name}\": {error}; keeping {in_use}"),
             ),
         };
-        // The environment stays what it is, whatever the configuration becomes.
+        // The environment does not change while the process runs, so once is enough for what it says.
         if source != POLLER_VARIABLE || self.warned.insert(text.clone()) {
             messages.push((level, text));
         }

@@ -1,14 +1,14 @@
-//! TLS as Lua sees it: contexts as userdata, and as tables what a handshake has led to.
+//! TLS as Lua sees it: contexts are userdata, and what a handshake has agreed on is a table.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use mlua::{MultiValue, Result, Table, UserData, UserDataRef, Value};
-use trochee::tls::{Context, Mode, Settings, Start, Tlsa};
+use trochee::tls::{Context, Material, Mode, OwnCertificate, Settings, Start, Tlsa, name};
 
-use crate::convert::{self, answer, described, key};
-use crate::core::{Functions, done};
+use crate::convert::{self, described, done, key};
+use crate::core::Functions;
 
 /// A context on the Lua side. The engine shares it with the connections that use it.
 struct TlsContext(Context);
@@ -17,7 +17,7 @@ impl UserData for TlsContext {}
 
 type Text = std::result::Result<Option<String>, String>;
 
-/// Adds what commands and questions there are about TLS to the table of a core.
+/// Adds the commands and questions about TLS to the table of a core.
 pub(crate) fn register(functions: &Functions<'_>) -> Result<()> {
     contexts(functions)?;
     commands(functions)?;
@@ -25,17 +25,29 @@ pub(crate) fn register(functions: &Functions<'_>) -> Result<()> {
 }
 
 fn contexts(functions: &Functions<'_>) -> Result<()> {
-    // tls_context(settings) → context, array of remarks | nil, why not
+    // tls_context(settings) → context, array of remarks | nil, why not, the file at fault
     functions.add("tls_context", |lua, _, given: Table| {
         let built = settings(&given)
-            .and_then(|settings| Context::build(&settings).map_err(|error| error.to_string()));
-        match built {
-            Ok((context, remarks)) => Ok(MultiValue::from_iter([
+            .map_err(|text| (text, None))
+            .and_then(|settings| {
+                Context::build(&settings)
+                    .map_err(|error| (error.to_string(), error.file().map(Path::to_owned)))
+            });
+        Ok(MultiValue::from_iter(match built {
+            Ok((context, remarks)) => [
                 Value::UserData(lua.create_userdata(TlsContext(context))?),
                 Value::Table(lua.create_sequence_from(remarks)?),
-            ])),
-            Err(text) => answer(lua, Err(text)),
-        }
+                Value::Nil,
+            ],
+            Err((text, file)) => [
+                Value::Nil,
+                Value::String(lua.create_string(text)?),
+                file.map_or(Ok(Value::Nil), |file| {
+                    lua.create_string(file.as_os_str().as_bytes())
+                        .map(Value::String)
+                })?,
+            ],
+        }))
     })
 }
 
@@ -81,6 +93,10 @@ fn commands(functions: &Functions<'_>) -> Result<()> {
 
 /// `nil` where there is no TLS, or its handshake is not complete.
 fn questions(functions: &Functions<'_>) -> Result<()> {
+    // ascii_name(host) → the name as the events of a ClientHello have it
+    functions.add("ascii_name", |_, _, host: mlua::LuaString| {
+        Ok(name::to_ascii(&host.as_bytes()))
+    })?;
     // tls_info(key) → table
     functions.add("tls_info", |lua, core, number: Option<i64>| {
         let Some(info) = core.with(|reactor| reactor.tls_info(key(number))).flatten() else {
@@ -162,6 +178,53 @@ fn questions(functions: &Functions<'_>) -> Result<()> {
     )
 }
 
+/// LuaSec's `certificates`: `{ certificate =, key =, password = }`, with paths, each.
+fn certificates(list: &Value) -> std::result::Result<Vec<OwnCertificate>, String> {
+    let Value::Table(list) = list else {
+        return Ok(Vec::new());
+    };
+    list.sequence_values::<Table>()
+        .map(|entry| {
+            let entry = entry.map_err(|_| "certificates must be a list of tables".to_owned())?;
+            let value = |name: &str| entry.raw_get::<Value>(name).unwrap_or(Value::Nil);
+            let password = match value("password") {
+                Value::Nil => None,
+                Value::String(password) => Some(password.as_bytes().to_vec()),
+                other => {
+                    return Err(format!(
+                        "password must be a string, not {}",
+                        described(&other)
+                    ));
+                }
+            };
+            let certificate = path("certificate", &value("certificate"))?;
+            let key = path("key", &value("key"))?;
+            match (certificate, key) {
+                (Some(certificate), Some(key)) => Ok(Some(OwnCertificate {
+                    certificate: Material::File(certificate),
+                    key: Material::File(key),
+                    password,
+                })),
+                (Some(_), None) => {
+                    Err("error loading private key (no key for the certificate)".into())
+                }
+                (None, _) => Ok(None),
+            }
+        })
+        .filter_map(std::result::Result::transpose)
+        .collect()
+}
+
+/// Paths are bytes.
+fn path(name: &str, value: &Value) -> std::result::Result<Option<PathBuf>, String> {
+    match value {
+        Value::String(path) => Ok(Some(PathBuf::from(OsString::from_vec(
+            path.as_bytes().to_vec(),
+        )))),
+        other => string(name, other).map(|_| None),
+    }
+}
+
 /// A table with LuaSec's names, in which lists are lists and functions have been called.
 fn settings(given: &Table) -> std::result::Result<Settings, String> {
     let value = |name: &str| {
@@ -170,15 +233,6 @@ fn settings(given: &Table) -> std::result::Result<Settings, String> {
             .map_err(|error| error.to_string())
     };
     let text = |name: &str| -> Text { string(name, &value(name)?) };
-    let path = |name: &str| -> std::result::Result<Option<PathBuf>, String> {
-        match value(name)? {
-            // Paths are bytes
-            Value::String(path) => Ok(Some(PathBuf::from(OsString::from_vec(
-                path.as_bytes().to_vec(),
-            )))),
-            other => string(name, &other).map(|_| None),
-        }
-    };
     let list =
         |name: &str| -> std::result::Result<Vec<String>, String> { strings(name, &value(name)?) };
     let mode = match text("mode")?.as_deref() {
@@ -199,11 +253,9 @@ fn settings(given: &Table) -> std::result::Result<Settings, String> {
     };
     Ok(Settings {
         mode,
-        certificate: path("certificate")?,
-        key: path("key")?,
-        password: text("password")?,
-        cafile: path("cafile")?,
-        capath: path("capath")?,
+        certificates: certificates(&value("certificates")?)?,
+        cafile: path("cafile", &value("cafile")?)?,
+        capath: path("capath", &value("capath")?)?,
         protocol: text("protocol")?,
         ciphers: text("ciphers")?,
         ciphersuites: text("ciphersuites")?,

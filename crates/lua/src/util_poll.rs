@@ -1,6 +1,6 @@
 //! util.poll, the library below Prosody's own server_epoll, on the engine's pollers. `trochee/util_poll.lua` says what it is for.
 //!
-//! Stock server_epoll calls `wait` once for each event, so this is written against Lua's C API, by the rules of `fast.rs`.
+//! Stock server_epoll calls `wait` once for each event, so this is written against Lua's C API, by the rules of `capi.rs`.
 #![allow(unsafe_code)] // the C API of Lua
 
 use std::ffi::c_int;
@@ -13,8 +13,8 @@ use mlua::{Lua, Result, Table};
 use trochee::Interest;
 use trochee::poller;
 
+use crate::capi::fail;
 use crate::convert::{Answer, seconds};
-use crate::fast::fail;
 use state::State;
 
 mod state;
@@ -269,7 +269,7 @@ unsafe fn with<R>(
 }
 
 fn errno_of(error: &io::Error) -> c_int {
-    // A number that select can not hold is, to util.poll, no descriptor.
+    // util.poll treats a number that select cannot hold as one that is no descriptor.
     error.raw_os_error().unwrap_or(libc::EBADF)
 }
 

@@ -1,7 +1,8 @@
 //! From files to TLS contexts, at the start and at each reload.
 
-use trochee::tls::{Context, Settings};
-use x509_parser::prelude::*;
+use std::collections::BTreeMap;
+
+use trochee::tls::{Context, Material, OwnCertificate, Settings};
 
 use super::log::Log;
 use super::options::{Files, Relay};
@@ -24,58 +25,70 @@ pub fn load(relay: &Relay, log: &Log) -> Result<Option<Loaded>, String> {
             Ok(None)
         };
     };
-    let build = |option: &str, files: &Files| {
+    let own = |files: &Files| OwnCertificate {
+        certificate: Material::File(files.certificate.clone()),
+        key: Material::File(files.key.clone()),
+        password: None,
+    };
+    let build = |option: &str, group: &[&Files]| {
         let settings = Settings {
-            certificate: Some(files.certificate.clone()),
-            key: Some(files.key.clone()),
+            certificates: group.iter().copied().map(own).collect(),
             alpn: relay.alpn.clone(),
+            alpn_strict: relay.alpn_strict,
             ..Settings::default()
         };
         let (context, remarks) = Context::build(&settings).map_err(|error| {
-            let (certificate, key) = (files.certificate.display(), files.key.display());
-            format!("{option} {certificate},{key}: {error}")
+            let files: Vec<String> = group.iter().map(ToString::to_string).collect();
+            format!("{option} {}: {error}", files.join(" "))
         })?;
         for remark in remarks {
             log.say(&remark);
         }
         Ok::<_, String>(context)
     };
-    let default = build("tls", first)?;
-    let mut names = Vec::new();
+    let first_names = build("tls", &[first])?.names();
+    // Several certificates for one name, such as one for RSA and one for ECDSA, are one context
+    let mut by_name: BTreeMap<String, Vec<&Files>> = BTreeMap::new();
+    let mut default = vec![first];
     for files in others {
-        let context = build("tls", files)?;
-        let own = dns_names(&context);
-        if own.is_empty() {
+        let names = build("tls", &[files])?.names();
+        if names.is_empty() {
             return Err(format!(
                 "tls {}: no DNS name in it says which clients it is for; sni does",
                 files.certificate.display()
             ));
         }
-        names.extend(own.into_iter().map(|name| (name, context.clone())));
+        if !first_names.is_empty() && first_names.iter().all(|name| names.contains(name)) {
+            default.push(files);
+        }
+        for name in names {
+            let group = by_name.entry(name.to_ascii_lowercase()).or_default();
+            if group.is_empty() && first_names.contains(&name) {
+                group.push(first);
+            }
+            group.push(files);
+        }
     }
+    let mut by_sni: BTreeMap<String, Vec<&Files>> = BTreeMap::new();
     for named in &relay.sni {
-        let option = format!("sni {}:", named.host);
-        names.push((named.host.clone(), build(&option, &named.files)?));
+        let group = by_sni.entry(named.host.to_ascii_lowercase()).or_default();
+        group.push(&named.files);
     }
-    Ok(Some((default, names)))
-}
-
-/// The names in a certificate (subjectAltName, RFC 5280).
-fn dns_names(context: &Context) -> Vec<String> {
-    let Some(leaf) = context.certificates().next() else {
-        return Vec::new();
-    };
-    let Ok((_, certificate)) = X509Certificate::from_der(leaf) else {
-        return Vec::new();
-    };
-    let Ok(Some(names)) = certificate.subject_alternative_name() else {
-        return Vec::new();
-    };
-    let names = names.value.general_names.iter();
-    names
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some((*name).to_owned()),
-            _ => None,
-        })
-        .collect()
+    // What is said by name goes before what certificates say
+    by_name.retain(|name, _| !by_sni.contains_key(name));
+    let mut names = Vec::new();
+    let mut built: Vec<(Vec<&Files>, Context)> = Vec::new();
+    for (option, groups) in [("tls", by_name), ("sni", by_sni)] {
+        for (name, group) in groups {
+            let known = built.iter().find(|(other, _)| *other == group);
+            let context = match known {
+                Some((_, context)) => context.clone(),
+                None if option == "sni" => build(&format!("sni {name}:"), &group)?,
+                None => build(option, &group)?,
+            };
+            built.push((group, context.clone()));
+            names.push((name, context));
+        }
+    }
+    Ok(Some((build("tls", &default)?, names)))
 }

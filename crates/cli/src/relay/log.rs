@@ -1,15 +1,19 @@
-//! Lines for the operator, on standard error.
+//! Lines for the operator, on standard error. Nobody waits for whoever reads them.
 
-use std::io::Write;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use trochee::server::LogWriter;
 
 /// Lines within [`INTERVAL`] that tell of connections. Peers must not fill the disk.
 const MOST: u32 = 10;
 const INTERVAL: Duration = Duration::from_secs(1);
 
-#[derive(Default)]
-pub struct Log(Mutex<Window>);
+pub struct Log {
+    writer: LogWriter,
+    window: Mutex<Window>,
+}
 
 #[derive(Default)]
 struct Window {
@@ -19,15 +23,24 @@ struct Window {
 }
 
 impl Log {
+    /// # Errors
+    ///
+    /// The system refuses the thread that writes.
+    pub fn new() -> io::Result<Log> {
+        Ok(Log {
+            writer: LogWriter::new(io::stderr())?,
+            window: Mutex::default(),
+        })
+    }
+
     /// A line about the relay itself.
     pub fn say(&self, text: &str) {
-        // Standard error may be closed, which is no reason to stop serving.
-        let _ = writeln!(std::io::stderr(), "trochee relay: {text}");
+        self.writer.line(format!("trochee relay: {text}"));
     }
 
     /// A line about one connection, of which there may be too many.
     pub fn tell(&self, text: &str) {
-        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if window
             .began
@@ -39,7 +52,9 @@ impl Log {
                 ..Window::default()
             };
             if dropped > 0 {
-                self.say(&format!("{dropped} lines left out"));
+                self.say(&format!(
+                    "{dropped} lines about connections left out: {MOST} a second are enough"
+                ));
             }
         }
         if window.lines < MOST {
@@ -48,5 +63,10 @@ impl Log {
         } else {
             window.dropped += 1;
         }
+    }
+
+    /// Waits for the last lines before the process ends, though not for a reader that is stuck.
+    pub fn finish(&self) {
+        self.writer.flush(Duration::from_secs(1));
     }
 }

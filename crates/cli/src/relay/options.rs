@@ -1,14 +1,17 @@
 //! What a relay is told, on the command line or in a file: the same names and the same syntax in both.
 
-use std::net::{IpAddr, ToSocketAddrs};
-use std::num::NonZeroUsize;
+use std::fmt;
+use std::net::IpAddr;
+use std::num::{NonZeroU8, NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use serde::Deserialize;
-use trochee::Name;
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::addresses::{Listen, Target};
 
 /// `trochee relay`
 #[derive(Args)]
@@ -27,9 +30,9 @@ pub struct Options {
 #[group(id = "relay options", conflicts_with = "config")]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Relay {
-    /// Where clients connect: 192.0.2.1:5223, `[::1]:5223`, *:5223; may be repeated
+    /// Where clients connect: 192.0.2.1:5223, `[::1]:5223`, *:5223, unix:PATH, systemd[:NAME]; may be repeated
     #[arg(long, value_name = "ADDR")]
-    pub listen: Vec<String>,
+    pub listen: Vec<Listen>,
     /// Terminate TLS with this certificate (PEM, chain included) and key. Further ones serve the names in them
     #[arg(long, value_name = "CERT,KEY")]
     pub tls: Vec<Files>,
@@ -39,9 +42,16 @@ pub struct Relay {
     /// An application protocol to agree on, such as xmpp-client; may be repeated, in the order of preference
     #[arg(long, value_name = "NAME")]
     pub alpn: Vec<String>,
-    /// The server behind: host:port or unix:PATH
+    /// Refuse clients that offer application protocols of which none is ours (RFC 7301); else nothing is agreed on then
+    #[arg(long)]
+    pub alpn_strict: bool,
+    /// The server behind: host:port or unix:PATH; may be repeated
     #[arg(long, value_name = "ADDR")]
-    pub to: Option<Target>,
+    #[serde(deserialize_with = "one_or_more")]
+    pub to: Vec<Target>,
+    /// Which of several servers behind gets the next client
+    #[arg(long, value_name = "HOW", default_value = "round-robin")]
+    pub balance: Balance,
     /// Tell the server behind who the client is, by the PROXY protocol
     #[arg(long, value_name = "VERSION")]
     pub proxy_protocol: Option<Version>,
@@ -68,15 +78,30 @@ pub struct Server {
     /// Most bytes that wait for one side before the other is read no further
     #[arg(long, value_name = "BYTES", default_value_t = Server::default().buffer)]
     pub buffer: usize,
-    /// How long the server behind may take to accept, in seconds
+    /// How long an address of a server behind may take to accept
     #[arg(long, value_name = "SECONDS", default_value_t = Server::default().connect_timeout)]
     pub connect_timeout: Seconds,
+    /// For how long an address that did not accept comes last
+    #[arg(long, value_name = "SECONDS", default_value_t = Server::default().fail_timeout)]
+    pub fail_timeout: Seconds,
     /// How long a client may take for its PROXY header, and for each step of a TLS handshake
     #[arg(long, value_name = "SECONDS", default_value_t = Server::default().handshake_timeout)]
     pub handshake_timeout: Seconds,
     /// How long both sides may be silent; 0 for no limit
     #[arg(long, value_name = "SECONDS", default_value_t = Server::default().idle_timeout)]
     pub idle_timeout: Seconds,
+    /// How long both may be silent once one of them has ended its side; 0 for idle-timeout alone
+    #[arg(long, value_name = "SECONDS", default_value_t = Server::default().half_close_timeout)]
+    pub half_close_timeout: Seconds,
+    /// After how many seconds of silence TCP asks whether the other side is still there; 0 for never
+    #[arg(long, value_name = "SECONDS", default_value_t = Server::default().keepalive)]
+    pub keepalive: u16,
+    /// How many seconds it waits for the answer before it asks again
+    #[arg(long, value_name = "SECONDS", default_value_t = Server::default().keepalive_interval)]
+    pub keepalive_interval: NonZeroU16,
+    /// How many times it asks in vain before the connection is over
+    #[arg(long, value_name = "N", default_value_t = Server::default().keepalive_count)]
+    pub keepalive_count: NonZeroU8,
     /// How long a side may take nothing of what waits for it
     #[arg(long, value_name = "SECONDS", default_value_t = Server::default().send_timeout)]
     pub send_timeout: Seconds,
@@ -95,9 +120,16 @@ impl Default for Server {
             // What a fast peer drains in a millisecond or two, twice for each client.
             buffer: 256 * 1024,
             connect_timeout: seconds(10),
+            // As nginx.
+            fail_timeout: seconds(10),
             handshake_timeout: seconds(10),
             // Prosody speaks up after 14 minutes of silence.
             idle_timeout: seconds(3600),
+            // A client that ends its side with the question may have to wait for the answer.
+            half_close_timeout: seconds(60),
+            keepalive: 300,
+            keepalive_interval: const { NonZeroU16::new(30).unwrap() },
+            keepalive_count: const { NonZeroU8::new(4).unwrap() },
             send_timeout: seconds(180),
             drain_timeout: seconds(30),
         }
@@ -120,6 +152,13 @@ pub struct File {
 pub struct Files {
     pub certificate: PathBuf,
     pub key: PathBuf,
+}
+
+impl fmt::Display for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (certificate, key) = (self.certificate.display(), self.key.display());
+        write!(f, "{certificate},{key}")
+    }
 }
 
 impl FromStr for Files {
@@ -158,26 +197,15 @@ impl FromStr for Named {
     }
 }
 
-/// What connections go to. A host name is looked up once, when the relay starts.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Target(pub Name);
-
-impl FromStr for Target {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Target, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return Ok(Target(Name::Unix(path.to_owned())));
-        }
-        let mut addresses = text
-            .to_socket_addrs()
-            .map_err(|error| format!("{text:?} is neither host:port nor unix:PATH: {error}"))?;
-        let first = addresses
-            .next()
-            .ok_or_else(|| format!("{text:?} has no address"))?;
-        Ok(Target(Name::Inet(first)))
-    }
+/// Which of several servers behind gets the next client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    /// One after the other
+    #[default]
+    RoundRobin,
+    /// The one that serves the fewest
+    LeastConnections,
 }
 
 /// A version of the PROXY protocol.
@@ -235,6 +263,13 @@ impl FromStr for Network {
 #[serde(try_from = "f64")]
 pub struct Seconds(pub Duration);
 
+impl Seconds {
+    /// Where 0 stands for no limit.
+    pub fn limit(self) -> Option<Duration> {
+        (!self.0.is_zero()).then_some(self.0)
+    }
+}
+
 impl TryFrom<f64> for Seconds {
     type Error = String;
 
@@ -260,6 +295,33 @@ impl std::fmt::Display for Seconds {
     }
 }
 
+/// In the file, a string or a list of strings.
+fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Target>, D::Error> {
+    struct OneOrMore;
+
+    impl<'de> Visitor<'de> for OneOrMore {
+        type Value = Vec<Target>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an address or a list of addresses")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<Target>, E> {
+            Ok(vec![text.parse().map_err(E::custom)?])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Vec<Target>, A::Error> {
+            let mut targets = Vec::new();
+            while let Some(target) = all.next_element()? {
+                targets.push(target);
+            }
+            Ok(targets)
+        }
+    }
+
+    from.deserialize_any(OneOrMore)
+}
+
 /// In the file they are strings as on the command line.
 macro_rules! from_string {
     ($($kind:ty),+) => {$(
@@ -273,7 +335,7 @@ macro_rules! from_string {
     )+};
 }
 
-from_string!(Files, Named, Target, Network);
+from_string!(Files, Named, Listen, Target, Network);
 
 #[cfg(test)]
 mod tests {

@@ -1,28 +1,34 @@
-//! The two ends of a relayed connection: the client's, and the one to the server behind.
+//! The client's end of a relayed connection.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use trochee::server::{Contexts, Status};
-use trochee::{Conn, Error, Handler, Key, Name, ReadSize, Reason, TimerId};
+use trochee::{Conn, Handler, Name, ReadSize, Reason, TimerId};
 
+use super::behind;
 use super::log::Log;
 use super::options::{Network, Version};
+use super::pair::Pair;
 use super::proxy_protocol::{self, Ends, Parser};
+use super::servers::Servers;
 
 /// What the connections of one relay have in common.
 pub struct Relay {
-    pub to: Name,
+    pub servers: Arc<Servers>,
     pub contexts: Option<Contexts>,
     pub proxy_protocol: Option<Version>,
     /// The fronts whose PROXY header is believed; none where there is no front.
     pub fronts: Vec<Network>,
     pub buffer: usize,
     pub handshake_timeout: Duration,
-    pub idle_timeout: Duration,
+    pub connect_timeout: Duration,
+    /// How long both sides may be silent; `None` for no limit.
+    pub idle_timeout: Option<Duration>,
+    /// The same once one of them has ended.
+    pub half_close_timeout: Option<Duration>,
     pub clients: Arc<AtomicUsize>,
     pub log: Arc<Log>,
 }
@@ -40,14 +46,8 @@ enum Phase {
     /// The PROXY header is to come, until then.
     Header(Parser, Option<TimerId>),
     Handshake,
-    Relayed(Other),
-}
-
-/// The other end, and when either was last heard.
-#[derive(Clone)]
-struct Other {
-    key: Key,
-    heard: Rc<Cell<Instant>>,
+    /// To a server behind, or on its way there.
+    Relayed(Rc<Pair>),
 }
 
 impl Client {
@@ -78,7 +78,9 @@ impl Client {
                 .fronts
                 .iter()
                 .any(|network| network.contains(peer.ip())),
-            _ => false,
+            // Whom the permissions of the socket let in.
+            Some(Name::Unix(_)) => true,
+            None => false,
         };
         if !trusted {
             self.tell("turned away: not in accept-proxy-protocol");
@@ -128,28 +130,12 @@ impl Client {
     }
 
     fn connect(&mut self, conn: &mut Conn<'_>) {
-        let heard = Rc::new(Cell::new(Instant::now()));
-        let behind = Behind {
-            relay: Arc::clone(&self.relay),
-            client: Other {
-                key: conn.key(),
-                heard: Rc::clone(&heard),
-            },
-            connected: false,
-        };
+        // Until a server has accepted: what is read belongs to that one.
+        conn.pause();
         let header = self.header(conn);
-        match conn.connect(&self.relay.to, behind) {
-            Ok(key) => {
-                // Cannot fail on a connection that has just begun.
-                let _ = conn.other(key).write(&header);
-                self.phase = Phase::Relayed(Other { key, heard });
-            }
-            Err(error) => {
-                let to = &self.relay.to;
-                self.relay.log.tell(&format!("to {to}: {error}"));
-                conn.close();
-            }
-        }
+        let pair = Rc::new(Pair::new(Arc::clone(&self.relay), conn.key(), header));
+        self.phase = Phase::Relayed(Rc::clone(&pair));
+        behind::connect(&pair, conn);
     }
 
     /// What the server behind is told first.
@@ -182,7 +168,11 @@ impl Drop for Client {
 impl Handler for Client {
     fn on_connect(&mut self, conn: &mut Conn<'_>) {
         conn.set_half_open(true);
-        self.peer = conn.peer_name();
+        self.peer = match conn.peer_name() {
+            // The client has no name, but the socket that it came to has.
+            Some(Name::Unix(_)) => conn.local_name(),
+            peer => peer,
+        };
         if self.relay.fronts.is_empty() {
             self.begin(conn);
         } else {
@@ -192,7 +182,7 @@ impl Handler for Client {
 
     fn on_incoming(&mut self, conn: &mut Conn<'_>, data: &[u8]) {
         match &self.phase {
-            Phase::Relayed(other) => other.forward(conn, data, self.relay.buffer),
+            Phase::Relayed(pair) => pair.forward(conn, data),
             _ => self.read_header(conn, data),
         }
     }
@@ -202,35 +192,40 @@ impl Handler for Client {
     }
 
     fn on_timer(&mut self, conn: &mut Conn<'_>, _timer: TimerId) {
+        if let Phase::Relayed(pair) = &self.phase {
+            // A name was to be looked up first.
+            return behind::connect(pair, conn);
+        }
         self.tell("the PROXY header did not come in time");
         conn.destroy();
     }
 
     fn on_drain(&mut self, conn: &mut Conn<'_>) {
-        if let Phase::Relayed(other) = &self.phase {
-            conn.other(other.key).resume();
+        if let Phase::Relayed(pair) = &self.phase {
+            pair.read_on(conn);
         }
     }
 
     fn on_end(&mut self, conn: &mut Conn<'_>) {
         match &self.phase {
-            Phase::Relayed(other) => {
-                conn.other(other.key).finish();
-            }
+            Phase::Relayed(pair) => pair.finish(conn),
             _ => conn.close(),
         }
     }
 
     fn on_read_timeout(&mut self, conn: &mut Conn<'_>) -> bool {
         match &self.phase {
-            Phase::Relayed(other) => other.is_heard(conn, self.relay.idle_timeout),
+            Phase::Relayed(pair) => pair.stays(conn),
             _ => false,
         }
     }
 
     fn on_disconnect(&mut self, conn: &mut Conn<'_>, reason: &Reason) {
         match (&self.phase, reason) {
-            (Phase::Relayed(other), _) => conn.other(other.key).close(),
+            (Phase::Relayed(pair), _) => {
+                pair.over.set(true);
+                pair.close(conn);
+            }
             (Phase::Handshake, Reason::Tls(error)) => self.tell(&format!("TLS: {error}")),
             (Phase::Handshake, Reason::HandshakeTimeout) => {
                 self.tell("TLS: no handshake in time");
@@ -244,69 +239,5 @@ impl Handler for Client {
         if !matches!(self.phase, Phase::Relayed(_)) {
             conn.close();
         }
-    }
-}
-
-/// The end to the server behind.
-struct Behind {
-    relay: Arc<Relay>,
-    client: Other,
-    connected: bool,
-}
-
-impl Handler for Behind {
-    fn on_connect(&mut self, conn: &mut Conn<'_>) {
-        self.connected = true;
-        conn.set_half_open(true);
-    }
-
-    fn on_incoming(&mut self, conn: &mut Conn<'_>, data: &[u8]) {
-        self.client.forward(conn, data, self.relay.buffer);
-    }
-
-    fn on_drain(&mut self, conn: &mut Conn<'_>) {
-        conn.other(self.client.key).resume();
-    }
-
-    fn on_end(&mut self, conn: &mut Conn<'_>) {
-        conn.other(self.client.key).finish();
-    }
-
-    fn on_read_timeout(&mut self, conn: &mut Conn<'_>) -> bool {
-        self.client.is_heard(conn, self.relay.idle_timeout)
-    }
-
-    fn on_disconnect(&mut self, conn: &mut Conn<'_>, reason: &Reason) {
-        if !self.connected && *reason != Reason::Local {
-            let to = &self.relay.to;
-            self.relay.log.tell(&format!("to {to}: {reason}"));
-        }
-        conn.other(self.client.key).close();
-    }
-
-    fn on_shutdown(&mut self, _conn: &mut Conn<'_>, _deadline: Instant) {}
-}
-
-impl Other {
-    /// Passes on what `conn` got; reads no more of it while too much waits there.
-    fn forward(&self, conn: &mut Conn<'_>, data: &[u8], buffer: usize) {
-        self.heard.set(Instant::now());
-        let mut other = conn.other(self.key);
-        match other.write(data) {
-            Ok(_) if other.pending() > buffer => {
-                other.notify_flush();
-                conn.pause();
-            }
-            // Where it is over, or ended its side against the rules, what ends this one as well is on its way.
-            Ok(_) | Err(Error::Closed) => {}
-            Err(_) => conn.destroy(),
-        }
-    }
-
-    /// Whether either end was heard lately; has `conn` asked again when that is no longer so.
-    fn is_heard(&self, conn: &mut Conn<'_>, idle_timeout: Duration) -> bool {
-        let left = idle_timeout.saturating_sub(self.heard.get().elapsed());
-        conn.set_read_timeout(Some(left));
-        !left.is_zero()
     }
 }

@@ -51,15 +51,49 @@ fn what_is_wrong_is_named() {
     };
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let listen = ["--listen", "127.0.0.1:0", "--to", "127.0.0.1:1"];
+    let long = format!("unix:/{}", "x".repeat(107));
     let cases: Vec<(Vec<String>, &[&str])> = vec![
         (words(&[]), &["--to"]),
         (words(&listen[..2]), &["--to"]),
         (words(&listen[2..]), &["--listen"]),
         (
-            words(&["--listen", "nowhere", "--to", "127.0.0.1:1"]),
-            &["cannot listen on nowhere"],
+            words(&["--listen", "127.0.0.1", "--to", "127.0.0.1:1"]),
+            &["--listen", "\"127.0.0.1\" has no port: 127.0.0.1:5222"],
         ),
-        (words(&["--to", "nowhere"]), &["--to", "nowhere"]),
+        (
+            words(&["--listen", "127.0.0.1:99999", "--to", "127.0.0.1:1"]),
+            &["--listen", "\"99999\" is no port", "65535"],
+        ),
+        (
+            words(&["--listen", "unix:", "--to", "127.0.0.1:1"]),
+            &["--listen", "no path"],
+        ),
+        (
+            words(&["--listen", &long, "--to", "127.0.0.1:1"]),
+            &["--listen", "unix:/xxx", "108 bytes", "107"],
+        ),
+        (words(&["--to", &long]), &["--to", "unix:/xxx", "108 bytes"]),
+        (
+            words(&["--to", "localhost:0"]),
+            &["--to", "localhost:0", "port 0"],
+        ),
+        (words(&["--to", "nowhere"]), &["--to", "nowhere", "port"]),
+        (
+            words(&["--listen", "unix:/none/socket", "--to", "127.0.0.1:1"]),
+            &["cannot listen on unix:/none/socket", "No such file"],
+        ),
+        (
+            words(&["--listen", "systemd", "--to", "127.0.0.1:1"]),
+            &["cannot listen on systemd", "LISTEN_FDS", ".socket"],
+        ),
+        (
+            with_file("[[relay]]\nlisten = ['127.0.0.1']\nto = '127.0.0.1:1'"),
+            &["relay.toml", "line 2", "\"127.0.0.1\" has no port"],
+        ),
+        (
+            with_file("[[relay]]\nlisten = ['127.0.0.1:0']\nto = ['127.0.0.1:1', 'b:0']"),
+            &["relay.toml", "line 3", "port 0"],
+        ),
         (
             words(&[&listen[..], &["--tls", "/none.crt,/none.key"]].concat()),
             &["tls", "/none.key", "No such file"],
@@ -67,6 +101,10 @@ fn what_is_wrong_is_named() {
         (
             words(&[&listen[..], &["--alpn", "h2"]].concat()),
             &["alpn needs tls"],
+        ),
+        (
+            words(&[&listen[..], &["--alpn-strict"]].concat()),
+            &["alpn-strict needs alpn"],
         ),
         (
             words(&[&listen[..], &["--backend", "kqueue"]].concat()),
@@ -83,6 +121,10 @@ fn what_is_wrong_is_named() {
         (
             words(&[&listen[..], &["--send-timeout", "0"]].concat()),
             &["send-timeout 0", "no time"],
+        ),
+        (
+            words(&[&listen[..], &["--keepalive-count", "128"]].concat()),
+            &["keepalive-count 128", "127"],
         ),
         (
             with_file("[[relay]]\nlissen = []"),
@@ -148,13 +190,8 @@ fn a_server_that_is_not_there_is_told_of_and_costs_one_connection() {
 #[test]
 fn a_server_that_does_not_answer_is_given_up() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    rustix::net::listen(&listener, 0).unwrap();
     let address = listener.local_addr().unwrap();
-    let mut waiting = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
-        waiting.push(stream);
-        assert!(waiting.len() < 100);
-    }
+    let _waiting = fill_queue(&listener);
     let relay = Relay::start(&["--to", &address.to_string(), "--connect-timeout", "0.3"]);
     let mut rest = Vec::new();
     relay.connect().read_to_end(&mut rest).unwrap();
@@ -218,6 +255,84 @@ fn silence_is_counted_from_the_last_byte_of_either_side() {
     let took = end.recv_timeout(PATIENCE).unwrap();
     let wanted = Duration::from_millis(1900)..Duration::from_millis(3700);
     assert!(wanted.contains(&took), "{took:?}");
+}
+
+/// A reader that pauses for longer is not idle, and gets all of it.
+#[test]
+fn data_that_waits_is_not_silence() {
+    let all = pattern(20_000_000);
+    let sent = all.clone();
+    let behind = server(move |mut stream| {
+        let _ = stream.write_all(&sent);
+    });
+    let folder = Folder::new();
+    let files = folder.certificate("a", "a.test");
+    let relay = Relay::start(&["--to", &behind, "--tls", &files, "--idle-timeout", "0.4"]);
+    let mut client = tls(relay.connect(), &files, "a.test");
+    let mut got = vec![0; 1000];
+    client.read_exact(&mut got).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    client.read_to_end(&mut got).unwrap();
+    assert!(got == all, "{} bytes", got.len());
+}
+
+/// Where one side has ended, the other one may not be silent for as long as if both went on.
+#[test]
+fn half_closed_connections_have_a_time_limit_of_their_own() {
+    let (ended, end) = std::sync::mpsc::channel();
+    let behind = server(move |mut stream| {
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).unwrap();
+        let began = Instant::now();
+        match &word {
+            // An answer that takes longer in all than silence may.
+            b"slow" => {
+                let _ = stream.read(&mut word);
+                for _ in 0..10 {
+                    std::thread::sleep(Duration::from_millis(200));
+                    stream.write_all(b".").unwrap();
+                }
+                return;
+            }
+            b"mute" => {}
+            _ => stream.shutdown(std::net::Shutdown::Write).unwrap(),
+        }
+        while stream.read(&mut [0; 100]).is_ok_and(|count| count > 0) {}
+        if word == *b"mute" {
+            // That was the client's end; the relay's is told to the client.
+            return std::thread::sleep(PATIENCE);
+        }
+        ended.send(began.elapsed()).unwrap();
+    });
+    let relay = Relay::start(&["--to", &behind, "--half-close-timeout", "1"]);
+    let ask = |word: &[u8; 4], end: bool| {
+        let mut stream = relay.connect();
+        stream.write_all(word).unwrap();
+        if end {
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        (rest, stream)
+    };
+    let long = Duration::from_millis(900)..Duration::from_secs(20);
+    // The client has ended, and the server says nothing.
+    let began = Instant::now();
+    ask(b"mute", true);
+    assert!(long.contains(&began.elapsed()), "{:?}", began.elapsed());
+    // The server has ended, and the client says nothing.
+    let (_, stream) = ask(b"ends", false);
+    let took = end.recv_timeout(PATIENCE).unwrap();
+    assert!(long.contains(&took), "{took:?}");
+    drop(stream);
+    // Nobody is cut off who still speaks.
+    assert_eq!(ask(b"slow", true).0, [b'.'; 10]);
+    // Nor who is silent while both go on.
+    let mut both = relay.connect();
+    both.set_read_timeout(Some(Duration::from_millis(1500)))
+        .unwrap();
+    let error = both.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[test]

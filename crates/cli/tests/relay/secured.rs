@@ -35,6 +35,150 @@ fn names_get_their_certificates() {
     ask(&mut tls(relay.connect(), &own, "other.test"), b"hello").unwrap_err();
 }
 
+/// What is served to a client that asks for this, and trusts anything.
+fn subject(relay: &Relay, asking: &str) -> String {
+    let output = Command::new("openssl")
+        .args(["s_client", "-servername", asking, "-connect"])
+        .arg(relay.addresses[0].to_string())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let certificate = Command::new("openssl")
+        .args(["x509", "-noout", "-ext", "subjectAltName"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .and_then(|mut child| {
+            let mut input = child.stdin.take().unwrap();
+            input.write_all(said.as_bytes())?;
+            drop(input);
+            child.wait_with_output()
+        })
+        .unwrap();
+    format!("{} {said}", String::from_utf8_lossy(&certificate.stdout))
+}
+
+#[test]
+fn a_host_is_asked_for_in_any_form_and_anything_else_gets_the_default() {
+    let folder = Folder::new();
+    let default = folder.certificate("default", "default.test");
+    let own = folder.certificate("own", "own.test");
+    let written = folder.certificate("written", "written.test");
+    let sent = folder.certificate("sent", "sent.test");
+    let below = folder.certificate("below", "below.test");
+    let relay = Relay::start(&[
+        "--to",
+        &echo(),
+        "--tls",
+        &default,
+        "--tls",
+        &own,
+        "--sni",
+        &format!("B\u{fc}cher.test={written}"),
+        "--sni",
+        &format!("xn--fsqu00a.test={sent}"),
+        "--sni",
+        &format!("*.b\u{fc}cher.test={below}"),
+    ]);
+    for (name, certificate) in [
+        ("b\u{fc}cher.test", "written.test"),
+        ("xn--bcher-kva.test", "written.test"),
+        ("XN--BCHER-KVA.TEST", "written.test"),
+        ("\u{4f8b}\u{5b50}.test", "sent.test"),
+        ("a.b\u{fc}cher.test", "below.test"),
+        ("OWN.test", "own.test"),
+        ("own.test.", "own.test"),
+        ("own.test:5223", "default.test"),
+        ("a own.test", "default.test"),
+        ("own_test", "default.test"),
+        ("127.0.0.1", "default.test"),
+    ] {
+        let served = subject(&relay, name);
+        assert!(
+            served.contains(&format!("DNS:{certificate}")),
+            "{name}: {served}"
+        );
+    }
+}
+
+#[test]
+fn of_two_certificates_for_a_name_each_client_gets_the_one_that_it_can_use() {
+    let folder = Folder::new();
+    let make = |file: &str, kind: &str, name: &str| {
+        let (certificate, key) = (
+            folder.path(&format!("{file}.crt")),
+            folder.path(&format!("{file}.key")),
+        );
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-nodes", "-newkey", kind, "-days", "2"])
+            .args(
+                ["-pkeyopt", "ec_paramgen_curve:P-256"]
+                    .iter()
+                    .take(if kind == "ec" { 2 } else { 0 }),
+            )
+            .args([
+                "-subj",
+                "/",
+                "-addext",
+                &format!("subjectAltName=DNS:{name}"),
+            ])
+            .args(["-keyout", &key, "-out", &certificate])
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(made.success());
+        format!("{certificate},{key}")
+    };
+    let rsa = make("rsa", "rsa:2048", "both.test");
+    let ec = make("ec", "ec", "both.test");
+    let other = make("other", "rsa:2048", "other.test");
+    let sni = |files: &str| format!("both.test={files}");
+    let seen = |relay: &Relay, name: &str, algorithms: &str| {
+        let output = Command::new("openssl")
+            .args(["s_client", "-connect", &relay.addresses[0].to_string()])
+            .args(["-servername", name, "-sigalgs", algorithms])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for (arguments, unnamed_too) in [
+        (["--tls", &rsa, "--tls", &ec], true),
+        (["--tls", &ec, "--tls", &rsa], true),
+    ]
+    .map(|(arguments, too)| (arguments.map(str::to_owned).to_vec(), too))
+    .into_iter()
+    .chain([(
+        ["--tls", &other, "--sni", &sni(&rsa), "--sni", &sni(&ec)]
+            .map(str::to_owned)
+            .to_vec(),
+        false,
+    )]) {
+        let to = echo();
+        let mut all = vec!["--to", &to];
+        all.extend(arguments.iter().map(String::as_str));
+        let relay = Relay::start(&all);
+        for (algorithms, kind) in [("RSA-PSS+SHA256", "RSA-PSS"), ("ECDSA+SHA256", "ECDSA")] {
+            let expected = format!("Peer signature type: {kind}");
+            let text = seen(&relay, "both.test", algorithms);
+            assert!(
+                text.contains(&expected),
+                "{arguments:?} {algorithms}: {text}"
+            );
+            if unnamed_too {
+                let text = seen(&relay, "nobody.test", algorithms);
+                assert!(
+                    text.contains(&expected),
+                    "{arguments:?} {algorithms}: {text}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn protocols_are_agreed_on() {
     let folder = Folder::new();
@@ -58,6 +202,35 @@ fn protocols_are_agreed_on() {
         ask(&mut stream, b"hello").unwrap();
         assert_eq!(stream.conn.alpn_protocol(), agreed);
     }
+}
+
+/// RFC 7301, section 3.2.
+#[test]
+fn who_shares_no_protocol_may_be_refused() {
+    let folder = Folder::new();
+    let files = folder.certificate("a", "a.test");
+    let named = folder.certificate("b", "b.test");
+    let to = echo();
+    let arguments = ["--to", &to, "--tls", &files, "--tls", &named];
+    let alpn = ["--alpn", "xmpp-client"];
+    let attempt = |relay: &Relay, name: &str, offer: &[&str]| {
+        let files = if name == "a.test" { &files } else { &named };
+        let mut stream = Tls::new(client(files, name, offer), relay.connect());
+        ask(&mut stream, b"hello").map(|()| stream.conn.alpn_protocol().map(<[u8]>::to_vec))
+    };
+    let strict = [&arguments[..], &alpn, &["--alpn-strict"]].concat();
+    let relay = Relay::start(&strict);
+    for name in ["a.test", "b.test"] {
+        let error = attempt(&relay, name, &["http/1.1"]).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("NoApplicationProtocol"), "{error}");
+        let agreed = attempt(&relay, name, &["http/1.1", "xmpp-client"]).unwrap();
+        assert_eq!(agreed.as_deref(), Some(&b"xmpp-client"[..]));
+        // Who offers nothing is not concerned.
+        assert_eq!(attempt(&relay, name, &[]).unwrap(), None);
+    }
+    let relay = Relay::start(&[&arguments[..], &alpn].concat());
+    assert_eq!(attempt(&relay, "a.test", &["http/1.1"]).unwrap(), None);
 }
 
 #[test]

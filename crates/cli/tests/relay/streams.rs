@@ -11,7 +11,7 @@ use super::support::*;
 
 const HUNDRED_MB: usize = 100_000_000;
 
-/// Both directions at a time, on one thread: a TLS session can not be in two.
+/// Both directions at a time, on one thread: a TLS session cannot be in two.
 #[test]
 fn a_hundred_megabytes_of_tls_go_both_ways_intact() {
     let folder = Folder::new();

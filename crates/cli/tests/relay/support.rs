@@ -85,32 +85,43 @@ impl Relay {
 
     #[track_caller]
     pub fn run(arguments: &[&str], listeners: usize) -> Relay {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_trochee"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trochee"));
+        command
             .arg("relay")
             .args(arguments)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        Relay::spawn(command, listeners)
+    }
+
+    /// What is piped is read here.
+    #[track_caller]
+    pub fn spawn(mut command: Command, listeners: usize) -> Relay {
+        let mut child = command.spawn().unwrap();
+        // With it our copies of its pipes go.
+        drop(command);
         let said = Arc::new(Mutex::new(Vec::new()));
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let lines = Arc::clone(&said);
-        thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                lines.lock().unwrap().push(line);
-            }
-        });
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let addresses = (0..listeners)
-            .map(|_| {
+        if let Some(stderr) = child.stderr.take() {
+            let lines = Arc::clone(&said);
+            thread::spawn(move || {
+                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                    lines.lock().unwrap().push(line);
+                }
+            });
+        }
+        let mut addresses = Vec::new();
+        if listeners > 0 {
+            let mut stdout = BufReader::new(child.stdout.take().unwrap());
+            for _ in 0..listeners {
                 let mut line = String::new();
                 stdout.read_line(&mut line).unwrap();
                 let address = line.split([' ', ',']).nth(2).unwrap_or_default().trim();
-                address
-                    .parse()
-                    .unwrap_or_else(|_| panic!("{line:?}, {:?}", said.lock().unwrap()))
-            })
-            .collect();
+                let parsed = address.parse();
+                addresses.push(
+                    parsed.unwrap_or_else(|_| panic!("{line:?}, {:?}", said.lock().unwrap())),
+                );
+            }
+        }
         Relay {
             child,
             addresses,
@@ -174,6 +185,24 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
+}
+
+/// An address that nobody listens on.
+pub fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+/// Has a listener answer no more: nobody accepts, and its queue is full for as long as what this gives is kept.
+pub fn fill_queue(listener: &TcpListener) -> Vec<TcpStream> {
+    rustix::net::listen(listener, 0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        waiting.push(stream);
+        assert!(waiting.len() < 100);
+    }
+    waiting
 }
 
 /// A server behind, which gives each connection a thread.

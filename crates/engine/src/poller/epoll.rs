@@ -41,7 +41,8 @@ struct Batch(Vec<Event>);
 unsafe impl Send for Batch {}
 
 impl Poller for Epoll {
-    fn add(&mut self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
+    #[allow(unsafe_code)] // as declared: who adds keeps it open
+    unsafe fn add(&mut self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
         Ok(epoll::add(
             &self.epoll,
             fd,

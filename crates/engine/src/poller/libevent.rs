@@ -84,7 +84,7 @@ struct Registration {
 }
 
 impl Poller for Libevent {
-    fn add(&mut self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
+    unsafe fn add(&mut self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
         let fd = fd.as_raw_fd();
         if self.registration(fd).is_some() {
             return Err(Errno::EXIST.into());

@@ -83,7 +83,11 @@ pub use select::FdLimit;
 pub trait Poller: Send {
     /// Starts to watch `fd`, and reports it under `token`.
     ///
-    /// The descriptor must stay open until [`remove`](Self::remove).
+    /// # Safety
+    ///
+    /// The descriptor must stay open until [`remove`](Self::remove), or until the poller is dropped. The borrow ends with this
+    /// call, so the compiler does not check what comes after. What a breach leads to is described in the
+    /// [module documentation](self#the-contract).
     ///
     /// # Errors
     ///
@@ -92,7 +96,8 @@ pub trait Poller: Send {
     ///   regular files and directories.
     /// - [`FdLimit`], inside an [`io::Error`]: the number is too high for select.
     /// - `ENOMEM`, `ENOSPC`: the kernel's own limits (`max_user_watches`).
-    fn add(&mut self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()>;
+    #[allow(unsafe_code)] // a borrow that is used after its end
+    unsafe fn add(&mut self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()>;
 
     /// Replaces both the token and the interest of `fd`.
     ///
@@ -246,7 +251,8 @@ pub static BACKENDS: &[Backend] = &[
 ///
 /// let mut poller = poller::open("auto")?;
 /// let (reader, mut writer) = std::io::pipe()?;
-/// poller.add(reader.as_fd(), 7, Interest::READ)?;
+/// // SAFETY: the reader is open until after it is removed.
+/// unsafe { poller.add(reader.as_fd(), 7, Interest::READ)? };
 /// writer.write_all(b"x")?;
 ///
 /// let mut ready = Vec::new();

@@ -31,7 +31,8 @@ struct Poll {
 }
 
 impl Poller for Poll {
-    fn add(&mut self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
+    #[allow(unsafe_code)] // as declared: who adds keeps it open
+    unsafe fn add(&mut self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
         let number = number(fd);
         if self.position(number).is_some() {
             return Err(Errno::EXIST.into());

@@ -66,7 +66,8 @@ struct Registration {
 }
 
 impl Poller for Select {
-    fn add(&mut self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
+    #[allow(unsafe_code)] // as declared: who adds keeps it open
+    unsafe fn add(&mut self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
         let fd = fd.as_raw_fd();
         if fd >= FD_SETSIZE {
             let limit = FdLimit {

@@ -143,13 +143,19 @@ impl Reactor {
 
     /// Reports when `fd` is ready, as [`Event::Ready`](crate::Event), for as long as it is.
     ///
-    /// The descriptor stays the caller's, who closes the watch before the descriptor.
+    /// The descriptor stays the caller's.
+    ///
+    /// # Safety
+    ///
+    /// `fd` must stay open until the watch is [closed](Self::close), or until the reactor is dropped. If its number comes to belong
+    /// to another descriptor meanwhile, that one is watched in its place. The reactor neither reads, writes nor closes it.
     ///
     /// # Errors
     ///
     /// [`Error::Poller`]: the poller can not watch it, such as a regular file on epoll. Before the first turn such a
     /// refusal arrives as a [`Event::Notice`](crate::Event).
-    pub fn watch(&mut self, fd: RawFd, interest: Interest) -> Result<Key, Error> {
+    #[allow(unsafe_code)] // a descriptor that somebody else owns
+    pub unsafe fn watch(&mut self, fd: RawFd, interest: Interest) -> Result<Key, Error> {
         let key = self.sources.insert(Source::Watch(Watch {
             fd,
             interest,

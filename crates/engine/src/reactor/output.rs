@@ -1,4 +1,5 @@
 //! What goes to the peers: flushing the out-queues, and the ends of connections.
+#![allow(unsafe_code)] // a descriptor that the poller is to forget
 
 use super::{Reactor, Source};
 use crate::config::SocketKind;
@@ -84,7 +85,8 @@ impl Reactor {
     /// Frees what `key` names. `graceful` says goodbye to the peer as TCP wants it.
     pub(super) fn remove(&mut self, key: Key, graceful: bool) -> bool {
         if let Some(source) = self.sources.get(key) {
-            self.polling.forget(key, source.raw_fd());
+            // SAFETY: a source owns its descriptor, or whoever called `watch` keeps it open.
+            unsafe { self.polling.forget(key, source.raw_fd()) };
         }
         // A consumer that answers later still uses the key of a connection, and says when it does not.
         let source = if self.on_credit && self.connection(key).is_some() {

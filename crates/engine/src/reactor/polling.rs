@@ -1,4 +1,5 @@
 //! What the kernel was told, and how it is asked: the poller, whose registration each descriptor is, and what ends a wait.
+#![allow(unsafe_code)] // descriptors that the poller keeps by their numbers
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -81,7 +82,7 @@ impl Polling {
         };
         self.registered.clear();
         if let (Some(poller), Some(waker)) = (&mut self.poller, &self.waker)
-            && let Err(error) = poller.add(waker.as_fd(), WAKE_TOKEN, Interest::READ)
+            && let Err(error) = add_waker(poller.as_mut(), waker)
         {
             faults.push(format!("other threads are heard late: {error}"));
         }
@@ -108,9 +109,7 @@ impl Polling {
         }
         let waker = Waker::open().map_err(Error::Os)?;
         if let Some(poller) = &mut self.poller {
-            poller
-                .add(waker.as_fd(), WAKE_TOKEN, Interest::READ)
-                .map_err(Error::Poller)?;
+            add_waker(poller.as_mut(), &waker).map_err(Error::Poller)?;
         }
         self.waker = Some(waker.clone());
         Ok(waker)
@@ -134,7 +133,11 @@ impl Polling {
 
     /// Tells the poller what `key` waits for on the descriptor `raw`, if that differs from `armed`, which it was told last.
     /// Does nothing before the poller is open.
-    pub(super) fn tell(
+    ///
+    /// # Safety
+    ///
+    /// `raw` stays open until [`forget`](Polling::forget).
+    pub(super) unsafe fn tell(
         &mut self,
         key: Key,
         raw: RawFd,
@@ -148,7 +151,8 @@ impl Polling {
         let Some(poller) = &mut self.poller else {
             return Ok(());
         };
-        let Some(fd) = socket::borrow(raw) else {
+        // SAFETY: as the function's own.
+        let Some(fd) = (unsafe { socket::borrow(raw) }) else {
             return Err(rustix::io::Errno::BADF.into());
         };
         let token = key.to_bits();
@@ -156,7 +160,8 @@ impl Polling {
         match wanted {
             Some(interest) if owner == Some(key) => poller.modify(fd, token, interest)?,
             Some(interest) => {
-                match poller.add(fd, token, interest) {
+                // SAFETY: as the function's own.
+                match unsafe { poller.add(fd, token, interest) } {
                     // The number belonged to a descriptor that was closed behind our back.
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                         poller.modify(fd, token, interest)?;
@@ -180,9 +185,14 @@ impl Polling {
     }
 
     /// Takes a descriptor out of the poller that is about to be closed, if it is still registered for `key`.
-    pub(super) fn forget(&mut self, key: Key, raw: RawFd) {
+    ///
+    /// # Safety
+    ///
+    /// `raw` is still open.
+    pub(super) unsafe fn forget(&mut self, key: Key, raw: RawFd) {
         self.disown();
-        let Some(fd) = socket::borrow(raw) else {
+        // SAFETY: as the function's own.
+        let Some(fd) = (unsafe { socket::borrow(raw) }) else {
             return;
         };
         if let Some(owner) = self.registered.get_mut(raw as usize)
@@ -216,4 +226,10 @@ impl Polling {
         waker.end_wait();
         result
     }
+}
+
+/// Has the poller watch for what other threads write to wake it.
+fn add_waker(poller: &mut dyn Poller, waker: &Waker) -> io::Result<()> {
+    // SAFETY: `Polling` keeps its waker for as long as its poller.
+    unsafe { poller.add(waker.as_fd(), WAKE_TOKEN, Interest::READ) }
 }

@@ -1,5 +1,6 @@
 //! What the poller and the timers are told: wanted interest beside armed interest, and deadlines beside alarms, compared once per
 //! turn.
+#![allow(unsafe_code)] // descriptors that the poller keeps by their numbers
 
 use std::io;
 
@@ -92,7 +93,8 @@ impl Reactor {
             return Ok(());
         };
         registered.in_changed = false;
-        self.polling.tell(key, raw, wanted, &mut registered.armed)
+        // SAFETY: a source owns its descriptor, or whoever called `watch` keeps it open; `remove` has it forgotten before.
+        unsafe { self.polling.tell(key, raw, wanted, &mut registered.armed) }
     }
 
     /// The poller refused a source that was made before it was there, or that it can not hold.

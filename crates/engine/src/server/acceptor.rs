@@ -24,6 +24,8 @@ use crate::waker::Waker;
 #[derive(Default)]
 pub(super) struct Stop {
     deadline: Mutex<Option<Instant>>,
+    /// What the accepting thread is to let go of: see [`Probe`](super::Probe).
+    probes: Mutex<Vec<Arc<()>>>,
     waker: Arc<OnceLock<Waker>>,
 }
 
@@ -37,6 +39,23 @@ impl Stop {
         if let Some(waker) = self.waker.get() {
             waker.wake();
         }
+    }
+
+    pub(super) fn probe(&self, asked: Arc<()>) {
+        let mut probes = self.probes();
+        if self.deadline().is_some() {
+            // The thread may be gone already.
+            return;
+        }
+        probes.push(asked);
+        drop(probes);
+        if let Some(waker) = self.waker.get() {
+            waker.wake();
+        }
+    }
+
+    fn probes(&self) -> std::sync::MutexGuard<'_, Vec<Arc<()>>> {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -68,7 +87,7 @@ pub(super) struct Acceptor {
 impl Acceptor {
     /// # Errors
     ///
-    /// Out of descriptors, or the poller can not hold one.
+    /// Out of descriptors, or the poller cannot hold one.
     pub(super) fn new(
         mut reactor: Reactor,
         listeners: Vec<(Listener, Plan)>,
@@ -79,8 +98,11 @@ impl Acceptor {
         let _ = stop.waker.set(reactor.waker()?);
         let mut doors = Vec::new();
         for (listener, plan) in listeners {
+            // SAFETY: the door owns the listener, and lives as long as the reactor.
+            #[allow(unsafe_code)]
+            let watch = unsafe { reactor.watch(listener.fd.as_raw_fd(), Interest::READ)? };
             doors.push(Door {
-                watch: reactor.watch(listener.fd.as_raw_fd(), Interest::READ)?,
+                watch,
                 listener,
                 plan: Arc::new(plan),
                 places: Places::new(&stop.waker),
@@ -104,7 +126,10 @@ impl Acceptor {
     /// Accepts until it is told to stop; gives the deadline of the end.
     pub(super) fn run(mut self) -> Instant {
         loop {
-            if let Some(deadline) = self.stop.deadline() {
+            let deadline = self.stop.deadline();
+            // After that look: what comes later finds the deadline itself.
+            self.stop.probes().clear();
+            if let Some(deadline) = deadline {
                 // Before the descriptors are closed.
                 for door in &self.doors {
                     self.reactor.close(door.watch);

@@ -1,13 +1,14 @@
 //! What a server is made of, and what it listens on.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
 use super::place::Plan;
 use super::{
-    Contexts, Error, Factory, Handler, MOST_THREADS, Notice, Server, ServerHandle, Shared, start,
+    Contexts, Error, Factory, Handler, LogWriter, MOST_THREADS, Notice, Server, ServerHandle,
+    Shared, start,
 };
 use crate::config::{Config, ReadSize};
 use crate::event::Level;
@@ -80,7 +81,8 @@ pub struct Builder {
     backend: String,
     threads: usize,
     config: Config,
-    notice: Notice,
+    /// Standard error unless set.
+    notice: Option<Notice>,
     listeners: Vec<(Listen, Factory)>,
 }
 
@@ -90,12 +92,7 @@ impl Default for Builder {
             backend: poller::AUTO.to_owned(),
             threads: 1,
             config: Config::default(),
-            notice: Arc::new(|level, text| {
-                if level >= Level::Warn {
-                    // Nobody may read standard error any more, which is no reason to stop serving.
-                    let _ = writeln!(io::stderr(), "{}: {text}", level.as_str());
-                }
-            }),
+            notice: None,
             listeners: Vec::new(),
         }
     }
@@ -118,10 +115,13 @@ impl Builder {
         Builder { config, ..self }
     }
 
-    /// Where words for the log go, from any thread. Unless set, to standard error from [`Level::Warn`] on. A panic in it
-    /// ends [`Server::run`].
+    /// Where words for the log go, from any thread, whose connections wait for it: see [`LogWriter`](super::LogWriter).
+    /// Unless set, such a writer takes them to standard error from [`Level::Warn`] on. A panic in it ends [`Server::run`].
+    ///
+    /// The panic of a handler is told here, too, but before that to the [panic hook](std::panic::set_hook) of the program;
+    /// the one of the standard library writes to standard error, and waits until somebody reads that.
     pub fn on_notice(self, notice: impl Fn(Level, &str) + Send + Sync + 'static) -> Builder {
-        let notice = Arc::new(notice);
+        let notice: Option<Notice> = Some(Arc::new(notice));
         Builder { notice, ..self }
     }
 
@@ -171,10 +171,25 @@ impl Builder {
                     stop: Arc::default(),
                     addresses,
                     copies: Mutex::new(copies),
+                    mailboxes: Mutex::default(),
                 }),
             },
         })
     }
+}
+
+/// Where words for the log go unless the program says.
+///
+/// # Errors
+///
+/// [`Error::Start`]
+pub(super) fn standard_error() -> Result<Notice, Error> {
+    let log = LogWriter::new(io::stderr()).map_err(start)?;
+    Ok(Arc::new(move |level, text| {
+        if level >= Level::Warn {
+            log.line(format!("{}: {text}", level.as_str()));
+        }
+    }))
 }
 
 impl At {

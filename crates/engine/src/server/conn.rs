@@ -176,7 +176,7 @@ impl Conn<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] where the system refuses at once, [`Error::Poller`] if the poller can not hold the descriptor,
+    /// [`Error::Os`] where the system refuses at once, [`Error::Poller`] if the poller cannot hold the descriptor,
     /// [`Error::Closed`] at the end of the server.
     pub fn connect(&mut self, peer: &Name, handler: impl Handler) -> Result<Key, Error> {
         if self.worker.is_over() {

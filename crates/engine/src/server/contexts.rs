@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::tls::{Context, Start};
+use crate::tls::{Context, Start, name};
 
 /// The TLS contexts of a listener: one for everybody, others for the names that clients ask for (SNI, RFC 6066).
 ///
@@ -24,7 +24,8 @@ impl Contexts {
         Contexts::with_names(default, [])
     }
 
-    /// `default` for who asks for none of `names`, which are DNS names or, as `*.example.org`, all names one level below.
+    /// `default` for who asks for none of `names`, which are DNS names, with U-labels or A-labels, or, as `*.example.org`, all
+    /// names one level below.
     pub fn with_names(
         default: Context,
         names: impl IntoIterator<Item = (String, Context)>,
@@ -54,7 +55,7 @@ impl Contexts {
     pub(super) fn choose(&self, name: Option<&str>) -> Context {
         let table = self.table();
         let named = name.and_then(|name| {
-            let name = name.to_ascii_lowercase();
+            let name = name::to_ascii(name.as_bytes());
             let above = || name.split_once('.').map(|(_, rest)| format!("*.{rest}"));
             table
                 .names
@@ -69,7 +70,7 @@ impl Table {
     fn new(default: Context, names: impl IntoIterator<Item = (String, Context)>) -> Arc<Table> {
         let names = names
             .into_iter()
-            .map(|(name, context)| (name.to_ascii_lowercase(), context))
+            .map(|(name, context)| (name::to_ascii(name.as_bytes()), context))
             .collect();
         Arc::new(Table { default, names })
     }

@@ -62,6 +62,8 @@ pub(super) enum Request {
     Apply(Key, Command),
     /// At most one for each connection.
     Close(Key),
+    /// Dropped, it is answered: see [`Probe`](super::Probe).
+    Probe(Arc<()>),
     Shutdown(Instant),
 }
 

@@ -180,6 +180,7 @@ impl Worker {
                 let _ = self.reactor.apply(key, command);
             }
             Request::Close(key) => self.close(key),
+            Request::Probe(asked) => drop(asked),
             Request::Shutdown(deadline) => {
                 self.deadline = Some(deadline);
                 // Those that are still to begin are told then.

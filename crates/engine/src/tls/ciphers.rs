@@ -5,7 +5,8 @@ use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion};
 
-use super::{Error, Settings};
+use super::transcript;
+use super::{Error, Mode, Settings};
 
 /// One cipher suite: rustls's name for it and OpenSSL's, the bits of its key, and the words of a cipher list
 /// (ciphers(1)) that mean it.
@@ -160,10 +161,14 @@ pub(super) fn provider(
     if tls12 {
         suites.extend(suites_of_tls12(settings, remarks)?);
     }
+    let known = match settings.mode {
+        Mode::Server => transcript::CIPHER_SUITES.as_slice(),
+        Mode::Client => ALL_CIPHER_SUITES,
+    };
     provider.cipher_suites = suites
         .iter()
         .filter_map(|wanted| {
-            ALL_CIPHER_SUITES
+            known
                 .iter()
                 .find(|have: &&SupportedCipherSuite| have.suite() == wanted.suite)
                 .copied()

@@ -1,18 +1,19 @@
 //! From settings to what handshakes are made with.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::client::{ClientSessionMemoryCache, Resumption};
-use rustls::crypto::CryptoProvider;
+use rustls::client::{ClientSessionMemoryCache, ResolvesClientCert, Resumption};
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::pki_types::CertificateDer;
-use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::server::NoClientAuth;
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
+use super::keys::Choice;
 use super::store::Store;
 use super::verify::{Policy, Role, Verifier};
-use super::{Error, Mode, Settings, ciphers, exporter, keys};
+use super::{Error, Material, Mode, OwnCertificate, Settings, ciphers, exporter, keys};
 
 /// Sessions that a client context remembers for resumption; the oldest go first. Each is a few hundred bytes.
 const CLIENT_SESSIONS: usize = 256;
@@ -55,15 +56,16 @@ pub struct Context {
 struct Inner {
     side: Side,
     policy: Arc<Policy>,
-    certificates: Vec<CertificateDer<'static>>,
+    /// Of ours; none where a server serves names only, or rustls's own configuration has them.
+    certificate: Option<Arc<CertifiedKey>>,
 }
 
 pub(super) enum Side {
     Server {
-        /// With the context's protocols (ALPN), and without any: for clients that have none of them in common, which is
-        /// no error to OpenSSL.
+        /// With the context's protocols (ALPN), and without any: for clients that have none of them in common, unless
+        /// they are to be refused. It is no error to OpenSSL.
         config: Arc<ServerConfig>,
-        without_alpn: Arc<ServerConfig>,
+        without_alpn: Option<Arc<ServerConfig>>,
     },
     Client {
         config: Arc<ClientConfig>,
@@ -87,22 +89,82 @@ impl Context {
         let versions = ciphers::versions(settings, &mut remarks)?;
         let provider = Arc::new(ciphers::provider(settings, &versions, &mut remarks)?);
         remark_options(settings, &mut remarks);
-        let certified = certified_key(settings, &provider)?;
+        let choice = Arc::new(Choice(own_certificates(settings)?));
         let policy = Arc::new(policy(settings, &provider, &mut remarks)?);
-        let certificates = certified
-            .as_ref()
-            .map(|certified| certified.cert.clone())
-            .unwrap_or_default();
+        let certificate = choice.0.first().cloned();
         let side = match settings.mode {
-            Mode::Server => server(settings, provider, &versions, certified, &policy)?,
-            Mode::Client => client(settings, provider, &versions, certified, &policy)?,
+            Mode::Server => server(settings, provider, &versions, choice, &policy)?,
+            Mode::Client => client(settings, provider, &versions, choice, &policy)?,
         };
         let inner = Arc::new(Inner {
             side,
             policy,
-            certificates,
+            certificate,
         });
         Ok((Context { inner }, remarks))
+    }
+
+    /// A server's context out of a configuration of rustls's, taken as it is: its certificates, verifier, tickets, ALPN.
+    ///
+    /// What a peer's certificate is worth is then decided by that configuration alone, and
+    /// [`Reactor::peer_verification`](crate::Reactor::peer_verification) has nothing to add. There is no keying material to
+    /// export, for that takes a key log of ours; a client that has none of the protocols (ALPN) in common is refused.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use trochee::tls::{Context, rustls};
+    /// # fn config() -> rustls::ServerConfig {
+    /// #     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    /// #     rustls::ServerConfig::builder_with_provider(provider)
+    /// #         .with_safe_default_protocol_versions()
+    /// #         .unwrap()
+    /// #         .with_no_client_auth()
+    /// #         .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()))
+    /// # }
+    /// let config: rustls::ServerConfig = config();
+    /// let context = Context::from_rustls_server(Arc::new(config));
+    /// ```
+    pub fn from_rustls_server(config: Arc<ServerConfig>) -> Context {
+        let algorithms = config.crypto_provider().signature_verification_algorithms;
+        Context::of_rustls(
+            Side::Server {
+                config,
+                without_alpn: None,
+            },
+            Role::Client,
+            algorithms,
+        )
+    }
+
+    /// A client's context out of a configuration of rustls's, taken as it is. What
+    /// [`from_rustls_server`](Context::from_rustls_server) says holds here, too; TLSA records are asked for more than the
+    /// configuration does, not for less.
+    pub fn from_rustls_client(config: Arc<ClientConfig>) -> Context {
+        let algorithms = config.crypto_provider().signature_verification_algorithms;
+        let with_tlsa = Arc::clone(&config);
+        Context::of_rustls(Side::Client { config, with_tlsa }, Role::Server, algorithms)
+    }
+
+    fn of_rustls(side: Side, role: Role, algorithms: WebPkiSupportedAlgorithms) -> Context {
+        // As if we verified: what rustls let pass is good
+        let policy = Policy {
+            store: Store::default(),
+            role,
+            verify: true,
+            required: false,
+            tolerant: false,
+            any_purpose: false,
+            depth: DEPTH,
+            algorithms,
+        };
+        let inner = Inner {
+            side,
+            policy: Arc::new(policy),
+            certificate: None,
+        };
+        Context {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Which end of a connection it is for.
@@ -113,9 +175,17 @@ impl Context {
         }
     }
 
-    /// Our own certificates in DER, the leaf first; none for a client without, or a server that serves names only.
+    /// Our own certificate in DER, then what certifies it; of several the first. None for a client without, or a server that
+    /// serves names only.
     pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
-        self.inner.certificates.iter().map(AsRef::as_ref)
+        let certificate = self.inner.certificate.iter();
+        certificate.flat_map(|certified| certified.cert.iter().map(AsRef::as_ref))
+    }
+
+    /// The DNS names (subjectAltName, RFC 5280) in our own certificate; of several in the first.
+    pub fn names(&self) -> Vec<String> {
+        let certificate = self.certificates().next();
+        certificate.map(keys::dns_names).unwrap_or_default()
     }
 
     pub(super) fn side(&self) -> &Side {
@@ -159,26 +229,25 @@ fn remark_options(settings: &Settings, remarks: &mut Vec<String>) {
     }
 }
 
-fn certified_key(
-    settings: &Settings,
-    provider: &CryptoProvider,
-) -> Result<Option<Arc<CertifiedKey>>, Error> {
-    // In this order, as LuaSec: the error that comes first is the one that Prosody reports.
-    let key = settings
-        .key
-        .as_deref()
-        .map(|path| keys::private_key(path, settings.password.as_deref()))
-        .transpose()?;
-    let chain = settings
-        .certificate
-        .as_deref()
-        .map(keys::certificates)
-        .transpose()?;
-    match (chain, key) {
-        (Some(chain), Some(key)) => keys::certified(chain, key, provider).map(Some),
-        (Some(_), None) => Err(keys::loading("private key", "no key for the certificate")),
-        (None, _) => Ok(None),
-    }
+/// All of ours, that of the settings' own names first.
+fn own_certificates(settings: &Settings) -> Result<Vec<Arc<CertifiedKey>>, Error> {
+    let file = |path: &Option<PathBuf>| path.clone().map(Material::File);
+    let named = match (file(&settings.certificate), file(&settings.key)) {
+        (Some(certificate), Some(key)) => Some(OwnCertificate {
+            certificate,
+            key,
+            password: settings.password.clone(),
+        }),
+        (Some(_), None) => {
+            return Err(keys::loading("private key", "no key for the certificate"));
+        }
+        (None, _) => None,
+    };
+    named
+        .iter()
+        .chain(&settings.certificates)
+        .map(keys::certified)
+        .collect()
 }
 
 fn policy(
@@ -206,7 +275,11 @@ fn policy(
     }
     let verify = has(&settings.verify, "peer");
     Ok(Policy {
-        store: Store::load(settings.cafile.as_deref(), settings.capath.as_deref())?,
+        store: Store::load(
+            settings.cafile.as_deref(),
+            settings.capath.as_deref(),
+            &settings.authorities,
+        )?,
         role: match settings.mode {
             Mode::Server => Role::Client,
             Mode::Client => Role::Server,
@@ -220,21 +293,11 @@ fn policy(
     })
 }
 
-/// A server without a certificate of its own: every connection gets its context by name.
-#[derive(Debug)]
-struct NoCertificate;
-
-impl ResolvesServerCert for NoCertificate {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        None
-    }
-}
-
 fn server(
     settings: &Settings,
     provider: Arc<CryptoProvider>,
     versions: &[&'static SupportedProtocolVersion],
-    certified: Option<Arc<CertifiedKey>>,
+    choice: Arc<Choice>,
     policy: &Arc<Policy>,
 ) -> Result<Side, Error> {
     let builder = ServerConfig::builder_with_provider(provider)
@@ -248,11 +311,7 @@ fn server(
     } else {
         builder.with_client_cert_verifier(Arc::new(NoClientAuth))
     };
-    let resolver: Arc<dyn ResolvesServerCert> = match certified {
-        Some(certified) => Arc::new(SingleCertAndKey::from(certified)),
-        None => Arc::new(NoCertificate),
-    };
-    let mut config = builder.with_cert_resolver(resolver);
+    let mut config = builder.with_cert_resolver(choice);
     config.ignore_client_order = settings
         .options
         .iter()
@@ -267,7 +326,7 @@ fn server(
     // Sessions of TLS 1.2 live in tickets alone: a store would be memory that the peers decide over.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.key_log = Arc::new(exporter::Log);
-    let without_alpn = Arc::new(config.clone());
+    let without_alpn = (!settings.alpn_strict).then(|| Arc::new(config.clone()));
     config.alpn_protocols = protocols(&settings.alpn);
     Ok(Side::Server {
         config: Arc::new(config),
@@ -279,7 +338,7 @@ fn client(
     settings: &Settings,
     provider: Arc<CryptoProvider>,
     versions: &[&'static SupportedProtocolVersion],
-    certified: Option<Arc<CertifiedKey>>,
+    choice: Arc<Choice>,
     policy: &Arc<Policy>,
 ) -> Result<Side, Error> {
     let config = |strict: bool| -> Result<ClientConfig, Error> {
@@ -291,11 +350,8 @@ fn client(
                 policy: Arc::clone(policy),
                 strict,
             }));
-        let mut config = match &certified {
-            Some(certified) => builder
-                .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(certified)))),
-            None => builder.with_no_client_auth(),
-        };
+        let mut config =
+            builder.with_client_cert_resolver(Arc::clone(&choice) as Arc<dyn ResolvesClientCert>);
         config.alpn_protocols = protocols(&settings.alpn);
         config.key_log = Arc::new(exporter::Log);
         config.resumption = if settings.tickets {

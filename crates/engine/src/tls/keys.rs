@@ -1,21 +1,38 @@
-//! Certificates and private keys out of PEM files, with the errors that Prosody explains to its operators.
+//! Our own certificates and private keys, with the errors that Prosody explains to its operators.
+//!
+//! A certificate is taken as bytes: what is in it is for the peer to judge. All that is looked for is its public key.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use aws_lc_rs::digest::{self, SHA256};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
 
-use super::Error;
+use super::{Error, Material, OwnCertificate};
 
+mod cipher;
+mod der;
 mod encrypted;
+mod kind;
+mod pem;
+mod pkey;
+mod resolver;
+
+pub(super) use der::dns_names;
+pub(super) use pem::certificates as pem_certificates;
+use pkey::Key;
+pub(super) use resolver::Choice;
 
 /// The largest PEM file that is read, in bytes: the system store in one file has a fifth of it.
 const LARGEST: u64 = 1 << 20;
+
+const CERTIFICATE: &str = "certificate";
+const PRIVATE_KEY: &str = "private key";
 
 /// What Prosody's certmanager parses: "error loading private key (No such file or directory)".
 pub(super) fn loading(what: &str, reason: &str) -> Error {
@@ -35,84 +52,145 @@ pub(super) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Error> {
             }
             None => error.to_string(),
         };
-        loading(what, &reason)
+        loading(what, &reason).in_file(path)
     };
     let length = fs::metadata(path).map_err(|error| refused(&error))?.len();
     if length > LARGEST {
-        return Err(loading(what, "file too large"));
+        return Err(loading(what, "file too large").in_file(path));
     }
     fs::read(path).map_err(|error| refused(&error))
 }
 
-/// The certificates of a PEM file, in their order: the leaf, then what certifies it.
+impl Material {
+    fn bytes(&self, what: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
+        match self {
+            Material::File(path) => read(path, what).map(Zeroizing::new),
+            Material::Memory(bytes) => Ok(Zeroizing::new(bytes.clone())),
+        }
+    }
+
+    /// DER, which only memory may hold: a file is PEM, as on OpenSSL's side of the contract.
+    fn der<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let is_der = matches!(self, Material::Memory(_)) && bytes.first() == Some(&der::SEQUENCE);
+        is_der.then_some(bytes)
+    }
+
+    fn refused(&self, what: &str, reason: &str) -> Error {
+        let error = loading(what, reason);
+        match self {
+            Material::File(path) => error.in_file(path),
+            Material::Memory(_) => error,
+        }
+    }
+}
+
+/// The certificates of a place in DER: the leaf, then what certifies it.
 ///
 /// # Errors
 ///
 /// "error loading certificate (…)": the system's words, "no start line" for a file without one, "bad base64 decode".
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    const WHAT: &str = "certificate";
-    let text = read(path, WHAT)?;
-    let mut chain = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(&text) {
-        chain.push(certificate.map_err(|error| loading(WHAT, pem_reason(&error)))?);
+fn certificates(from: &Material, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    match from.der(bytes) {
+        Some(bytes) => pem::certificate(bytes).map(|certificate| vec![certificate]),
+        None => pem::certificates(bytes),
     }
-    if chain.is_empty() {
-        return Err(loading(WHAT, "no start line"));
-    }
-    Ok(chain)
+    .map_err(|reason| from.refused(CERTIFICATE, reason))
 }
 
-fn pem_reason(error: &pem::Error) -> &'static str {
-    match error {
-        pem::Error::MissingSectionEnd { .. } => "bad end line",
-        pem::Error::Base64Decode(_) => "bad base64 decode",
-        _ => "no start line",
+/// The private key of a place: PKCS#1, PKCS#8 or SEC1; encrypted as PKCS#8 or in OpenSSL's traditional way.
+fn private_key(from: &Material, bytes: &[u8], password: Option<&[u8]>) -> Result<Key, Error> {
+    match from.der(bytes) {
+        Some(bytes) => key_in_der(bytes, password),
+        None => key_in_pem(bytes, password),
+    }
+    .map_err(|reason| from.refused(PRIVATE_KEY, &reason))
+}
+
+/// The first section that is a key counts; an EC key often has its parameters in a section before it, and a certificate may
+/// be in the same file. Of what form it is says the key itself: labels are mixed up, and OpenSSL does not mind.
+fn key_in_pem(text: &[u8], password: Option<&[u8]>) -> Result<Key, String> {
+    for section in pem::sections(text) {
+        let section = section?;
+        match section.label {
+            b"PRIVATE KEY" | b"ENCRYPTED PRIVATE KEY" | b"RSA PRIVATE KEY" | b"EC PRIVATE KEY" => {
+                let key = if encrypted::is_traditional(&section) {
+                    encrypted::traditional(&section, password)?
+                } else {
+                    section.decode()?
+                };
+                return key_in_der(&key, password);
+            }
+            b"DSA PRIVATE KEY" => return Err(kind::cannot_sign("DSA")),
+            _ => {}
+        }
+    }
+    Err(pem::NO_START_LINE.into())
+}
+
+/// The forms differ in their first fields, so that at most one fits.
+fn key_in_der(bytes: &[u8], password: Option<&[u8]>) -> Result<Key, String> {
+    const BROKEN: &str = "decode error";
+    let mut fields = der::take(&mut { bytes }, der::SEQUENCE).ok_or(BROKEN)?;
+    let mut tag = || der::next(&mut fields).map(|field| field.tag);
+    match (tag(), tag()) {
+        (Some(der::SEQUENCE), Some(der::OCTET_STRING)) => {
+            Key::of_pkcs8(&encrypted::pkcs8(bytes, password)?)
+        }
+        (Some(der::INTEGER), Some(der::SEQUENCE)) => Key::of_pkcs8(bytes),
+        (Some(der::INTEGER), Some(der::INTEGER)) => Key::of_pkcs1(bytes),
+        (Some(der::INTEGER), Some(der::OCTET_STRING)) => Key::of_sec1(bytes),
+        _ => Err(BROKEN.into()),
     }
 }
 
-/// The private key of a PEM file: PKCS#1, PKCS#8 or SEC1; encrypted as PKCS#8 (PBES2, RFC 8018) or in OpenSSL's old way
-/// (`Proc-Type: 4,ENCRYPTED`).
+/// A chain and the key of its leaf, checked to belong together. What is in memory already, out of the same bytes, is
+/// shared: Prosody makes a dozen contexts for a host.
 ///
 /// # Errors
 ///
-/// "error loading private key (…)": the system's words, "no start line", "bad password read" where one is needed,
-/// "bad decrypt" for the wrong one.
-pub(super) fn private_key(
-    path: &Path,
-    password: Option<&str>,
-) -> Result<PrivateKeyDer<'static>, Error> {
-    const WHAT: &str = "private key";
-    let text = read(path, WHAT)?;
-    if let Some(key) = encrypted::decrypt(&text, password) {
-        return key.map_err(|reason| loading(WHAT, reason));
-    }
-    PrivateKeyDer::from_pem_slice(&text).map_err(|error| loading(WHAT, pem_reason(&error)))
-}
+/// In the order in which LuaSec finds them: "error loading private key (…)", "error loading certificate (…)", "private key
+/// does not match public key".
+pub(super) fn certified(own: &OwnCertificate) -> Result<Arc<CertifiedKey>, Error> {
+    type Known = HashMap<[u8; 32], Weak<CertifiedKey>>;
+    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
 
-/// A chain and the key of its leaf, checked to belong together.
-///
-/// # Errors
-///
-/// "private key does not match public key", LuaSec's words; "error loading private key (…)" for a kind of key that can
-/// not sign here.
-pub(super) fn certified(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-    provider: &CryptoProvider,
-) -> Result<Arc<CertifiedKey>, Error> {
-    let signer = provider
-        .key_provider
-        .load_private_key(key)
-        .map_err(|_| loading("private key", "unsupported algorithm"))?;
-    let certified = CertifiedKey::new(chain, signer);
-    match certified.keys_match() {
-        // A key that can not tell its public half is taken on trust: the peer will notice.
-        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
-            Ok(Arc::new(certified))
-        }
-        Err(rustls::Error::InconsistentKeys(_)) => {
-            Err(Error::new("private key does not match public key"))
-        }
-        Err(error) => Err(loading("certificate", &error.to_string())),
+    let key_bytes = own.key.bytes(PRIVATE_KEY)?;
+    // A certificate that cannot be read is the second error: a key that is damaged is the first
+    let certificate_bytes = own.certificate.bytes(CERTIFICATE);
+    let password = own.password.as_deref();
+    let empty = Vec::new();
+    let mut digest = digest::Context::new(&SHA256);
+    for part in [
+        certificate_bytes.as_deref().unwrap_or(&empty),
+        &key_bytes[..],
+        password.unwrap_or_default(),
+    ] {
+        digest.update(&(part.len() as u64).to_be_bytes());
+        digest.update(part);
     }
+    let mut content = [0; 32];
+    content.copy_from_slice(digest.finish().as_ref());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = known.get_or_insert_default();
+    if let Some(certified) = known.get(&content).and_then(Weak::upgrade) {
+        return Ok(certified);
+    }
+    let key = private_key(&own.key, &key_bytes, password)?;
+    let chain = certificates(&own.certificate, &certificate_bytes?)?;
+    let public = der::public_key(&chain[0])
+        .ok_or_else(|| own.certificate.refused(CERTIFICATE, "wrong tag"))?;
+    if key.is_too_small() {
+        return Err(own.certificate.refused(CERTIFICATE, "ee key too small"));
+    }
+    if !key.belongs_to(public) {
+        let error = Error::new("private key does not match public key");
+        return Err(match &own.key {
+            Material::File(path) => error.in_file(path),
+            Material::Memory(_) => error,
+        });
+    }
+    let certified = Arc::new(CertifiedKey::new(chain, Arc::new(key)));
+    known.retain(|_, certified| certified.strong_count() > 0);
+    known.insert(content, Arc::downgrade(&certified));
+    Ok(certified)
 }

@@ -12,15 +12,15 @@ use std::sync::Arc;
 
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{ServerName, UnixTime};
-use rustls::server::{Acceptor, UnbufferedServerConnection};
+use rustls::server::{Accepted, AcceptedAlert, Acceptor, UnbufferedServerConnection};
 
 use super::context::Side;
 use super::verify::Errors;
-use super::{Context, Start, Tlsa, text};
+use super::{Context, Start, Tlsa, name, text};
 use crate::buffer::OutQueue;
 
+pub(super) mod hello;
 mod machine;
-mod resumption;
 mod traffic;
 
 use machine::Machine;
@@ -42,6 +42,8 @@ pub(crate) struct Session {
     /// What was received and is not a whole record or handshake message yet; until a context is chosen, the ClientHello.
     held: Vec<u8>,
     server_name: Option<String>,
+    /// The client asks for something that rustls must not see ([`hello::hide_name`]).
+    hides_name: bool,
     secured: bool,
     /// What is decrypted and was not delivered at once, and how much of it has been since. At most a record and what one
     /// read completes behind it.
@@ -100,6 +102,7 @@ impl Session {
             wire: plaintext,
             held: Vec::new(),
             server_name: start.server_name,
+            hides_name: false,
             secured: false,
             unread: Vec::new(),
             delivered: 0,
@@ -129,7 +132,7 @@ impl Session {
                 let name = self
                     .server_name
                     .take()
-                    .and_then(|name| ServerName::try_from(name).ok())
+                    .and_then(|name| ServerName::try_from(name::to_ascii(name.as_bytes())).ok())
                     .filter(|name| matches!(name, ServerName::DnsName(_)));
                 self.server_name = name.as_ref().map(|name| name.to_str().into_owned());
                 // An address is never sent as a name.
@@ -182,24 +185,31 @@ impl Session {
             return Ok(Progress::More);
         };
         self.held.extend_from_slice(bytes);
-        let mut left = bytes;
-        let accepted = loop {
-            acceptor
-                .read_tls(&mut left)
-                .map_err(|_| String::from("excessive message size"))?;
-            match acceptor.accept() {
-                Ok(Some(accepted)) => break accepted,
-                Ok(None) if left.is_empty() => return Ok(Progress::More),
-                Ok(None) => {}
-                Err((error, mut alert)) => {
-                    let _ = alert.write_all(&mut Append(&mut self.wire));
-                    self.phase = Phase::Broken;
-                    return Err(text::of(&error));
-                }
+        let mut hidden = None;
+        let mut accepted = accept(acceptor, bytes);
+        if accepted.is_err() {
+            // Perhaps over a name that decides nothing.
+            hidden = hello::hide_name(&mut self.held);
+            if hidden.is_some() {
+                accepted = accept(&mut Acceptor::default(), &self.held);
+            }
+        }
+        let accepted = match accepted {
+            Ok(Some(accepted)) => accepted,
+            Ok(None) => return Ok(Progress::More),
+            Err(None) => return Err("excessive message size".into()),
+            Err(Some((error, mut alert))) => {
+                let _ = alert.write_all(&mut Append(&mut self.wire));
+                self.phase = Phase::Broken;
+                return Err(text::of(&error));
             }
         };
         let hello = accepted.client_hello();
-        self.server_name = hello.server_name().map(str::to_owned);
+        self.hides_name = hidden.is_some();
+        self.server_name = hidden
+            .as_deref()
+            .or(hello.server_name().map(str::as_bytes))
+            .map(name::to_ascii);
         let alpn: Vec<Vec<u8>> = hello
             .alpn()
             .map(|names| names.map(<[u8]>::to_vec).collect())
@@ -258,16 +268,16 @@ impl Session {
         };
         let ours = alpn.as_ref().unwrap_or(&config.alpn_protocols);
         let agreed = offered.is_empty() || offered.iter().any(|name| ours.contains(name));
-        let config = match alpn {
-            _ if !agreed => Arc::clone(without_alpn),
-            None => Arc::clone(config),
-            Some(alpn) => {
+        let config = match (alpn, without_alpn) {
+            (_, Some(without_alpn)) if !agreed => Arc::clone(without_alpn),
+            (None, _) => Arc::clone(config),
+            (Some(alpn), _) => {
                 let mut config = rustls::ServerConfig::clone(config);
                 config.alpn_protocols = alpn;
                 Arc::new(config)
             }
         };
-        self.resumes = resumption::is_offered(&self.held, &*config.ticketer);
+        self.resumes = hello::offers_ticket(&self.held, &*config.ticketer);
         self.waits_for_answer = true;
         let server = UnbufferedServerConnection::new(config).map_err(|error| text::of(&error))?;
         self.phase = Phase::Running(Machine::server(server));
@@ -327,6 +337,20 @@ impl Session {
         }
         self.tlsa = Vec::new();
         Ok(())
+    }
+}
+
+/// Goes on with what was received. An error without a reason is more than a ClientHello can be.
+fn accept(
+    acceptor: &mut Acceptor,
+    mut bytes: &[u8],
+) -> Result<Option<Accepted>, Option<(rustls::Error, AcceptedAlert)>> {
+    loop {
+        acceptor.read_tls(&mut bytes).map_err(|_| None)?;
+        match acceptor.accept().map_err(Some)? {
+            None if !bytes.is_empty() => {}
+            accepted => return Ok(accepted),
+        }
     }
 }
 

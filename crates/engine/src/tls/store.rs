@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 use super::{Error, keys};
@@ -39,20 +38,24 @@ impl Store {
     /// # Errors
     ///
     /// "error loading CA locations (…)" for a file that can not be read.
-    pub(super) fn load(cafile: Option<&Path>, capath: Option<&Path>) -> Result<Store, Error> {
+    pub(super) fn load(
+        cafile: Option<&Path>,
+        capath: Option<&Path>,
+        authorities: &[u8],
+    ) -> Result<Store, Error> {
+        let refused = |reason: &str| keys::loading("CA locations", reason);
         let mut places = Vec::new();
         if let Some(file) = cafile {
             places.push(cached(file, |file| {
                 let text = keys::read(file, "CA locations")?;
-                let certificates = parse(&text);
-                if certificates.is_empty() {
-                    return Err(keys::loading("CA locations", "no start line"));
-                }
-                Ok(certificates)
+                parse(&text).map_err(|reason| refused(reason).in_file(file))
             })?);
         }
         if let Some(directory) = capath {
             places.push(cached(directory, |directory| Ok(hashed(directory)))?);
+        }
+        if !authorities.is_empty() {
+            places.push(Arc::new(parse(authorities).map_err(refused)?));
         }
         Ok(Store { places })
     }
@@ -119,7 +122,8 @@ fn hashed(directory: &Path) -> Vec<Trusted> {
         .filter(|entry| is_hash(&entry.file_name().to_string_lossy()))
         .take(MOST_FILES)
         .filter_map(|entry| keys::read(&entry.path(), "CA locations").ok())
-        .flat_map(|text| parse(&text))
+        .filter_map(|text| parse(&text).ok())
+        .flatten()
         .collect()
 }
 
@@ -132,14 +136,15 @@ fn is_hash(name: &str) -> bool {
     })
 }
 
-fn parse(text: &[u8]) -> Vec<Trusted> {
-    CertificateDer::pem_slice_iter(text)
-        .filter_map(Result::ok)
+/// The certificates of a PEM file. One that is broken makes the whole file unusable, as in OpenSSL.
+fn parse(text: &[u8]) -> Result<Vec<Trusted>, &'static str> {
+    Ok(keys::pem_certificates(text)?
+        .into_iter()
         .map(|der| Trusted {
             anchor: webpki::anchor_from_trusted_cert(&der)
                 .ok()
                 .map(|anchor| anchor.to_owned()),
             der,
         })
-        .collect()
+        .collect())
 }

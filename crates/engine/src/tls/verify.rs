@@ -18,6 +18,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::Tlsa;
 use super::dane;
 use super::store::Store;
+use super::transcript;
 
 mod diagnose;
 
@@ -307,7 +308,7 @@ impl ClientCertVerifier for Verifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.tls12(message, leaf, signature)
+        self.tls12(&transcript::as_sent(message), leaf, signature)
     }
 
     fn verify_tls13_signature(

@@ -21,10 +21,7 @@ fn high_numbers_work_or_are_refused_in_words() {
     };
 
     let fd = high.as_raw_fd();
-    let error = watch
-        .poller
-        .add(high.as_fd(), 2, Interest::WRITE)
-        .unwrap_err();
+    let error = watch.try_add(&high, 2, Interest::WRITE).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     assert_eq!(
         error.to_string(),

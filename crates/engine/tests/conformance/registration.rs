@@ -22,7 +22,7 @@ fn adding_twice_is_eexist_and_changes_nothing() {
     let (near, _far) = tcp_pair();
     watch.add(&near, 1, Interest::WRITE);
     assert_errno(
-        watch.poller.add(near.as_fd(), 2, Interest::READ),
+        watch.try_add(&near, 2, Interest::READ),
         Errno::EXIST.raw_os_error(),
     );
     watch.expect(&[(1, "w")]);
@@ -56,7 +56,7 @@ fn error_kinds_are_portable() {
     watch.add(&near, 1, Interest::READ);
     let kind = |result: io::Result<()>| result.unwrap_err().kind();
     assert_eq!(
-        kind(watch.poller.add(near.as_fd(), 1, Interest::READ)),
+        kind(watch.try_add(&near, 1, Interest::READ)),
         io::ErrorKind::AlreadyExists
     );
     assert_eq!(
@@ -179,7 +179,7 @@ fn regular_files_are_refused_or_always_ready() {
         watch.expect(&[(1, "rw")]);
     } else {
         assert_errno(
-            watch.poller.add(file.as_fd(), 1, Interest::BOTH),
+            watch.try_add(&file, 1, Interest::BOTH),
             Errno::PERM.raw_os_error(),
         );
     }

@@ -60,10 +60,7 @@ fn a_key_of_another_kind_is_refused() {
     let mut driver = driver!();
     let (listener, _) = driver.listen(ReadSize::All);
     let (reader, _writer) = io::pipe().unwrap();
-    let watch = driver
-        .reactor
-        .watch(std::os::fd::AsRawFd::as_raw_fd(&reader), Interest::READ)
-        .unwrap();
+    let watch = driver.watch(&reader, Interest::READ).unwrap();
     for key in [listener, watch] {
         let error = driver.reactor.write(key, b"x").unwrap_err();
         assert!(matches!(error, Error::Unsupported), "{error:?}");

@@ -44,7 +44,13 @@ fn the_poller_can_not_be_changed_after_the_first_turn() {
 #[test]
 fn sockets_get_the_options_of_the_configuration() {
     let idle = Duration::from_secs(77);
-    let mut driver = driver!(nodelay: false, tcp_keepalive: KeepAlive::Idle(idle));
+    let every = Duration::from_secs(17);
+    let mut driver = driver!(
+        nodelay: false,
+        tcp_keepalive: KeepAlive::Idle(idle),
+        tcp_keepalive_interval: Some(every),
+        tcp_keepalive_count: Some(5)
+    );
     let (listener, address) = driver.listen(ReadSize::All);
     let options = |driver: &mut Driver| {
         let stream = peer(address);
@@ -53,7 +59,9 @@ fn sockets_get_the_options_of_the_configuration() {
         let found = (
             sockopt::tcp_nodelay(fd).unwrap(),
             sockopt::socket_keepalive(fd).unwrap(),
-            sockopt::tcp_keepidle(fd).unwrap() == idle,
+            sockopt::tcp_keepidle(fd).unwrap() == idle
+                && sockopt::tcp_keepintvl(fd).unwrap() == every
+                && sockopt::tcp_keepcnt(fd).unwrap() == 5,
         );
         drop(stream);
         driver.expect_closed(key);

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use trochee::poller::{self, OpenError};
-use trochee::{Chunk, Event, EventLoop, Interest, Key, Level, Name, ReadSize, Reason, TimerId};
+use trochee::{
+    Chunk, Error, Event, EventLoop, Interest, Key, Level, Name, ReadSize, Reason, TimerId,
+};
 
 /// How long a test waits for what must come, and for what must not.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -202,10 +204,7 @@ impl Driver {
     ) -> T {
         // The end of the thread, by a panic too, closes the pipe.
         let (done, running) = io::pipe().unwrap();
-        let watch = self
-            .reactor
-            .watch(done.as_raw_fd(), Interest::READ)
-            .unwrap();
+        let watch = self.watch(&done, Interest::READ).unwrap();
         let peer = thread::spawn(move || {
             let _running = running;
             peer()
@@ -289,6 +288,12 @@ impl Driver {
             Some(Name::Inet(address)) => (key, address),
             other => panic!("a listener named {other:?}"),
         }
+    }
+
+    /// Watches a descriptor of the test.
+    pub fn watch(&mut self, fd: &impl AsRawFd, interest: Interest) -> Result<Key, Error> {
+        // SAFETY: the tests close the watch first, or close the descriptor to see what becomes of its watch.
+        unsafe { self.reactor.watch(fd.as_raw_fd(), interest) }
     }
 
     /// The descriptor of a source that lives on while the caller looks at it.

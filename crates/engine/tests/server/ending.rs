@@ -105,7 +105,7 @@ fn there_may_be_no_deadline() {
     server.end(PATIENCE);
 }
 
-/// A peer that takes nothing can not hold it up.
+/// A peer that takes nothing cannot hold it up.
 #[test]
 fn a_deadline_ends_what_does_not_end() {
     available!();
@@ -227,4 +227,60 @@ fn sockets_are_inherited_from_a_service_manager() {
     expect(&mut stream, b"inherited");
     drop(stream);
     assert!(child.wait().unwrap().success());
+}
+
+/// What a watchdog asks: whether anything gets on.
+#[test]
+fn a_probe_is_answered_unless_a_thread_is_stuck() {
+    available!();
+    let (stick, stuck) = std::sync::mpsc::sync_channel::<()>(0);
+    let stuck = Arc::new(Mutex::new(stuck));
+    let (make, _calls) = probe(move |_, call| {
+        if let Call::Incoming(_) = call {
+            let _ = stuck.lock().unwrap().recv();
+        }
+    });
+    let server = serve(2, make);
+    let answered = |server: &Running| {
+        let probe = server.handle.probe();
+        let give_up = Instant::now() + PATIENCE;
+        while !probe.is_answered() {
+            assert!(Instant::now() < give_up, "no answer");
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    answered(&server);
+    server.connect().write_all(b"stuck").unwrap();
+    // The other thread and the one that accepts have time enough for theirs.
+    thread::sleep(SILENCE);
+    let asked = server.handle.probe();
+    thread::sleep(SILENCE);
+    assert!(!asked.is_answered());
+    stick.send(()).unwrap();
+    answered(&server);
+    let handle = server.handle.clone();
+    server.end(Duration::ZERO);
+    assert!(handle.probe().is_answered());
+}
+
+#[test]
+fn nobody_answers_before_the_server_runs() {
+    available!();
+    let (make, _calls) = probe(|_, _| {});
+    let server = Server::builder()
+        .backend(poller_name())
+        .listen("127.0.0.1:0", make)
+        .build()
+        .unwrap();
+    let handle = server.handle();
+    let asked = handle.probe();
+    assert!(!asked.is_answered());
+    let running = thread::spawn(move || server.run());
+    let give_up = Instant::now() + PATIENCE;
+    while !asked.is_answered() {
+        assert!(Instant::now() < give_up, "no answer");
+        thread::sleep(Duration::from_millis(1));
+    }
+    handle.shutdown(Duration::ZERO);
+    running.join().unwrap().unwrap();
 }

@@ -175,6 +175,62 @@ fn a_log_that_nobody_reads_is_no_reason_to_stop() {
     running.join().unwrap().unwrap();
 }
 
+/// And whoever is to read it may be stuck, with the pipe full.
+#[test]
+fn a_log_that_is_stuck_stops_nobody() {
+    available!();
+    const TEST: &str = "serving::a_log_that_is_stuck_stops_nobody";
+    const STUCK: &str = "STANDARD_ERROR_IS_FULL";
+    if std::env::var_os(STUCK).is_none() {
+        let (_reader, writer) = std::io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        while (&writer).write(&[b'.'; 4096]).is_ok() {}
+        while (&writer).write(b".").is_ok() {}
+        rustix::io::ioctl_fionbio(&writer, false).unwrap();
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                &format!("{}::{TEST}", poller_name()),
+                "--exact",
+                "--nocapture",
+            ])
+            .env(STUCK, "1")
+            .stdout(std::process::Stdio::null())
+            .stderr(writer)
+            .status();
+        assert!(status.unwrap().success());
+        return;
+    }
+    // The program's own word on a panic would wait for the reader.
+    std::panic::set_hook(Box::new(|_| {}));
+    let (make, _calls) = probe(|conn, call| match call {
+        Call::Incoming(data) if data == b"!" => panic!("told of on standard error"),
+        Call::Incoming(data) => {
+            conn.write(data).unwrap();
+        }
+        _ => {}
+    });
+    let server = Server::builder()
+        .backend(poller_name())
+        .listen("127.0.0.1:0", make)
+        .build()
+        .unwrap();
+    let handle = server.handle();
+    let Name::Inet(address) = handle.addresses()[0].clone() else {
+        panic!("no address");
+    };
+    let running = thread::spawn(move || server.run());
+    let mut stays = peer(address);
+    for _ in 0..3 {
+        let mut fatal = peer(address);
+        fatal.write_all(b"!").unwrap();
+        assert_eq!(read_to_end(&fatal), b"");
+    }
+    stays.write_all(b"hello").unwrap();
+    expect(&mut stays, b"hello");
+    handle.shutdown(Duration::ZERO);
+    running.join().unwrap().unwrap();
+}
+
 #[test]
 fn timers_fire_once_unless_they_are_taken_back() {
     available!();

@@ -117,3 +117,26 @@ fn protocols_are_agreed_on_in_the_servers_order_or_not_at_all() {
     let alpn = driver.reactor.tls_info(ends.client).unwrap().alpn;
     assert_eq!(alpn.as_deref(), Some(&b"b"[..]));
 }
+
+#[test]
+fn a_client_asks_for_the_a_label() {
+    let mut driver = driver!();
+    for (name, asked) in [
+        ("b\u{fc}cher.test", Some("xn--bcher-kva.test")),
+        ("XN--BCHER-KVA.Test.", Some("xn--bcher-kva.test")),
+        ("a b.test", None),
+        ("127.0.0.1", None),
+    ] {
+        let start = Start {
+            server_name: Some(name.into()),
+            ..Start::new(client())
+        };
+        let ends = driver.join_tls(choosing(server()), start, ReadSize::All);
+        let (key, seen, _) = hello(&mut driver);
+        assert_eq!(seen.as_deref(), asked, "{name}");
+        driver.reactor.accept_tls(key, server(), None).unwrap();
+        driver.secure(ends);
+        let info = driver.reactor.tls_info(ends.client).unwrap();
+        assert_eq!(info.server_name.as_deref(), asked, "{name}");
+    }
+}

@@ -44,7 +44,7 @@ fn settings(certificate: &str, key: &str, password: Option<&str>) -> Settings {
     Settings {
         certificate: Some(certificate.into()),
         key: Some(key.into()),
-        password: password.map(str::to_owned),
+        password: password.map(Into::into),
         ..Settings::default()
     }
 }
@@ -127,6 +127,7 @@ fn keys_of_every_kind_and_form_work() {
                 format!("error loading private key ({reason})"),
                 "{name}"
             );
+            assert_eq!(error.file(), Some(std::path::Path::new(&out)), "{name}");
         }
         cases.push((certificate.clone(), out, Some("secret")));
     }

@@ -21,6 +21,7 @@ mod choosing;
 mod floods;
 mod handshakes;
 mod hostile;
+mod kinds;
 mod loading;
 mod openssl;
 mod pki;
@@ -38,6 +39,6 @@ use std::time::Duration;
 
 use pki::*;
 use support::*;
-use trochee::tls::{Context, Mode, Settings, Start, Tlsa};
+use trochee::tls::{Context, Material, Mode, OwnCertificate, Settings, Start, Tlsa};
 use trochee::{Chunk, Close, Error, Key, ReadSize, Reason, SocketKind};
 use wire::*;

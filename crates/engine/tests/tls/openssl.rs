@@ -129,6 +129,123 @@ fn s_client_resumes_its_session() {
     }
 }
 
+/// Names that are no DNS names, and what is told of them. Where nobody asks, they decide nothing.
+const ODD_NAMES: &[(&str, &str)] = &[
+    ("example.test:5223", "example.test:5223"),
+    ("Example test", "example test"),
+    ("-example.test", "-example.test"),
+    ("example..test", "example..test"),
+    ("[::1]", "[::1]"),
+    ("B\u{fc}cher.test", "xn--bcher-kva.test"),
+    ("b\u{fc}cher.test.", "xn--bcher-kva.test"),
+];
+
+#[test]
+fn a_name_that_is_no_dns_name_does_not_end_the_handshake() {
+    let mut driver = driver!();
+    let pair = server_pair();
+    let (certificate, key) = (
+        pair.certificate.to_string_lossy(),
+        pair.key.to_string_lossy(),
+    );
+    let server = context(&Settings {
+        curveslist: Some("P-384:X25519".into()),
+        verify: words(&["peer"]),
+        verifyext: words(&["lsec_ignore_purpose"]),
+        cafile: Some(authority().file.clone()),
+        ..server_settings(pair)
+    });
+    for (name, _) in ODD_NAMES {
+        for arguments in [
+            &["-tls1_3"][..],
+            &["-tls1_2"],
+            // The client begins with a key for P-256, and is asked for another: HelloRetryRequest.
+            &["-tls1_3", "-groups", "P-256:P-384"],
+            // It signs what both have said.
+            &["-tls1_3", "-cert", &certificate, "-key", &key],
+            &["-tls1_2", "-cert", &certificate, "-key", &key],
+        ] {
+            let arguments = [&["-servername", *name], arguments].concat();
+            let output = serve(&mut driver, &server, &arguments, false);
+            assert!(
+                output.contains("Verify return code: 0 (ok)"),
+                "{arguments:?}: {output}"
+            );
+            assert!(output.contains("echo this line"), "{arguments:?}: {output}");
+        }
+    }
+}
+
+#[test]
+fn sessions_with_such_a_name_are_resumed() {
+    let mut driver = driver!();
+    // With a HelloRetryRequest the binder of the pre-shared key is computed over both ClientHellos.
+    for (protocol, groups) in [
+        ("-tls1_2", "P-256:P-384"),
+        ("-tls1_3", "P-384"),
+        ("-tls1_3", "P-256:P-384"),
+    ] {
+        let server = context(&Settings {
+            curveslist: Some("P-384".into()),
+            ..server_settings(server_pair())
+        });
+        let session = directory().join(format!("odd-session{protocol}"));
+        let session = session.to_string_lossy();
+        for (argument, expected) in [("-sess_out", "New, TLS"), ("-sess_in", "Reused, TLS")] {
+            let arguments = [
+                protocol,
+                "-groups",
+                groups,
+                "-servername",
+                "a b:1",
+                argument,
+                &session,
+            ];
+            let output = serve(&mut driver, &server, &arguments, false);
+            assert!(output.contains(expected), "{arguments:?}: {output}");
+            assert!(output.contains("echo this line"), "{arguments:?}: {output}");
+        }
+    }
+}
+
+#[test]
+fn such_a_name_can_be_chosen_by() {
+    let mut driver = driver!();
+    for (name, told) in ODD_NAMES {
+        let (listener, address) = driver.listen(ReadSize::All);
+        let mut child = s_client(address, &["-servername", name]);
+        let mut seen = None;
+        driver.drive("the handshake", |reactor, event| match event {
+            Seen::Accepted { key, .. } => {
+                let start = Start {
+                    choose: true,
+                    ..Start::new(server())
+                };
+                reactor.start_tls(key, start).unwrap();
+                false
+            }
+            Seen::ClientHello {
+                key, server_name, ..
+            } => {
+                seen = server_name;
+                reactor.accept_tls(key, server(), None).unwrap();
+                false
+            }
+            Seen::Secured(key) => {
+                let info = reactor.tls_info(key).unwrap();
+                assert_eq!(info.server_name.as_deref(), Some(*told));
+                true
+            }
+            _ => false,
+        });
+        assert_eq!(seen.as_deref(), Some(*told));
+        driver.reactor.close(listener);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        driver.drive_for(SILENCE, |_, _| {});
+    }
+}
+
 #[test]
 fn s_client_cannot_renegotiate() {
     let mut driver = driver!();

@@ -1,16 +1,16 @@
 -- trochee as a network backend of Prosody: network_backend = "trochee".
 --
--- The loop is here, in Lua: the core hands out one event at a time, and by the time a callback runs nothing of it is
--- on the stack. A callback may therefore yield, raise, close what it likes, run the loop, or leave the process.
+-- The loop is here, in Lua. The core hands out one event at a time, and nothing of the core is on the stack when a callback
+-- runs. So a callback may yield, raise, close any connection, run the loop, or leave the process.
 
 local state = require "trochee.state";
 local timers = require "trochee.timers";
 local handle = require "trochee.handle";
 local watch = require "trochee.watch";
-local secure = require "trochee.secure";
+local tls = require "trochee.tls.handle";
 local collector = require "trochee.collector";
 local inherited = require "trochee.activation";
-local tls_builder = require "trochee.tls_builder";
+local tls_builder = require "trochee.tls.builder";
 
 local core, events, handles = state.core, state.events, state.handles;
 local settings, log = state.settings, state.log;
@@ -23,7 +23,7 @@ local traceback = debug.traceback;
 -- Whether the context that every connection will need can be used. One without tls_direct is for those that call starttls()
 local function check_tls(config)
 	if config and config.tls_direct then
-		return secure.context(config.tls_ctx);
+		return tls.context(config.tls_ctx);
 	end
 	return true;
 end
@@ -64,8 +64,8 @@ local function descriptor(sock)
 	return nil, "a socket must be an object with getfd, not "..type(sock);
 end
 
--- Takes over a LuaSocket object that listens. The object is closed, the core has a copy of the descriptor: if its owner
--- closes it again that cannot hit another one that has got the number
+-- Takes over a LuaSocket object that listens. The core has a copy of the descriptor, and the object is closed here. If its owner
+-- closes it again, no other descriptor is closed that has got the number meanwhile
 local function wrapserver(sock, addr, port, listeners, config)
 	local ok, err = check_tls(config);
 	if not ok then
@@ -87,7 +87,7 @@ end
 
 --- Clients
 
--- With a TLS context, which may be false for none, onconnect waits for the handshake: nil, why it cannot be used
+-- With a TLS context, onconnect waits for the handshake. false is no context. Returns nil and why if it cannot be used
 local function new_client(key, addr, port, listeners, read_size, tls_ctx, extra)
 	local client = handle.new(key, nil, listeners, read_size, extra);
 	-- The system knows the peer only once the connection is established
@@ -95,7 +95,7 @@ local function new_client(key, addr, port, listeners, read_size, tls_ctx, extra)
 		client.peername, client.peerport = addr, port;
 	end
 	if tls_ctx then
-		local ok, err = secure.begin(client, tls_ctx);
+		local ok, err = tls.begin(client, tls_ctx);
 		if not ok then
 			client:destroy();
 			return nil, err;
@@ -123,7 +123,7 @@ local function wrapclient(sock, addr, port, listeners, read_size, tls_ctx, extra
 	end
 	if is_datagram then
 		client._wrapped = sock;
-		-- The object still believes that it may block
+		-- LuaSocket does not know yet that the descriptor no longer blocks
 		pcall(sock.settimeout, sock, 0);
 	else
 		sock:close();
@@ -159,7 +159,7 @@ local function addclient(addr, port, listeners, read_size, tls_ctx, typ, extra)
 	return client, client:socket();
 end
 
--- Passes on what arrives at one connection to the other, as fast as that takes it
+-- Passes on what arrives at one connection to the other, as fast as the other takes it
 local function link(from, to, read_size)
 	from:debug("Linking to %s", to.id);
 	function from:onincoming(data)
@@ -187,7 +187,7 @@ dispatch[events.ACCEPTED] = function (key, listener)
 	local client = handle.new(key, server, server.listeners);
 	log("debug", "New connection %s on server %s", client, server);
 	if server.tls_direct then
-		secure.accept(client);
+		tls.accept(client);
 	else
 		emit(client, "onconnect");
 	end
@@ -236,13 +236,13 @@ dispatch[events.CLOSED] = function (key, reason)
 		finish(conn);
 	end
 	if quitting and next(handles) == nil then
-		-- It may have been the last one, and the turn not have waited yet
+		-- It may have been the last one, and this turn may not have waited yet
 		core.begin_turn(0);
 	end
 end
 
-dispatch[events.CLIENT_HELLO] = secure.on_client_hello;
-dispatch[events.SECURED] = secure.on_secured;
+dispatch[events.CLIENT_HELLO] = tls.on_client_hello;
+dispatch[events.SECURED] = tls.on_secured;
 dispatch[events.READY] = watch.ready;
 dispatch[events.SIGNAL] = watch.signalled;
 dispatch[events.TIMER] = timers.fire;
@@ -271,11 +271,11 @@ end
 local begin_turn, next_event, DATA = core.begin_turn, core.next_event, events.DATA;
 local onincoming = handle.methods.onincoming;
 
--- Who is being given data: on whose account an error is that leaves turn()
+-- The connection that is being given data: the one to blame for an error that leaves turn()
 local receiver;
 
--- Hands out the events of a turn, or what an error has left of it. Data is most of what a server is about, so it is
--- delivered right here, as emit() would, but with one xpcall per turn instead of one per message
+-- Hands out the events of a turn, or what an error has left of it. Most events are data, so these are delivered right here. This does
+-- what emit() would do, but with one xpcall for each turn instead of one for each message
 local function turn()
 	for kind, key, a, b in next_event do
 		local conn = kind == DATA and handles[key];
@@ -314,7 +314,7 @@ local function protected_turn()
 		if not ok and receiver then
 			handle.failed(receiver, "onincoming", err);
 		elseif not ok then
-			-- Not a listener's
+			-- It is not the fault of a listener
 			error(err, 0);
 		end
 	until ok;
@@ -324,8 +324,8 @@ end
 local PACE_EVERY = 32;
 local turns = 0;
 
--- Runs until setquitting() was called and all is closed; once: a single turn. An error that is not caught here leaves
--- the rest of its turn to the next call. A callback may call it again
+-- Runs until setquitting() was called and everything is closed. With once it runs a single turn. After an error that is not caught
+-- here, the next call goes on with the rest of that turn. A callback may call this, too
 local function loop(once)
 	local outer = receiver;
 	repeat
@@ -350,8 +350,8 @@ local function loop(once)
 	return quitting;
 end
 
--- Closes everything, and has the loop end when that is done, or at the deadline. "once": ends the loop after this turn,
--- closes nothing, and the loop can be entered again
+-- Closes everything, and ends the loop when that is done, or at the deadline. "once" ends the loop after this turn and closes
+-- nothing, and the loop can be entered again
 local function setquitting(quit)
 	if not quit or quit == "once" then
 		quitting = quit or nil;

@@ -10,8 +10,8 @@ local FIRST = 3; -- SD_LISTEN_FDS_START
 
 local passed; -- "address:port" -> descriptor
 
--- The descriptors stay open whatever is made of them: we may lack the privilege to bind them again, and what connects
--- meanwhile waits in their backlog
+-- The descriptors stay open when their listener is closed. We may lack the privilege to bind the address again, and clients that
+-- connect meanwhile wait in the backlog
 local function find_all()
 	local found = {};
 	for fd = FIRST, FIRST + (tonumber(os.getenv "LISTEN_FDS") or 0) - 1 do

@@ -1,9 +1,9 @@
--- How Lua's garbage collector works while the loop runs: less often than Prosody has it, and in smaller steps.
+-- How Lua's garbage collector works while the loop runs: less often than by Prosody's settings, and in smaller steps.
 --
--- Prosody's defaults keep the heap small: a cycle begins whenever it has grown by a twentieth, and visits all that lives.
--- With thousands of sessions that is most of what a login costs. Here the heap may grow to twice what lives, as Lua itself
--- would have it, but by no more than gc_headroom. And Prosody's speed of 500 makes each step of a cycle so long that
--- everybody waits for it, 50 ms and more; short steps do the same work well before that room is used up.
+-- Prosody's defaults keep the heap small: a cycle begins whenever it has grown by a twentieth, and visits every live object. With
+-- thousands of sessions this is most of what a login costs. Here the heap may grow to twice the size of the live objects, as by Lua's
+-- own default, but by no more than gc_headroom. Prosody's speed of 500 makes each step of a cycle so long that everybody waits for it,
+-- 50 ms or more. Short steps do the same work well before that room is used up.
 
 local state = require "trochee.state";
 
@@ -14,13 +14,13 @@ local loaded = package.loaded;
 local TWICE = 200; -- percent of what lives
 local SMALL_STEP = 16; -- for each 8 kB allocated, 8192 units of work: slots marked, objects swept
 
--- Whoever has written a "gc" into Prosody's configuration has decided this
+-- With a "gc" in Prosody's configuration the operator has decided this
 local function is_configured()
 	local config = loaded["core.configmanager"];
 	return config and config.get("*", "gc") ~= nil;
 end
 
--- A function that puts a value in the place of what others set, whenever they do. Lua keeps a fourth of the number
+-- Returns a function that replaces the value that others have set, each time that they set one. Lua stores a fourth of the number
 local function parameter(option, choose)
 	local theirs, ours;
 	return function (headroom)

@@ -1,12 +1,12 @@
 -- The handle of a connection or listener: what Prosody calls conn.
 --
--- A handle is a plain table: callers hang fields on it and replace methods. [1] is its key, by which the core knows it, and
--- nil from its end on; the core takes nil for a key that is over, so nothing here raises then. TLS is in trochee.secure.
+-- A handle is a plain table: callers add fields to it and replace methods. [1] is its key, by which the core knows it. It is nil
+-- once the connection is over. The core treats nil as a key that is over, so nothing here raises then. TLS is in trochee.tls.handle.
 
 local state = require "trochee.state";
 local timers = require "trochee.timers";
 local plain_socket = require "trochee.socket";
-local tls_socket = require "trochee.tls_socket";
+local tls_socket = require "trochee.tls.socket";
 local new_log = require "trochee.log";
 
 local core, handles, settings, log = state.core, state.handles, state.settings, state.log;
@@ -31,7 +31,7 @@ end
 
 --- Log
 
--- A logger of its own only for those that have something to say: thousands do not
+-- A handle gets a logger of its own when it first logs something: thousands never do
 local function own_log(self)
 	if self.log == log then
 		local kind = self._listening and "serv" or self._fd and "fdwatch" or "conn";
@@ -66,7 +66,7 @@ local function failed(self, name, err)
 	return nil, err;
 end
 
--- Calls a function that belongs to the user of the handle. Everything that may do so is Lua: it may yield
+-- Calls a function that belongs to the user of the handle. Only Lua functions are on the stack then, so it may yield
 local function call(self, name, f, ...)
 	if not settings.protect_listeners then
 		return f(...);
@@ -79,7 +79,7 @@ local function call(self, name, f, ...)
 	return ret;
 end
 
--- Calls what the listeners have under that name, as it is now
+-- Calls the callback of that name that the listeners have now
 local function emit(self, name, ...)
 	local listeners = self.listeners;
 	if not listeners then
@@ -152,11 +152,11 @@ function handle:close()
 		self:noise("Closed");
 		finish(self);
 	end
-	-- Else the core will say when it is over, or has said so; until then nothing begins any more
+	-- Otherwise the core will tell when it is over, or has told already. Until then nothing new begins on it
 	self._closing = true;
 end
 
--- Drops what is queued, and tells nobody
+-- Discards what is queued, and calls no callback
 function handle:destroy()
 	core.destroy(self[1]);
 	forget(self);
@@ -192,7 +192,7 @@ function handle:resume()
 	return result(core.resume(self[1]));
 end
 
--- Pauses reading for t seconds; pause() and resume() meanwhile are the last word
+-- Pauses reading for t seconds. A pause() or resume() before they are over replaces it
 function handle:pausefor(t)
 	if self._pausefor then
 		timers.stop(self._pausefor);
@@ -227,7 +227,7 @@ function handle:set_mode(mode)
 	end
 end
 
--- What stock handles say to the poller: true and false switch, nil leaves as it is
+-- What stock handles tell the poller: true and false switch a direction on and off, nil leaves it as it is
 function handle:set(r, w)
 	if not self[1] then return nil, "invalid fd"; end
 	if r then
@@ -236,7 +236,7 @@ function handle:set(r, w)
 		self:pause();
 	end
 	if w ~= nil then
-		-- Writing is only ever asked for to hear of onpredrain and ondrain: what is queued is sent anyway
+		-- What is queued is sent anyway. Callers ask for writing only to get onpredrain and ondrain
 		core.notify_flush(self[1], w and true);
 	end
 	return true;
@@ -257,7 +257,7 @@ function handle:setreadtimeout(t)
 	core.set_read_timeout(self[1], t == nil and settings.read_timeout or t);
 end
 
--- The seconds until a peer that takes nothing is given up, false for never
+-- After how many seconds a connection ends whose peer takes nothing, false for never
 function handle:setwritetimeout(t)
 	core.set_write_timeout(self[1], t == nil and settings.send_timeout or t);
 end
@@ -268,7 +268,7 @@ function handle:getfd()
 	return core.fd(self[1]) or -1;
 end
 
--- The same object each time, and another one once TLS is on. Few ask, so it is made then
+-- The same object each time, and another one once there is TLS. Few callers ask for it, so it is made when they do
 function handle:socket()
 	if not self[1] then return nil; end
 	if self._wrapped then return self._wrapped; end
@@ -290,7 +290,7 @@ function handle:port()
 	return self.peerport or self.sockport;
 end
 
--- Of two ports, the one at the client's end
+-- The client's port, of the two
 function handle:clientport()
 	if self._server then
 		return self.peerport;
@@ -317,7 +317,7 @@ function handle:updatenames()
 	end
 end
 
--- true | false, err, as pcall round LuaSocket's
+-- true | false, err, as from a pcall of LuaSocket's method
 function handle:setoption(name, value)
 	local ok, err = core.set_option(self[1], name, value);
 	if ok then return 1; end
@@ -331,9 +331,8 @@ local last_id = 0;
 
 -- The handle of a key that the core has just made.
 --
--- There are thousands of them, and Lua's collector looks at each again and again while it pays for the messages of a few:
--- so a handle is one object, without a string or closure of its own, and an accepted one has eight fields, the most that
--- this size of table holds
+-- There are thousands of handles, and Lua's garbage collector visits each of them in every cycle. So a handle is one object, without
+-- a string or closure of its own, and an accepted one has eight fields: the most that a table of this size holds
 local function new(key, server, listeners, read_size, extra)
 	last_id = last_id + 1;
 	local peername, peerport, sockname, sockport = core.names(key);
@@ -360,7 +359,7 @@ local function new_server(key, addr, port, listeners, config)
 	self.hosts = config and config.sni_hosts;
 	self.tls_ctx = config and config.tls_ctx;
 	self.tls_direct = config and config.tls_direct;
-	-- What was asked for, not what the system made of it: mod_saslauth looks ports up by it
+	-- The address that was asked for, not the one that the system chose: mod_saslauth looks up ports by it
 	self.sockname = addr;
 	if port and port ~= 0 then
 		self.sockport = port;

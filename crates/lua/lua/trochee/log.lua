@@ -8,11 +8,11 @@ end
 local everything = os.getenv("TROCHEE_LOG") == "debug";
 local wanted = { debug = everything, info = everything, warn = true, error = true };
 
--- Same shape as util.logger: a name gives a function (level, format, ...)
+-- As util.logger: takes a name, and returns a function (level, format, ...)
 return function (name)
 	return function (level, format, ...)
 		if wanted[level] then
-			-- What cannot be formatted is still worth reading
+			-- A message that cannot be formatted is logged as it is
 			local ok, text = pcall(string.format, format, ...);
 			io.stderr:write(name, "\t", level, "\t", ok and text or tostring(format), "\n");
 		end

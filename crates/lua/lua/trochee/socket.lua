@@ -1,7 +1,7 @@
 -- What conn:socket() gives: the part of LuaSocket's TCP object that makes sense while the core reads and writes.
 --
--- Members of LuaSec's objects (info, getpeercertificate, getsniname, …) are absent: that is how modules tell a plain
--- connection. trochee.tls_socket adds them.
+-- Members of LuaSec's objects (info, getpeercertificate, getsniname, …) are absent: that is how modules recognise a plain
+-- connection. trochee.tls.socket adds them.
 
 local core = require "trochee.state".core;
 
@@ -37,12 +37,12 @@ function methods:setoption(option, value)
 	return nil, err;
 end
 
--- It never blocks
+-- Accepted without effect: it never blocks
 function methods:settimeout() -- luacheck: ignore 212/self
 	return 1;
 end
 
--- Nothing is buffered here that the loop would not deliver
+-- False: the loop delivers everything that is buffered
 function methods:dirty() -- luacheck: ignore 212/self
 	return false;
 end

@@ -15,7 +15,7 @@ local state = {
 	-- key -> signal
 	signals = {};
 
-	-- Settings that are not the core's own business; filled in below, and never replaced, so that others may keep it
+	-- The settings in force, by name. This table is filled below, and never replaced, so that other files may keep it
 	settings = {};
 };
 

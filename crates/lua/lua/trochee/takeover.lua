@@ -43,9 +43,9 @@ local function take(name, replacement)
 	package.preload["prosody."..name] = load;
 end
 
-take("net.server_epoll", "trochee.flavour.epoll");
-take("net.server_event", "trochee.flavour.event");
-take("net.server_select", "trochee.flavour.select");
+take("net.server_epoll", "trochee.stock.epoll");
+take("net.server_event", "trochee.stock.event");
+take("net.server_select", "trochee.stock.select");
 take("util.poll", "trochee.util_poll");
 
 -- Prosody tries luaevent out before it asks for net.server_event, which has no use for it here and drops what Prosody got.
@@ -54,7 +54,7 @@ package.preload["luaevent.core"] = function (name)
 	for level = 2, 8 do
 		local caller = debug.getinfo(level, "S");
 		if caller and caller.source:match("net/server%.lua$") then
-			return require "trochee.flavour.luaevent";
+			return require "trochee.stock.luaevent";
 		end
 	end
 	return others(name);

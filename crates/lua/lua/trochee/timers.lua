@@ -1,8 +1,8 @@
 -- Timers: what util.timer offers, on the deadlines of the core.
 --
--- The id of a timer is a table that belongs to this file. The core's own ids live for one deadline only, those of
--- callers survive repetition. There may be one for each connection, and the collector looks at each again and again, so it
--- is an array: [1] is the callback, nil once it was stopped; [2] the core's id, false while it runs; [3] the parameter.
+-- The id of a timer is a table that belongs to this file. An id of the core is for one deadline only; one that a caller has stays
+-- when the timer repeats. There may be one for each connection, and the garbage collector visits each in every cycle, so it is an
+-- array: [1] is the callback, nil once it was stopped; [2] the core's id, false while it runs; [3] the parameter.
 
 local state = require "trochee.state";
 
@@ -12,8 +12,8 @@ local getmetatable, setmetatable, tonumber, type, max = getmetatable, setmetatab
 
 local timer_mt = { __name = "timer" };
 
--- core id -> timer. mod_admin_shell finds this as an upvalue of add_task, by its name, and reads it like the heap of the
--- stock backends: the fields of that are made when somebody looks
+-- core id -> timer. mod_admin_shell finds this as an upvalue of add_task, by its name, and reads it as it would the heap of
+-- the stock backends. Those fields are made when somebody reads them
 local timers = {};
 
 local view = { priorities = {}, items = {} };
@@ -65,7 +65,7 @@ end
 
 local function stop(id)
 	if is_timer(id) then
-		-- Also tells a timer that is running just now not to repeat
+		-- A timer whose callback is running now does not repeat either
 		id[1] = nil;
 		if id[2] then
 			core.cancel_timer(id[2]);
@@ -83,7 +83,7 @@ local function reschedule(id, delay)
 	end
 end
 
--- From the clock that deadlines follow to the one on the wall
+-- From the monotonic clock, which timers follow, to the wall clock
 local function to_absolute_time(t)
 	return t - core.monotonic() + core.now();
 end

@@ -4,7 +4,7 @@
 ---What a connection tells its user. All are optional and looked up when they are called.
 ---@class trochee.Listeners
 ---@field onconnect? fun(conn: trochee.Handle) it is established
----@field onincoming? fun(conn: trochee.Handle, data: string, err?: "timeout"|"closed") err: nothing more for now, or ever
+---@field onincoming? fun(conn: trochee.Handle, data: string, err?: "timeout"|"closed") err: "timeout", no more for now; "closed", no more at all
 ---@field ondisconnect? fun(conn: trochee.Handle, err?: string) once, at the end; no err: closed here
 ---@field onreadtimeout? fun(conn: trochee.Handle): boolean? nothing came for read_timeout; true keeps the connection
 ---@field onpredrain? fun(conn: trochee.Handle) what is queued is about to be sent; what is written now goes with it

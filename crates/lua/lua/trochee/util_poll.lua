@@ -1,4 +1,4 @@
--- Prosody's util.poll on trochee's pollers: what its own, unmodified server_epoll stands on.
+-- Prosody's util.poll, the library that its own server_epoll uses, on trochee's pollers.
 --
 --	local util_poll = require "trochee.util_poll".create { poller = "poll", wait0 = "13.0" }
 --
@@ -10,13 +10,13 @@
 --	package.preload["prosody.util.poll"] = load
 --
 -- Options, all of which may be left out:
---	poller  a name as in network_settings.poller; without it what TROCHEE_POLLER in the environment says, and what works
---	        when that does not
---	wait0   what wait(0) does when nothing is left of the last wait: "0.12" looks at the descriptors, "13.0" returns at once. The
---	        server_epoll of each version needs its own; without it, that of the Prosody in package.path
+--	poller  a name as in network_settings.poller. Without it, that of TROCHEE_POLLER in the environment; if that does not work, the
+--	        best that does
+--	wait0   what wait(0) does when no events are left from the last wait: "0.12" asks the system, "13.0" returns at once. The
+--	        server_epoll of each version needs its own. Without it, the Prosody in package.path decides
 --
--- create returns nil and why not when the poller asked for does not work here. The table of this module is what create {}
--- gives, and create.
+-- create returns nil and the reason when the poller that was asked for does not work here. This module itself is the table that
+-- create {} returns, with create added.
 
 local native = require "trochee";
 

@@ -9,12 +9,11 @@ local setmetatable, type = setmetatable, type;
 
 --- Descriptors
 
--- The interface of a connection, as far as it makes sense: nothing is read, written or closed here
+-- The methods of a connection that make sense here, where nothing is read, written or closed
 local watch = setmetatable({}, { __index = handle.methods });
 local watch_mt = { __index = watch };
 
--- fd -> watch. Who watches a number that is watched already takes it over: the old one may be a leftover of a
--- descriptor that was closed since
+-- fd -> watch. A new watch of the same number replaces the old one, whose descriptor may have been closed meanwhile
 local by_fd = {};
 
 function watch_mt:__tostring()
@@ -79,7 +78,7 @@ function watch:resume()
 	return self:set(true);
 end
 
--- The descriptor stays its owner's
+-- Does not close the descriptor, which belongs to somebody else
 function watch:close()
 	self:del();
 end
@@ -94,7 +93,7 @@ function watch:socket()
 	return self.conn;
 end
 
--- A number, or that of an object as LuaSocket's are
+-- The number itself, or that of an object like LuaSocket's
 local function descriptor(fd)
 	if type(fd) == "number" then
 		return fd;
@@ -107,7 +106,7 @@ end
 
 local last_id = 0;
 
--- Calls onreadable(handle) and onwritable(handle) for as long as fd is
+-- Calls onreadable(handle) while fd is readable, and onwritable(handle) while it is writable
 local function watchfd(fd, onreadable, onwritable)
 	local number, err = descriptor(fd);
 	if not number then
@@ -129,7 +128,7 @@ local function watchfd(fd, onreadable, onwritable)
 	return self;
 end
 
--- Who hears of one direction only hears of an error there: nobody else could
+-- A watch that has only one of the callbacks gets errors by that one, because there is no other way to tell
 local function ready(key, readable, writable)
 	local self = handles[key];
 	if not self then return; end
@@ -196,7 +195,7 @@ local function hook_signal(signal, callback)
 		self.callback = callback;
 		return self;
 	end
-	-- SIGKILL and SIGSTOP can not be hooked, and the system does not say so
+	-- SIGKILL and SIGSTOP cannot be hooked, and the system does not say so
 	if math.type(signal) ~= "integer" or signal < 1 or signal > 64 or signal == 9 or signal == 19 then
 		return nil, "invalid-signal";
 	end

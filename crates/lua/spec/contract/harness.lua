@@ -15,7 +15,7 @@ connections that the loop serves. With `raw = true` the body runs outside the lo
 itself; waiting then blocks, and s.start(f) queues a second body that the loop will run.
 
 Options of an item:
-	shapes whether to run it also under the stock names (trochee-as-epoll, …), where settings come in otherwise; by default
+	stock_names whether to run it also under the stock names (trochee-as-epoll, …), where settings come in otherwise; by default
 	       the group loading
 	limit  seconds after which the parent kills the process, which is a failure (default 20)
 	raw    see above
@@ -95,7 +95,7 @@ harness.groups = {
 	"items_01_prosody", "items_02_names", "items_03_loading", "items_16_timers", "items_25_listen", "items_34_clients",
 	"items_43_reading",
 	"items_53_writing", "items_63_listeners", "items_70_tls", "items_79_certificates", "items_85_handshakes", "items_92_other",
-	"items_98_util_poll", "items_101_system", "items_103_soak",
+	"items_98_util_poll", "items_101_system", "items_103_soak", "items_104_host_names", "items_110_loading",
 }
 
 local step_interval = 0.002
@@ -113,7 +113,7 @@ function harness.by_default(item, subject)
 		return item.elsewhere[subject]
 	elseif name:match("^trochee%-as%-") then
 		-- Under a stock name all is as under the own one, but for how settings come in
-		return item.shapes or item.shapes == nil and item.group == "loading" and version == "0.12"
+		return item.stock_names or item.stock_names == nil and item.group == "loading" and version == "0.12"
 	end
 	return true
 end

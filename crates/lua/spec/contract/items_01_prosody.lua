@@ -118,7 +118,7 @@ function (s)
 	s.ok(ctx and ctx.set_sni_host, "create_context, which keeps the tls_builder of its start: "..tostring(err))
 	tls.write_file(tls.dir.."/empty", "")
 	for _, case in ipairs {
-		{ { key = tls.dir.."/absent" }, "Failed to load '[^']*absent': Check that the file exists" },
+		{ { key = tls.dir.."/absent" }, "Failed to load '[^']*absent': Check that the .*file exists" },
 		{ { certificate = tls.dir.."/empty" }, "Failed to load '[^']*empty': Check that the file contains a certificate" },
 		{ { key = host.key }, "private key does not match public key" },
 	} do

@@ -73,5 +73,5 @@ end, {
 		event = { "not offered: taking over names", match = "^a takeover" },
 		select = { "not offered: taking over names", match = "^a takeover" },
 	},
-	shapes = true,
+	stock_names = true,
 })

@@ -16,7 +16,7 @@ t.item(3, "the module is a writable table with get_backend, without event_base a
 	s.eq(s.server.cq, nil, "cq would take net/cqueues.lua another way")
 	s.eq(s.server.event_base, nil, "event_base is the mark of the libevent backend")
 end, {
-	stock = { event = { "not offered: it is the libevent backend and shows it", match = "^event_base" } },
+	stock = { event = { "not offered: it is the libevent backend, and has the names of libevent", match = "^event_base" } },
 })
 
 -- Whether a silent connection is disconnected soon. The default is minutes, so one that is has a new read_timeout.
@@ -96,7 +96,7 @@ function (s)
 		server.set_config({ read_timeout = 0.1 })
 	end
 	s.ok(dies_within(s, 3), "a new read_timeout applies to a new connection")
-end, { shapes = true })
+end, { stock_names = true })
 
 t.item(7, "loaded but never looped, as in prosodyctl: exits cleanly and leaves no thread", function (s)
 	local source = [[
@@ -224,7 +224,7 @@ t.item(10, "an error thrown through loop(): loop() can be called again and goes 
 end, {
 	raw = true,
 	-- Prosody passes no false on to the backends event and select
-	shapes = false,
+	stock_names = false,
 })
 
 t.item(11, "loop() returns \"quitting\"; after that it returns at once", function (s)
@@ -307,7 +307,7 @@ end, {
 	},
 })
 
-t.item(14, "handles that only the backend refers to survive the collector; closed ones are collected", function (s)
+t.item(14, "handles to which only the backend refers survive the garbage collector; closed ones are collected", function (s)
 	local alive = setmetatable({}, { __mode = "k" })
 	local gone = 0
 	local listeners = {

@@ -124,7 +124,7 @@ end, {
 
 local relative_reschedule = "util.timer's reschedule() puts the delay into the heap where it keeps points in time, so the timer is due at once"
 
-t.item(19, "reschedule to earlier and to later; of a dead id it is quiet", function (s)
+t.item(19, "reschedule to earlier and to later; of the id of a timer that is over it does nothing", function (s)
 	local started = s.now()
 	local fired = {}
 	local function timer(name, delay)

@@ -206,7 +206,7 @@ t.item(30, "1000 connections in one burst get exactly one onconnect each", funct
 	s.wait(function () return rec.count("ondisconnect") == 1000 end, 10, "1000 disconnects")
 end, { limit = 40 })
 
-t.item(31, "LISTEN_FDS: a socket of systemd serves its address, outlives close() and serves again; others are bound as ever",
+t.item(31, "LISTEN_FDS: a socket of systemd serves its address, outlives close() and serves again; other addresses are bound as usual",
 function (s)
 	local socket = require "socket"
 	local function bound(sock, addr)

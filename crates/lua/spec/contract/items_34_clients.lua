@@ -332,7 +332,7 @@ t.item(41, "UDP: no empty datagram, boundaries kept, overridden methods honoured
 	s.eq(responder:receivefrom(), nil, "no datagram at the end")
 end, {
 	stock = {
-		epoll = { "a UDP handle dies with \"write timeout\" at the connect timeout", match = "^ondisconnect of a UDP handle" },
+		epoll = { "a UDP handle ends with \"write timeout\" at the connect timeout", match = "^ondisconnect of a UDP handle" },
 	},
 })
 

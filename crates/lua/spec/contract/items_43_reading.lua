@@ -318,7 +318,7 @@ t.item(50, "setlimit: rate within 20 %, float argument, 0 removes it, pause() wi
 	paused_conn:resume()
 	received(s, paused_rec, paused_conn, 4000, "the next chunk after resume()")
 end, { stock = {
-	epoll = { "the timer that ends the limit's pause also ends pause()", match = "pause%(%) wins over setlimit" },
+	epoll = { "the timer that ends the pause of setlimit() also ends pause()", match = "pause%(%) wins over setlimit" },
 	event = { "not offered: setlimit", match = "setlimit exists" },
 	select = { "not offered: setlimit", match = "setlimit exists" },
 } })

@@ -307,7 +307,7 @@ function (s)
 	conn:pause_writes()
 	conn:resume_writes()
 end, { stock = {
-	event = { "close() drops what waits while writes are paused", match = "close%(%) flushes although" },
+	event = { "close() discards what is queued while writes are paused", match = "close%(%) flushes although" },
 	select = { "pause_writes() of a closed connection raises", match = "table index is nil" },
 } })
 

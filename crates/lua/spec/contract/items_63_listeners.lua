@@ -74,7 +74,7 @@ t.item(63, "setlistener: ondetach(old), then onattach(new, data) before it retur
 	disconnected(s, new, conn)
 	s.eq(first.disconnects[conn], nil, "ondisconnect of the first listener")
 end, { stock = {
-	event = { "data that is there with the connect goes to onincoming before onconnect",
+	event = { "data that arrives together with the connection goes to onincoming before onconnect",
 		match = "data for the new listener" },
 } })
 
@@ -309,7 +309,7 @@ local quitting = [==[
 	io.stdout:write("finished\n")
 ]==]
 
-t.item(67, "ondisconnect exactly once for every way to die", function (s)
+t.item(67, "ondisconnect exactly once for every way to end", function (s)
 	local function dies(what, settings, overrides, action)
 		s.settings(settings)
 		local conn, peer, rec = s.pair(overrides)

@@ -320,7 +320,7 @@ function (s)
 end, { stock = {
 	epoll = { "close() in onstatus makes it throw out of loop()", match = "left server.loop" },
 	["epoll-13"] = { "calls onconnect after close() in onstatus", match = "onconnect after close" },
-	event = { "says nothing of the handshake to onstatus on direct TLS", match = "onstatus of direct TLS" },
+	event = { "does not tell onstatus of the handshake on direct TLS", match = "onstatus of direct TLS" },
 	select = { "calls onconnect after close() in onstatus", match = "onconnect after close" },
 } })
 

@@ -183,7 +183,7 @@ t.item(93, "addevent: -1 stops, a mode re-arms; (fd, mode, callback)", function 
 	s.eq(both, 1, "calls after -1")
 	far:close()
 	far2:close()
-end, { shapes = true, stock = {
+end, { stock_names = true, stock = {
 	select = { "not offered: addevent", match = "addevent exists" },
 } })
 

@@ -15,7 +15,7 @@ local function util_poll(s, wait0)
 end
 
 local function not_below(name)
-	return { "not offered: util.poll is what server_epoll stands on", match = "^no util.poll below "..name }
+	return { "not offered: only server_epoll uses util.poll", match = "^no util.poll below "..name }
 end
 
 local pack = table.pack
@@ -144,7 +144,7 @@ t.item(98, "the module, add, set, del, and what they return and refuse", functio
 	s.eq(pcall(state.wait, state, "soon"), false, "wait for a string works")
 end, { raw = true, stock = { event = not_below "event", select = not_below "select" } })
 
-t.item(99, "wait(0), level triggering, hang-ups, signals; del also drops what is buffered", function (s)
+t.item(99, "wait(0), level triggering, hang-ups, signals; del also discards buffered events", function (s)
 	local poll = util_poll(s)
 	local state = s.ok(poll.new())
 	local near, far = pair()
@@ -232,7 +232,7 @@ end, {
 	raw = true,
 	stock = {
 		epoll = {
-			"del leaves the events that are buffered, which reach whoever has the number next",
+			"del leaves buffered events, and they go to the next descriptor with that number",
 			match = "^a stale event of a descriptor",
 		},
 		event = not_below "event",

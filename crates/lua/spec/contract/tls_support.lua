@@ -210,6 +210,7 @@ return function (s)
 		serial = serial + 1
 		local prefix = ("%s/%d"):format(dir, serial)
 		write_file(prefix..".in", input or "")
+		write_file(prefix..".out", "")
 		os.execute(("cd '%s' && { openssl %s <'%s.in' >'%s.out' 2>&1 & echo $! >'%s.pid'; }"):format(dir, arguments, prefix, prefix, prefix))
 		local command = {}
 		function command:output() return read_file(prefix..".out") end

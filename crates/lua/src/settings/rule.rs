@@ -8,7 +8,7 @@ use trochee::KeepAlive;
 use super::{IO_THREADS, Settings, io_threads};
 use crate::convert::{integer, seconds};
 
-/// How the value of a key is read, where it goes, and so what it must be.
+/// How the value of a setting is read and where it is stored, and so what values are valid.
 pub(super) enum Rule {
     Seconds(fn(&mut Settings) -> &mut Duration),
     SecondsOrFalse(fn(&mut Settings) -> &mut Option<Duration>),
@@ -21,14 +21,14 @@ pub(super) enum Rule {
     TcpKeepalive,
     Poller,
     IoThreads,
-    /// A setting of another backend, or of a later version: not an error, and nothing to say about it.
+    /// A setting of another backend, or of a later version of Prosody. It is accepted, and has no effect.
     Unused,
 }
 
 use Rule::*;
 
 impl Rule {
-    /// Stores the value, or says what it would have to be.
+    /// Stores the value, or returns what it must be.
     pub(super) fn read(
         &self,
         value: &Value,
@@ -104,7 +104,7 @@ impl Rule {
         }
     }
 
-    /// The value in force, as Lua has it. None for the poller, which is known by what it does, and for what has no effect.
+    /// The value in force, as a Lua value. `nil` for the poller, whose name `backend()` gives, and for what has no effect.
     pub(super) fn value(&self, settings: &mut Settings) -> Value {
         fn seconds(duration: Duration) -> Value {
             Value::Number(duration.as_secs_f64())

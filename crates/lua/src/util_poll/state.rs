@@ -1,20 +1,21 @@
 //! What is behind a state of util.poll, without Lua.
+#![allow(unsafe_code)] // descriptors given as numbers
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use trochee::poller::{self, Readiness};
 use trochee::{Interest, Poller, fork_generation};
 
-use crate::descriptor::borrow;
+use crate::descriptor;
 
 /// What a state is: a poller, and the events that it has reported and `wait` has not returned yet.
 pub(super) struct State {
-    /// What the poller was asked for by.
+    /// The name by which the poller was asked for.
     name: String,
     poller: Box<dyn Poller>,
-    /// Of which process the poller is. One that was forked opens its own, or the parent's changes would be its changes.
+    /// The process that opened the poller. A child opens its own, because a change to the parent's would change both.
     process: u32,
     /// Whether a wait of 0 seconds asks the system, as in Prosody 0.12, or only returns what is left, as in 13.0.
     asks: bool,
@@ -25,7 +26,7 @@ pub(super) struct State {
 
 #[derive(Clone, Copy, Default)]
 struct Registration {
-    /// Counts the registrations of this number, so that an event that was reported for an earlier one can be told.
+    /// Counts the registrations of this number. By this, an event that was reported for an earlier one is recognised.
     generation: u32,
     wanted: Option<Interest>,
 }
@@ -50,15 +51,19 @@ impl State {
 
     pub(super) fn add(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
         self.follow_fork()?;
-        let descriptor = borrow(fd).map_err(|_| bad_descriptor())?;
+        let descriptor = borrow(fd)?;
         // poll and select would take any number, and make room for it.
         rustix::io::fcntl_getfd(descriptor)?;
         let index = fd as usize;
         let mut registration = self.registrations.get(index).copied().unwrap_or_default();
         registration.generation = registration.generation.wrapping_add(1);
         registration.wanted = Some(interest);
-        self.poller
-            .add(descriptor, registration.token(fd), interest)?;
+        // SAFETY: as Prosody's util.poll has it, Lua removes a descriptor before it closes it. Where it does not, the poller
+        // reports what has the number, and Lua is told so.
+        unsafe {
+            self.poller
+                .add(descriptor, registration.token(fd), interest)?
+        };
         if index >= self.registrations.len() {
             self.registrations
                 .resize(index + 1, Registration::default());
@@ -69,7 +74,7 @@ impl State {
 
     pub(super) fn set(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
         self.follow_fork()?;
-        let descriptor = borrow(fd).map_err(|_| bad_descriptor())?;
+        let descriptor = borrow(fd)?;
         let known = self.registrations.get_mut(fd as usize);
         let token = known.as_ref().map_or(0, |known| known.token(fd));
         self.poller.modify(descriptor, token, interest)?;
@@ -81,7 +86,7 @@ impl State {
 
     pub(super) fn del(&mut self, fd: RawFd) -> io::Result<()> {
         self.follow_fork()?;
-        let descriptor = borrow(fd).map_err(|_| bad_descriptor())?;
+        let descriptor = borrow(fd)?;
         if let Some(known) = self.registrations.get_mut(fd as usize) {
             known.wanted = None;
         }
@@ -133,8 +138,9 @@ impl State {
         let mut own = poller::open(&self.name).map_err(io::Error::other)?;
         for (fd, registration) in (0..).zip(&self.registrations) {
             if let (Some(wanted), Ok(descriptor)) = (registration.wanted, borrow(fd)) {
-                // One that was closed since can not be added, and has nothing to report.
-                let _ = own.add(descriptor, registration.token(fd), wanted);
+                // One that was closed since cannot be added, and has nothing to report.
+                // SAFETY: as in `add`.
+                let _ = unsafe { own.add(descriptor, registration.token(fd), wanted) };
             }
         }
         self.ready.clear();
@@ -144,6 +150,8 @@ impl State {
     }
 }
 
-fn bad_descriptor() -> io::Error {
-    io::Error::from_raw_os_error(libc::EBADF)
+/// Lends a descriptor that Lua knows by its number.
+fn borrow<'a>(fd: RawFd) -> io::Result<BorrowedFd<'a>> {
+    // SAFETY: the number only goes to a poller, and to a system call that asks whether it is open.
+    unsafe { descriptor::borrow(fd) }.map_err(|_| io::Error::from_raw_os_error(libc::EBADF))
 }

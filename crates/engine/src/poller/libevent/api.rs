@@ -106,7 +106,7 @@ impl Api {
     }
 }
 
-/// Warnings are dropped: each comes with an error that is returned to the caller, such as that a regular file can not be watched.
+/// Warnings are dropped: each comes with an error that is returned to the caller, such as that a regular file cannot be watched.
 /// What is left are libevent's last words before it ends the process, and what `EVENT_SHOW_METHOD` asks for.
 extern "C" fn log(severity: c_int, text: *const c_char) {
     if severity >= 1 && severity != EVENT_LOG_WARN {

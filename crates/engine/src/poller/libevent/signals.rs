@@ -60,7 +60,7 @@ impl Drop for Mask {
     }
 }
 
-/// Those that say that this very instruction failed: they can not wait.
+/// Those that say that this very instruction failed: they cannot wait.
 const FAULTS: [c_int; 7] = [
     libc::SIGSEGV,
     libc::SIGBUS,

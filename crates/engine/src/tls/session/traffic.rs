@@ -2,9 +2,11 @@
 
 use rustls::{HandshakeKind, ProtocolVersion};
 
+use super::hello;
 use super::machine::{Exchange, Send};
 use super::{Phase, Session};
 use crate::buffer::OutQueue;
+use crate::tls::transcript::Restoring;
 use crate::tls::verify::Errors;
 use crate::tls::{Context, Info, ciphers, text};
 
@@ -29,12 +31,18 @@ impl Session {
             return 0;
         }
         let mut exchange = Exchange::new(&mut self.wire, room, &mut self.unread);
-        let result = if self.held.is_empty() {
+        let hides_name = self.hides_name && !self.secured;
+        let _restoring = hides_name.then(Restoring::new);
+        let result = if self.held.is_empty() && !hides_name {
             let (consumed, result) = machine.run(bytes, &mut exchange, Send::Nothing);
             self.held = bytes[consumed..].to_vec();
             result
         } else {
             self.held.extend_from_slice(bytes);
+            if hides_name {
+                // After a HelloRetryRequest the client says it all again.
+                hello::hide_name(&mut self.held);
+            }
             let (consumed, result) = machine.run(&mut self.held, &mut exchange, Send::Nothing);
             self.held.drain(..consumed);
             result

@@ -1,7 +1,7 @@
--- The backend under the name, and in the shape, of one of Prosody's own: what the modules in flavour/ share.
+-- The backend under the name of one of Prosody's own: what the modules in stock/ share.
 --
--- The shape is what net/server.lua expects of a name, that is, how settings come in. The poller is another matter: that of
--- the name, unless TROCHEE_POLLER says otherwise.
+-- Each of them takes settings in the way in which net/server.lua hands them to the stock backend of that name. The poller is
+-- also that of the name, unless TROCHEE_POLLER names another.
 
 local native = require "trochee";
 local state = require "trochee.state";

@@ -5,7 +5,7 @@
 
 local core = require "trochee.state".core;
 local plain_methods = require "trochee.socket".methods;
-local loadcertificate = require "trochee.tls".loadcertificate;
+local loadcertificate = require "trochee.tls.context".loadcertificate;
 
 local methods = setmetatable({}, { __index = plain_methods });
 local mt = { __index = methods };

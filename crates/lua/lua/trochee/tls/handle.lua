@@ -6,11 +6,11 @@
 local state = require "trochee.state";
 local timers = require "trochee.timers";
 local handle = require "trochee.handle";
-local tls = require "trochee.tls";
+local tls = require "trochee.tls.context";
 
 local core, handles, log = state.core, state.handles, state.log;
 local emit, methods = handle.emit, handle.methods;
-local ipairs, next, type, xpcall, traceback = ipairs, next, type, xpcall, debug.traceback;
+local ipairs, next, pairs, type, xpcall, traceback = ipairs, next, pairs, type, xpcall, debug.traceback;
 
 --- Beginning
 
@@ -19,7 +19,7 @@ local function filled(hosts)
 end
 
 -- The contexts of a listener by name: a live table that portmanager fills, of the listener in 0.12 and of its context, which
--- trochee.tls_builder has made, in 13.0
+-- trochee.tls.builder has made, in 13.0
 local function hosts_of(self, ctx)
 	return filled(self._server and self._server.hosts) or type(ctx) == "table" and filled(ctx.hosts) or nil;
 end
@@ -115,11 +115,23 @@ end
 
 --- Events
 
+-- The context of the host that a client asks for. The name has A-labels in lower case; hosts are written as users do
+local function named(hosts, name)
+	if hosts[name] then
+		return hosts[name];
+	end
+	for host, ctx in pairs(hosts) do
+		if type(host) == "string" and core.ascii_name(host) == name then
+			return ctx;
+		end
+	end
+end
+
 -- The client has said what it wants
 local function choose(self, server_name, offered)
 	local ctx, hosts = self.tls_ctx, hosts_of(self, self.tls_ctx);
 	if server_name and hosts then
-		ctx = hosts[server_name];
+		ctx = named(hosts, server_name);
 		if not ctx then
 			self:debug("Refusing TLS: there is no certificate for %q", server_name);
 			core.refuse_tls(self[1]);
@@ -200,6 +212,13 @@ end
 function methods:set_sslctx(ctx)
 	local context, err = tls.context(ctx);
 	if context then
+		-- Portmanager of 13.0 gives the new context its hosts afterwards, and leaves out those whose certificate is bad
+		local old = self.tls_ctx;
+		if type(old) == "table" and type(old.hosts) == "table" and type(ctx) == "table" and type(ctx.hosts) == "table" then
+			for host, kept in pairs(old.hosts) do
+				ctx.hosts[host] = ctx.hosts[host] or kept;
+			end
+		end
 		self.tls_ctx = ctx;
 	else
 		self:error("Keeping the TLS context: %s", err);

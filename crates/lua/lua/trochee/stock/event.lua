@@ -1,10 +1,10 @@
 -- net.server_event: settings come in by assignment to cfg, the poller is libevent, and addevent is luaevent's.
 
-local flavour = require "trochee.flavour";
+local stock = require "trochee.stock";
 local state = require "trochee.state";
 local timers = require "trochee.timers";
 local watch = require "trochee.watch";
-local event = require "trochee.flavour.luaevent";
+local event = require "trochee.stock.luaevent";
 
 -- Prosody's own test has passed (trochee.takeover); from here on nobody shall take this for luaevent
 if package.loaded["luaevent.core"] == event then
@@ -15,7 +15,7 @@ local core, settings, log = state.core, state.settings, state.log;
 
 -- Else what Prosody says where luaevent is missing
 local poller = "libevent";
-if not flavour.forced then
+if not stock.forced then
 	local found, err = core.set_backend(poller);
 	if not found then
 		poller = "auto";
@@ -59,7 +59,7 @@ local cfg = setmetatable({}, {
 		if not name then
 			without_effect[key] = value;
 		elseif value ~= settings[name] then
-			flavour.change({ [name] = value }, poller);
+			stock.change({ [name] = value }, poller);
 		end
 	end;
 	__pairs = function ()
@@ -74,7 +74,7 @@ local cfg = setmetatable({}, {
 	end;
 });
 
-flavour.change({}, poller);
+stock.change({}, poller);
 
 --- Events
 
@@ -158,7 +158,7 @@ local function hook_signal(signal, handler)
 	end);
 end
 
-return flavour.new("event", {
+return stock.new("event", {
 	cfg = cfg;
 	addevent = addevent;
 	event = event;

@@ -5,9 +5,12 @@
 -- that remembers. LuaSec still builds and checks, because certmanager parses its error texts.
 
 local state = require "trochee.state";
+local timers = require "trochee.timers";
 
 local core, log = state.core, state.log;
-local ipairs, pairs, pcall, setmetatable, tostring, type = ipairs, pairs, pcall, setmetatable, tostring, type;
+local ipairs, next, pairs, pcall, select = ipairs, next, pairs, pcall, select;
+local setmetatable, tostring, type = setmetatable, tostring, type;
+local debug, io = debug, io;
 local table_concat = table.concat;
 
 local has_luasec, ssl = pcall(require, "ssl");
@@ -48,17 +51,21 @@ local function password(value)
 	return ok and type(text) == "string" and text or nil;
 end
 
+-- As LuaSec has it: a list takes the place of the only one
+local function certificates(config)
+	local listed = {};
+	for i, entry in ipairs(type(config.certificates) == "table" and config.certificates or { config }) do
+		listed[i] = { certificate = entry.certificate, key = entry.key, password = password(entry.password) };
+	end
+	return listed;
+end
+
 -- Settings as trochee::tls::Settings has them
 local function settings_of(config)
-	local certificate, alpn = config, config.alpn;
-	if type(config.certificates) == "table" then
-		certificate = config.certificates[1] or {};
-	end
+	local alpn = config.alpn;
 	return {
 		mode = config.mode;
-		certificate = certificate.certificate;
-		key = certificate.key;
-		password = password(certificate.password);
+		certificates = certificates(config);
 		cafile = config.cafile;
 		capath = config.capath;
 		protocol = config.protocol;
@@ -88,12 +95,9 @@ end
 local function build(record)
 	if not record.native then
 		local config = record.config;
-		if type(config.certificates) == "table" and config.certificates[2] then
-			remark("certificates: only the first of several is used");
-		end
-		local native, remarks = core.tls_context(settings_of(config));
+		local native, remarks, file = core.tls_context(settings_of(config));
 		if not native then
-			return nil, remarks;
+			return nil, remarks, file;
 		end
 		for _, text in ipairs(remarks) do
 			remark(text);
@@ -147,16 +151,18 @@ local function remembered(cfg)
 	return given, kept;
 end
 
+--- Reloads
+
 -- Everything in a configuration that can be compared, as text. Lists are sorted: util.sslconfig makes them of sets, in any
 -- order
-local function signature(value)
+local function signature(value, except)
 	if type(value) ~= "table" then
 		return ("%s %q"):format(type(value), type(value) == "function" and "" or tostring(value));
 	end
 	local fields = {};
 	for k, v in pairs(value) do
 		-- Prosody has dane as nil or a list at the start and as false or true after a reload; it does not concern certificates
-		if v and k ~= "dane" then
+		if v and k ~= "dane" and not (except and except[k]) then
 			fields[#fields+1] = (type(k) == "number" and "" or signature(k).." = ")..signature(v);
 		end
 	end
@@ -164,30 +170,162 @@ local function signature(value)
 	return "{ "..table_concat(fields, "; ").." }";
 end
 
--- Signature -> the context that it led to last. It is held here: of several that are alike the one that was made last may be
--- the first to be forgotten, while another one is in use
-local last = {};
+-- What the context is for: the host of a port that SNI chooses by, or what certmanager's create_context was called for, a host
+-- or "https port 5281". Nothing in a configuration says so; it is the first argument of who called
+local function purpose_of(cfg)
+	if cfg.sni_host then return cfg.sni_host; end
+	local level = 3;
+	local info = debug.getinfo(level, "S");
+	while info and level < 16 do
+		if info.source:find("certmanager.lua", 1, true) then
+			local name, value = debug.getlocal(level, 1);
+			return name == "host" and type(value) == "string" and value or nil;
+		end
+		level = level + 1;
+		info = debug.getinfo(level, "S");
+	end
+end
 
--- Certificates about which it was said that they are kept: Prosody makes a dozen contexts of each
-local kept_back = {};
+local files = { certificate = true, key = true };
 
--- LuaSec's context and our record of it | nil, why not
+-- Text that is the same for a context and for the one that a reload makes in its place. Where certmanager finds a certificate
+-- to be unreadable it takes another one, or none: so the files count only where nothing else tells contexts apart
+local function place_of(cfg)
+	local purpose = purpose_of(cfg);
+	return purpose and signature(purpose)..signature(cfg, files) or signature(cfg);
+end
+
+-- Place -> contexts by number, as long as somebody uses them: several may be alike, and one that was made last may be forgotten
+-- first. As values: what is being collected vanishes from weak keys only after its finaliser has run
+local places, place_count, sweep_at, made = {}, 0, 64, 0;
+
+local function remember(place, ctx)
+	if not places[place] then
+		if place_count >= sweep_at then
+			for text, contexts in pairs(places) do
+				if not next(contexts) then
+					places[text], place_count = nil, place_count - 1;
+				end
+			end
+			sweep_at = 64 + 2 * place_count;
+		end
+		places[place], place_count = setmetatable({}, { __mode = "v" }), place_count + 1;
+	end
+	made = made + 1;
+	places[place][made] = ctx;
+end
+
+-- The newest one, and the newest of the same files
+local function last_of(place, cfg)
+	local last, same;
+	local last_number, same_number = 0, 0;
+	for number, ctx in pairs(places[place] or {}) do
+		if number > last_number then
+			last, last_number = ctx, number;
+		end
+		local config = known[ctx] and known[ctx].config or {};
+		if config.certificate == cfg.certificate and config.key == cfg.key and number > same_number then
+			same, same_number = ctx, number;
+		end
+	end
+	return last, same;
+end
+
+-- Why a file cannot be read, in the system's words | nil; and the number of the error
+local function unreadable(path)
+	local file, err, number = io.open(path);
+	if file then
+		-- A directory can be opened
+		local _;
+		_, err, number = file:read(1);
+		file:close();
+	end
+	return err and tostring(err):gsub("^.*: ", ""), number;
+end
+
+local ENOENT = 2;
+
+-- The file at fault and why: file is the one that the core names, if it does
+local function fault(cfg, err, file)
+	local certificate, key = tostring(cfg.certificate), tostring(cfg.key);
+	if tostring(err):find("private key does not match", 1, true) then
+		return ("%s and %s: %s"):format(certificate, key, err);
+	end
+	return ("%s: %s"):format(file or tostring(err):find("private key", 1, true) and key or certificate, err);
+end
+
+-- Files of which it was said in this turn of the loop: Prosody makes a dozen contexts of each certificate
+local said = {};
+
+local function say_kept(text)
+	if next(said) == nil then
+		timers.add_task(0, function () said = {}; end);
+	end
+	-- OpenSSL has different words for the same fault, one after the other
+	local file = text:match("^(.-): ") or text;
+	if not said[file] then
+		said[file] = true;
+		log("error", "Keeping the certificate that was loaded before: %s", text);
+	end
+end
+
+-- LuaSec's context and our record of it | nil, why not, the file at fault if that is known
 local function new_context(newcontext, cfg)
 	local given, kept = remembered(cfg);
+	local record = { config = kept };
 	local ctx, err = newcontext(given);
 	if not ctx then
-		return nil, err;
+		-- OpenSSL has no words for what the system refuses
+		local unexplained = tostring(err):find("((null))", 1, true) or tostring(err):find("(system lib)", 1, true);
+		local _, why, file = build(record);
+		return nil, unexplained and why or err, file;
 	end
-	local record = { config = kept };
 	-- A certificate is loaded now: a moment later its files may belong to a renewal that is half done, or no longer be
 	-- readable. And what cannot be used is better known when the server starts than when somebody connects
 	if cfg.certificate or cfg.certificates then
-		local ok, why = build(record);
+		local ok, why, file = build(record);
 		if not ok then
-			return nil, why;
+			return nil, why, file;
 		end
 	end
 	return ctx, record;
+end
+
+-- Why the certificate of a context, which is still there, can no longer be loaded | nil
+local function damage(newcontext, ctx)
+	local cfg = known[ctx] and known[ctx].config;
+	if not cfg or type(cfg.certificate) ~= "string" or select(2, unreadable(cfg.certificate)) == ENOENT then
+		return nil;
+	elseif not cfg.key or unreadable(cfg.key) then
+		return fault(cfg, ("error loading private key (%s)"):format(cfg.key and unreadable(cfg.key) or "there is none"));
+	end
+	local again, why, file = new_context(newcontext, cfg);
+	return not again and fault(cfg, why, file) or nil;
+end
+
+-- The context for a configuration, or the one that it would replace where its certificate has become bad | nil, why not
+local function renewed(newcontext, cfg)
+	local place = place_of(cfg);
+	local last, same = last_of(place, cfg);
+	local bad = last and not same and damage(newcontext, last);
+	if bad then
+		say_kept(bad);
+		return last;
+	end
+	local ctx, record, file = new_context(newcontext, cfg);
+	if not ctx then
+		if not same then
+			return nil, record;
+		end
+		-- mod_tls would take the nil for its new context, and no longer offer STARTTLS
+		say_kept(fault(cfg, record, file));
+		return same;
+	end
+	known[ctx] = record;
+	if cfg.certificate or cfg.certificates then
+		remember(place, ctx);
+	end
+	return ctx;
 end
 
 local function wrap_newcontext(newcontext)
@@ -195,27 +333,7 @@ local function wrap_newcontext(newcontext)
 		if type(cfg) ~= "table" then
 			return newcontext(cfg);
 		end
-		local ctx, record = new_context(newcontext, cfg);
-		if ctx then
-			known[ctx] = record;
-		end
-		if cfg.certificate or cfg.certificates then
-			local text = signature(cfg);
-			local name = tostring(cfg.certificate);
-			if not ctx and last[text] then
-				-- mod_tls would take the nil for its new context, and no longer offer STARTTLS
-				if not kept_back[name] then
-					kept_back[name] = true;
-					log("error", "Keeping what was loaded before, because of the certificate %s: %s", name, record);
-				end
-				return last[text];
-			end
-			last[text], kept_back[name] = ctx, nil;
-		end
-		if not ctx then
-			return nil, record;
-		end
-		return ctx;
+		return renewed(newcontext, cfg);
 	end
 end
 

@@ -1,6 +1,6 @@
 -- net.server_select: settings come in by changesettings, and the poller is select(2), with its limit of descriptors.
 
-local flavour = require "trochee.flavour";
+local stock = require "trochee.stock";
 local settings = require "trochee.state".settings;
 
 -- Prosody passes on what it finds here, so all settings are here, also those of server_select that mean nothing to trochee
@@ -21,13 +21,13 @@ local function changesettings(new)
 	if type(new) ~= "table" then
 		return nil, "invalid settings table";
 	end
-	flavour.change(new, "select");
+	stock.change(new, "select");
 	return true;
 end
 
-flavour.change({}, "select");
+stock.change({}, "select");
 
-return flavour.new("select", {
+return stock.new("select", {
 	getsettings = getsettings;
 	changesettings = changesettings;
 });

@@ -1,9 +1,9 @@
 -- TLS contexts as Prosody 13.0 makes them: util.sslconfig collects what is configured, and has a backend build from it.
 --
--- LuaSec builds as well, in trochee.tls, as it does where a module calls it: so the error texts that certmanager parses are
+-- LuaSec builds as well, in trochee.tls.context, as it does where a module calls it: so the error texts that certmanager parses are
 -- its own, and the same configuration kept over a failed reload serves here too.
 
-local tls = require "trochee.tls";
+local tls = require "trochee.tls.context";
 
 local io, pcall, setmetatable, type = io, pcall, setmetatable, type;
 
@@ -13,7 +13,8 @@ local mt = { __index = methods };
 -- The certificate for clients that ask for this host: true | false, why not. Portmanager calls it on what sslctx() of a
 -- listener gives, at any time
 function methods:set_sni_host(host, certificate, key)
-	local ctx, err = self._builder:clone():apply({ certificate = certificate, key = key }):build();
+	-- sni_host tells this context from those of other hosts (trochee.tls), LuaSec does not look at it
+	local ctx, err = self._builder:clone():apply({ certificate = certificate, key = key, sni_host = host }):build();
 	if not ctx then
 		return false, err;
 	end

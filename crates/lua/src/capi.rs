@@ -1,9 +1,11 @@
-//! The functions that run for every message, and for every timer that is set and stopped again, written against Lua's C
-//! API: mlua's conversions would cost as much as the rest of the loop together.
+//! The functions that run for every message, and for every timer that is set and stopped again. They are written against
+//! Lua's C API, because mlua's conversions would cost as much as all the rest of the loop.
 //!
-//! The rules here: a Rust value that needs dropping never lives across a call that may raise, because raising is a
-//! longjmp; a panic ends in `catch_unwind` and becomes a Lua error. Lua may run finalisers, and these may call back into
-//! the same core, whenever it allocates; so nothing stays borrowed then.
+//! The rules here:
+//!
+//! - To raise an error is a longjmp. So no Rust value that has to be dropped may be alive during a call that may raise.
+//! - A panic is caught by `catch_unwind` and becomes a Lua error.
+//! - Whenever Lua allocates it may run finalisers, and these may call the same core. So nothing is borrowed at that time.
 #![allow(unsafe_code)] // the C API of Lua
 
 use std::borrow::Cow;
@@ -31,7 +33,7 @@ const NOTICE: i64 = 11;
 const CLIENT_HELLO: i64 = 12;
 const SECURED: i64 = 13;
 
-/// The numbers by which `next_event` names what happened.
+/// The numbers that `next_event` returns for each kind of event.
 pub(crate) fn kinds(lua: &Lua) -> Result<Table> {
     lua.create_table_from([
         ("DATA", DATA),
@@ -75,7 +77,7 @@ pub(crate) fn register(lua: &Lua, table: &Table, owner: Owner) -> Result<()> {
     Ok(())
 }
 
-// The owner is upvalue 2: never read, it lives as long as the closure.
+// The owner is upvalue 2. Nobody reads it: it is there to live as long as the closure.
 const UPVALUE_CORE: c_int = 1;
 const UPVALUE_TIMEOUT: c_int = 3;
 const UPVALUE_CLOSED: c_int = 4;
@@ -87,7 +89,7 @@ unsafe fn core_of(state: *mut lua_State) -> &'static Core {
     unsafe { &*ffi::lua_touserdata(state, ffi::lua_upvalueindex(UPVALUE_CORE)).cast::<Core>() }
 }
 
-/// A result on its way to Lua: needs no dropping.
+/// A result on its way to Lua. It does not have to be dropped.
 #[derive(Clone, Copy)]
 enum Pushed {
     Nothing,
@@ -214,7 +216,7 @@ fn pull(core: &Core) -> [Pushed; 4] {
                     text(&notice),
                 ]
             }
-            // A kind of a later engine that this front does not know.
+            // A kind that a later engine has, and that Lua does not know.
             _ => [Integer(0), Integer(0), Nothing, Nothing],
         })
     });
@@ -335,7 +337,7 @@ unsafe fn push(state: *mut lua_State, value: Pushed) {
     }
 }
 
-/// Raises about the second argument, in the name and at the place of who called the handle's method.
+/// Raises an error about the second argument. It names the handle's method, and the place where that was called.
 ///
 /// # Safety
 /// Raises: the caller holds nothing that needs dropping.
@@ -352,7 +354,7 @@ unsafe fn bad_data(state: *mut lua_State) -> c_int {
     }
 }
 
-/// Turns a panic, which is a mistake in this program and not in what Lua did, into a Lua error.
+/// Turns a panic into a Lua error. A panic is a mistake in this program, not in what Lua did.
 ///
 /// # Safety
 /// Raises: the caller holds nothing that needs dropping.

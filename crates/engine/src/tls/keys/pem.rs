@@ -1,0 +1,194 @@
+//! PEM (RFC 7468, RFC 1421) with what OpenSSL overlooks: a byte order mark, text in any encoding around the sections,
+//! CRLF, blanks at the ends of lines, sections of other kinds.
+
+use base64ct::{Base64, Encoding as _};
+use rustls::pki_types::CertificateDer;
+use zeroize::Zeroizing;
+
+use super::der;
+
+/// The file has no section of the kind that is looked for.
+pub(super) const NO_START_LINE: &str = "no start line";
+const BAD_END_LINE: &str = "bad end line";
+const BAD_BASE64: &str = "bad base64 decode";
+const WRONG_TAG: &str = "wrong tag";
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What is between a BEGIN line and its END line.
+pub(super) struct Section<'a> {
+    pub(super) label: &'a [u8],
+    /// RFC 1421's headers, such as `DEK-Info: AES-256-CBC,…`.
+    pub(super) headers: Vec<&'a [u8]>,
+    lines: Vec<&'a [u8]>,
+}
+
+impl Section<'_> {
+    /// The bytes that the section encodes.
+    ///
+    /// # Errors
+    ///
+    /// "bad base64 decode".
+    pub(super) fn decode(&self) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+        let text = Zeroizing::new(self.lines.concat());
+        let text = std::str::from_utf8(&text).map_err(|_| BAD_BASE64)?;
+        Base64::decode_vec(text)
+            .map(Zeroizing::new)
+            .map_err(|_| BAD_BASE64)
+    }
+
+    /// The value of a header.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .filter_map(|line| std::str::from_utf8(line).ok())
+            .filter_map(|line| line.split_once(':'))
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value.trim())
+    }
+}
+
+/// The sections of a file, one after the other.
+///
+/// An error is the last item: "bad end line" for a section that is cut off.
+pub(super) fn sections(text: &[u8]) -> impl Iterator<Item = Result<Section<'_>, &'static str>> {
+    let mut lines = text
+        .split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii_end);
+    let mut failed = false;
+    std::iter::from_fn(move || {
+        if failed {
+            return None;
+        }
+        // Files that each begin with a mark are joined to a chain
+        let label = lines.find_map(|line| {
+            let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+            boundary(line, b"-----BEGIN ")
+        })?;
+        let section = section(label, &mut lines);
+        failed = section.is_none();
+        Some(section.ok_or(BAD_END_LINE))
+    })
+}
+
+/// The label in a line that begins with `start`, and is a boundary.
+fn boundary<'a>(line: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
+    line.strip_prefix(start)?.strip_suffix(b"-----")
+}
+
+fn section<'a>(label: &'a [u8], lines: &mut impl Iterator<Item = &'a [u8]>) -> Option<Section<'a>> {
+    let mut section = Section {
+        label,
+        headers: Vec::new(),
+        lines: Vec::new(),
+    };
+    for line in lines {
+        if let Some(end) = boundary(line, b"-----END ") {
+            return (end == label).then_some(section);
+        }
+        if line.starts_with(b"-----BEGIN ") {
+            return None;
+        }
+        // Base64 has no colon. What follows the first header, up to an empty line, is a header or goes on with one
+        let is_header = section.lines.is_empty() && line.contains(&b':');
+        if is_header || section.lines.is_empty() && line.starts_with(b" ") {
+            section.headers.push(line);
+        } else {
+            section.lines.push(line.trim_ascii_start());
+        }
+    }
+    None
+}
+
+/// The certificates of a PEM file in DER, in their order.
+///
+/// # Errors
+///
+/// In OpenSSL's words: "no start line" where there is none; "bad end line", "bad base64 decode", "wrong tag" for one that
+/// is broken.
+pub(in crate::tls) fn certificates(
+    text: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    let mut certificates = Vec::new();
+    for section in sections(text) {
+        let section = section?;
+        if is_certificate(section.label) {
+            certificates.push(certificate(&section.decode()?)?);
+        }
+    }
+    if certificates.is_empty() {
+        return Err(NO_START_LINE);
+    }
+    Ok(certificates)
+}
+
+/// The labels under which OpenSSL finds a certificate.
+fn is_certificate(label: &[u8]) -> bool {
+    [
+        &b"CERTIFICATE"[..],
+        b"X509 CERTIFICATE",
+        b"TRUSTED CERTIFICATE",
+    ]
+    .contains(&label)
+}
+
+/// One certificate without what follows it: `TRUSTED CERTIFICATE` has OpenSSL's notes on what it is trusted for.
+///
+/// # Errors
+///
+/// "wrong tag" for what is no certificate.
+pub(super) fn certificate(mut bytes: &[u8]) -> Result<CertificateDer<'static>, &'static str> {
+    der::next(&mut bytes)
+        .filter(|element| element.tag == der::SEQUENCE)
+        .map(|element| element.whole.to_vec().into())
+        .ok_or(WRONG_TAG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(text: &[u8]) -> Vec<Result<String, &'static str>> {
+        sections(text)
+            .map(|section| {
+                section.map(|section| String::from_utf8_lossy(section.label).into_owned())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_openssl_overlooks_is_overlooked() {
+        let text = b"\xef\xbb\xbf-----BEGIN A-----  \r\nMAMC\r\nAQU= \r\n-----END A-----\r\n\xff\xfe text\n\
+            \xef\xbb\xbf-----BEGIN B-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: X,00\n\nMAMCAQU=\n-----END B-----";
+        assert_eq!(labels(text), [Ok("A".into()), Ok("B".into())]);
+        for section in sections(text) {
+            assert_eq!(**section.unwrap().decode().unwrap(), [0x30, 3, 2, 1, 5]);
+        }
+        let last = sections(text).last().unwrap().unwrap();
+        assert_eq!(last.header("DEK-Info"), Some("X,00"));
+    }
+
+    #[test]
+    fn what_is_broken_is_said_in_openssls_words() {
+        assert_eq!(
+            labels(b"-----BEGIN A-----\nMAMCAQU=\n"),
+            [Err(BAD_END_LINE)]
+        );
+        assert_eq!(
+            labels(b"-----BEGIN A-----\nMAMCAQU=\n-----END B-----\n"),
+            [Err(BAD_END_LINE)]
+        );
+        assert_eq!(
+            labels(b"-----BEGIN A-----\nMAMC\n-----BEGIN A-----\nMAMC\n-----END A-----\n"),
+            [Err(BAD_END_LINE)]
+        );
+        assert_eq!(certificates(b"nothing"), Err(NO_START_LINE));
+        let broken = |body: &str| {
+            let text = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+            certificates(text.as_bytes()).unwrap_err()
+        };
+        assert_eq!(broken("MAMC*QU="), BAD_BASE64);
+        assert_eq!(broken("MAMCAQ"), BAD_BASE64);
+        assert_eq!(broken("AgEF"), WRONG_TAG);
+    }
+}

@@ -1,0 +1,126 @@
+--[[
+docs/settings.md lists every setting, with its unit and its default, and lists none that is not there.
+
+	busted crates/lua/spec/settings_spec.lua        from the top of the repository, after make build
+
+The other side is the table SETTINGS in crates/lua/src/settings.rs. What a setting takes and what its default is are asked of
+trochee itself: a value of the wrong type is refused with both.
+]]
+
+local here = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
+package.path = here.."?.lua;"..package.path
+local process = require "process"
+
+-- What a unit in the document is called when a value is refused.
+local expected = {
+	["boolean"] = "true or false";
+	["boolean or seconds"] = "true, false or a whole number of seconds";
+	["bytes"] = "a whole number above 0";
+	["bytes or false"] = "a whole number above 0 or false";
+	["connections"] = "a whole number above 0";
+	["name"] = 'the name of a poller or "auto"';
+	['number or "auto"'] = 'a whole number from 0 to 64 or "auto"';
+	["queue length or false"] = "a queue length above 0 or false";
+	["seconds"] = "a number of seconds";
+	["seconds or false"] = "a number of seconds or false";
+}
+
+local function contents(name)
+	local file = assert(io.open(here.."../../../"..name))
+	local text = file:read("a")
+	file:close()
+	return text
+end
+
+local function sorted_keys(set)
+	local keys = {}
+	for key in pairs(set) do
+		table.insert(keys, key)
+	end
+	table.sort(keys)
+	return keys
+end
+
+-- The rows of the table of settings, and the names of those that have no effect.
+local function documented()
+	local text = contents("docs/settings.md")
+	local rows, unused = {}, {}
+	for name, unit, default in text:match("| setting |.-\n\n"):gmatch("\n| `([%w_]+)` | ([^|]+) | ([^|]+) |") do
+		rows[name] = { unit = unit:gsub("`", ""), default = default:gsub("`", "") }
+	end
+	for name in text:match("Accepted without effect.-:(.-)\n\n"):gmatch("`([%w_]+)`") do
+		unused[name] = true
+	end
+	return rows, unused
+end
+
+-- The names in the table of the source, and of those the ones that have no effect.
+local function known()
+	local names, unused = {}, {}
+	local source = contents("crates/lua/src/settings.rs"):match("\nconst SETTINGS:.-\n%];")
+	for name, rule in source:gmatch('%(%s*"([%w_]+)",%s*(%w+)') do
+		names[name] = true
+		unused[name] = rule == "Unused" or nil
+	end
+	return names, unused
+end
+
+-- What trochee says to { name = wrong } for each name. No setting is a function.
+local function refusals(names)
+	local said, status = process.lua(([[
+		local core = require "trochee".new()
+		for name in ("%s"):gmatch("%%S+") do
+			local _, messages = core.configure({ [name] = print })
+			print(name, messages[1] and messages[1][2] or "")
+		end
+	]]):format(table.concat(names, " ")))
+	assert.equal(0, status, said)
+	local found = {}
+	for name, message in said:gmatch("([%w_]+)\t(.-)\n") do
+		found[name] = message
+	end
+	return found
+end
+
+describe("docs/settings.md", function ()
+	local rows, listed_unused = documented()
+	local names, unused = known()
+
+	it("has found something to compare", function ()
+		assert.is_true(#sorted_keys(rows) > 20 and #sorted_keys(names) > 30)
+	end)
+
+	it("lists the settings that there are", function ()
+		local all = {}
+		for _, list in ipairs { rows, listed_unused } do
+			for name in pairs(list) do
+				assert.is_nil(all[name], name.." is listed twice")
+				all[name] = true
+			end
+		end
+		assert.same(sorted_keys(names), sorted_keys(all))
+	end)
+
+	it("says which have no effect", function ()
+		assert.same(sorted_keys(unused), sorted_keys(listed_unused))
+	end)
+
+	it("says of each what it takes and what it is by default", function ()
+		for name, refusal in pairs(refusals(sorted_keys(rows))) do
+			local row = rows[name]
+			local takes = assert(expected[row.unit], ("%s has the unit %q, which this test does not know"):format(name, row.unit))
+			assert.equal(
+				("network_settings.%s must be %s, not a function; keeping %s"):format(name, takes, row.default), refusal)
+		end
+	end)
+
+	it("lists the names that trochee itself tells", function ()
+		local said, status = process.lua([[
+			for name in pairs((require "trochee".new().configure(nil))) do print(name) end
+		]])
+		assert.equal(0, status, said)
+		for name in said:gmatch("%S+") do
+			assert.is_table(rows[name], name.." is not listed")
+		end
+	end)
+end)

@@ -1,0 +1,275 @@
+//! One reactor as a table of Lua functions.
+
+use mlua::{Lua, MultiValue, Result, Table, Value, Variadic};
+use rustix::time::{ClockId, clock_gettime};
+use trochee::{Close, EventLoop, Interest, Key, Name, SocketKind};
+
+use crate::convert::{self, done, key, opened};
+use crate::core::Functions;
+use crate::{capi, descriptor, tls};
+
+/// Makes a reactor and the functions to command it.
+pub(crate) fn new(lua: &Lua) -> Result<Table> {
+    let functions = Functions::new(lua)?;
+    backend(&functions)?;
+    openers(&functions)?;
+    commands(&functions)?;
+    options(&functions)?;
+    timers(&functions)?;
+    tls::register(&functions)?;
+    capi::register(lua, &functions.table, functions.owner.clone())?;
+    Ok(functions.table)
+}
+
+fn backend(functions: &Functions<'_>) -> Result<()> {
+    // backend() → name of the poller
+    functions.add("backend", |_, core, ()| {
+        Ok(core.with(|reactor| reactor.backend()))
+    })?;
+    // set_backend(name) → true | nil, why not
+    functions.add_fallible("set_backend", |core, name: String| {
+        core.command(|reactor| done(reactor.set_backend(&name)))
+    })?;
+    // configure(network_settings) → settings in force by name, array of {level, text} to log
+    functions.add("configure", |lua, core, given: Value| {
+        let mut settings = core.settings.borrow_mut();
+        let messages = core.with(|reactor| {
+            let messages = settings.apply(&given, reactor)?;
+            core.read_size.set(settings.config.read_size);
+            Ok::<_, mlua::Error>(messages)
+        });
+        let log = lua.create_table()?;
+        for (level, text) in messages.transpose()?.unwrap_or_default() {
+            log.raw_push(lua.create_sequence_from([level.to_owned(), text])?)?;
+        }
+        Ok((settings.in_force(lua)?, log))
+    })
+}
+
+/// What makes keys: key | nil, why not.
+fn openers(functions: &Functions<'_>) -> Result<()> {
+    // listen(address, port, read_size)
+    functions.add_fallible(
+        "listen",
+        |core, (host, port, read_size): (Value, Value, Value)| {
+            let (host, port) = (convert::host(&host)?, convert::port(&port)?);
+            let read_size = convert::read_size(&read_size, core.read_size.get())?;
+            core.command(|reactor| opened(reactor.listen(&host, port, read_size)))
+        },
+    )?;
+    // listen_on(fd, read_size): a copy of a descriptor that listens already
+    functions.add_fallible("listen_on", |core, (fd, read_size): (Value, Value)| {
+        let fd = descriptor::duplicate(convert::descriptor(&fd)?)?;
+        let read_size = convert::read_size(&read_size, core.read_size.get())?;
+        core.command(|reactor| opened(reactor.listen_on(fd, read_size)))
+    })?;
+    // connect(address, port, 4 | 6 | nil, datagram, read_size)
+    type Connect = (Value, Value, Option<u8>, bool, Value);
+    functions.add_fallible(
+        "connect",
+        |core, (host, port, family, datagram, read_size): Connect| {
+            let peer = convert::peer(&convert::host(&host)?, convert::port(&port)?, family)?;
+            let read_size = convert::read_size(&read_size, core.read_size.get())?;
+            let kind = if datagram {
+                SocketKind::Datagram
+            } else {
+                SocketKind::Stream
+            };
+            core.command(|reactor| opened(reactor.connect(peer, kind, read_size)))
+        },
+    )?;
+    // adopt(fd, read_size): a copy of a descriptor that is connected or connecting, or of a UDP socket
+    functions.add_fallible("adopt", |core, (fd, read_size): (Value, Value)| {
+        let fd = descriptor::duplicate(convert::descriptor(&fd)?)?;
+        let read_size = convert::read_size(&read_size, core.read_size.get())?;
+        core.command(|reactor| opened(reactor.adopt(fd, read_size)))
+    })?;
+    // is_ip(address): whether it needs no looking up
+    functions.add("is_ip", |_, _, host: Value| {
+        Ok(convert::host(&host).is_ok_and(|host| host.parse::<std::net::IpAddr>().is_ok()))
+    })?;
+    // is_datagram(fd)
+    functions.add("is_datagram", |_, _, fd: Value| {
+        Ok(convert::descriptor(&fd).is_ok_and(descriptor::is_datagram))
+    })?;
+    // inherited(fd) → address, port | nil (no listening TCP socket) | false (not open)
+    functions.add("inherited", |lua, _, fd: Value| {
+        let listening = convert::descriptor(&fd).and_then(descriptor::inherited);
+        Ok(match listening {
+            Ok(Some(at)) => MultiValue::from_iter([
+                Value::String(lua.create_string(at.ip().to_string())?),
+                Value::Integer(at.port().into()),
+            ]),
+            Ok(None) => MultiValue::from_iter([Value::Nil]),
+            Err(_) => MultiValue::from_iter([Value::Boolean(false)]),
+        })
+    })?;
+    // watch(fd, readable, writable): the descriptor stays the caller's
+    functions.add_fallible(
+        "watch",
+        |core, (fd, readable, writable): (Value, bool, bool)| {
+            let fd = convert::descriptor(&fd)?;
+            core.command(|reactor| {
+                opened(descriptor::watch(
+                    reactor,
+                    fd,
+                    Interest { readable, writable },
+                ))
+            })
+        },
+    )?;
+    // watch_signal(number)
+    functions.add_fallible("watch_signal", |core, signal: i32| {
+        core.command(|reactor| opened(reactor.watch_signal(signal)))
+    })
+}
+
+fn commands(functions: &Functions<'_>) -> Result<()> {
+    // close(key) → true (over, no event follows) | false (an event follows once all is sent) | nil (was over)
+    functions.add("close", |_, core, number: Option<i64>| {
+        Ok(core.with(|reactor| match reactor.close(key(number)) {
+            Close::Done => Some(true),
+            Close::Flushing => Some(false),
+            Close::Gone => None,
+        }))
+    })?;
+    functions.add_command("destroy", EventLoop::destroy)?;
+    functions.add_command("pause", EventLoop::pause)?;
+    functions.add_command("resume", EventLoop::resume)?;
+    functions.add_command("pause_writes", EventLoop::pause_writes)?;
+    functions.add_command("resume_writes", EventLoop::resume_writes)?;
+    // notify_flush(key, on)
+    functions.add(
+        "notify_flush",
+        |_, core, (number, on): (Option<i64>, bool)| {
+            core.with(|reactor| reactor.notify_flush(key(number), on));
+            Ok(())
+        },
+    )?;
+    // pending(key) → bytes not yet handed to the system
+    functions.add("pending", |_, core, number: Option<i64>| {
+        Ok(core
+            .with(|reactor| reactor.pending(key(number)))
+            .unwrap_or(0))
+    })?;
+    // set_watch(key, readable, writable) → true | nil, why not
+    functions.add_fallible(
+        "set_watch",
+        |core, (number, readable, writable): (Option<i64>, bool, bool)| {
+            core.command(|reactor| {
+                done(reactor.set_watch(key(number), Interest { readable, writable }))
+            })
+        },
+    )
+}
+
+fn options(functions: &Functions<'_>) -> Result<()> {
+    // set_read_size(key, size) → true | nil, why not
+    functions.add_fallible(
+        "set_read_size",
+        |core, (number, size): (Option<i64>, Value)| {
+            let size = convert::read_size(&size, core.read_size.get())?;
+            core.command(|reactor| Ok(Value::Boolean(reactor.set_read_size(key(number), size))))
+        },
+    )?;
+    // set_rate_limit(key, bytes per second; 0 for none)
+    functions.add(
+        "set_rate_limit",
+        |_, core, (number, rate): (Option<i64>, f64)| {
+            Ok(core.with(|reactor| reactor.set_rate_limit(key(number), rate)))
+        },
+    )?;
+    // set_read_timeout(key, seconds | false), set_write_timeout(key, seconds | false)
+    add_timeout(functions, "set_read_timeout", EventLoop::set_read_timeout)?;
+    add_timeout(functions, "set_write_timeout", EventLoop::set_write_timeout)?;
+    // set_option(key, name, value) → true | nil, why not
+    functions.add_fallible(
+        "set_option",
+        |core, (number, name, value): (Option<i64>, Value, Value)| {
+            let option = match &name {
+                Value::String(name) => convert::socket_option(&name.to_string_lossy(), &value)?,
+                other => {
+                    return Err(format!(
+                        "an option's name must be a string, not {}",
+                        convert::described(other)
+                    ));
+                }
+            };
+            core.command(|reactor| done(reactor.set_option(key(number), option)))
+        },
+    )?;
+    // fd(key) → number | nil
+    functions.add("fd", |_, core, number: Option<i64>| {
+        Ok(core.with(|reactor| reactor.fd(key(number))).flatten())
+    })?;
+    // names(key) → peer's address, port, own address, port; nil where there is none
+    functions.add("names", |lua, core, number: Option<i64>| {
+        let (peer, local) = core
+            .with(|reactor| {
+                (
+                    reactor.peer_name(key(number)),
+                    reactor.local_name(key(number)),
+                )
+            })
+            .unwrap_or((None, None));
+        // LuaSocket's UNIX sockets have no getpeername, and `ip()` is then the path of the listening one.
+        let peer = peer.filter(|peer| matches!(peer, Name::Inet(_)));
+        let ((peername, peerport), (sockname, sockport)) =
+            (convert::name(lua, peer)?, convert::name(lua, local)?);
+        Ok(MultiValue::from_iter([
+            peername, peerport, sockname, sockport,
+        ]))
+    })
+}
+
+fn timers(functions: &Functions<'_>) -> Result<()> {
+    // begin_turn(longest wait in seconds): then next_event until it returns nothing
+    functions.add("begin_turn", |_, core, max_wait: f64| {
+        core.with(|reactor| reactor.begin_turn(Some(convert::seconds(max_wait))));
+        Ok(())
+    })?;
+    // reset_timer(id, seconds) → whether it was still to come
+    functions.add("reset_timer", |_, core, (id, after): (i64, f64)| {
+        Ok(core.with(|reactor| reactor.reset_timer(convert::timer(id), convert::seconds(after))))
+    })?;
+    // timer_due(id) → when on the clock of timers, nil for one that is over
+    functions.add("timer_due", |_, core, id: i64| {
+        let left = core.with(|reactor| reactor.time_left(convert::timer(id)));
+        Ok(left.flatten().map(|left| monotonic() + left.as_secs_f64()))
+    })?;
+    // now() → seconds since 1970; monotonic() → seconds of the clock that timers follow
+    functions.add("now", |_, _, _: Variadic<Value>| {
+        Ok(clock(ClockId::Realtime))
+    })?;
+    functions.add("monotonic", |_, _, _: Variadic<Value>| Ok(monotonic()))
+}
+
+fn add_timeout(
+    functions: &Functions<'_>,
+    name: &str,
+    f: impl Fn(&mut EventLoop, Key, Option<std::time::Duration>) -> bool + 'static,
+) -> Result<()> {
+    functions.add(
+        name,
+        move |_, core, (number, after): (Option<i64>, Value)| {
+            let after = match after {
+                Value::Integer(after) => Some(convert::seconds(after as f64)),
+                Value::Number(after) => Some(convert::seconds(after)),
+                _ => None,
+            };
+            Ok(core
+                .with(|reactor| f(reactor, key(number), after))
+                .unwrap_or(false))
+        },
+    )
+}
+
+/// The clock that timers follow, in seconds.
+fn monotonic() -> f64 {
+    clock(ClockId::Monotonic)
+}
+
+fn clock(id: ClockId) -> f64 {
+    let time = clock_gettime(id);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
