@@ -15,6 +15,7 @@ mod ciphers;
 mod context;
 mod dane;
 mod exporter;
+mod hello;
 mod keys;
 pub mod name;
 pub(crate) mod session;

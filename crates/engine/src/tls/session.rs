@@ -16,10 +16,9 @@ use rustls::server::{Accepted, AcceptedAlert, Acceptor, UnbufferedServerConnecti
 
 use super::context::Side;
 use super::verify::Errors;
-use super::{Context, Start, Tlsa, name, text};
+use super::{Context, Start, Tlsa, hello, name, text};
 use crate::buffer::OutQueue;
 
-pub(super) mod hello;
 mod machine;
 mod traffic;
 

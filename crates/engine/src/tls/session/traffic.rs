@@ -2,10 +2,10 @@
 
 use rustls::{HandshakeKind, ProtocolVersion};
 
-use super::hello;
 use super::machine::{Exchange, Send};
 use super::{Phase, Session};
 use crate::buffer::OutQueue;
+use crate::tls::hello;
 use crate::tls::transcript::Restoring;
 use crate::tls::verify::Errors;
 use crate::tls::{Context, Info, ciphers, text};
