@@ -1,19 +1,25 @@
 # Thin targets: what each one does lives in scripts/, and can be called from there directly.
 # Variables given to make (BACKEND=poll, C2S_PORT=6222, ...) reach the scripts through the environment.
-.PHONY: help setup build run test bench clean
+.PHONY: help setup build install uninstall run test bench package test-package install-rock clean
 .DEFAULT_GOAL := help
 
 help:           ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 22
 
-setup:          ## install what building, running and testing need (Debian; as root or through sudo)
+setup:          ## install what building, running and testing need (Debian; as root or through sudo); scripts/setup running: no tests
 	@scripts/setup
 
 build:          ## release build; leaves the install tree in dist/
 	@scripts/build
 
+install:        ## install dist/ below PREFIX, by default /usr/local; safe while a Prosody serves from there
+	@scripts/install
+
+uninstall:      ## remove what `make install` has put below PREFIX
+	@scripts/uninstall
+
 run:            ## Prosody on loopback with two accounts; BACKEND=epoll|poll|select|libevent, PROSODY_VERSION=13.0, PROSODY_CONFIG=file
-	@scripts/setup
+	@scripts/setup running
 	@scripts/build
 	@scripts/run
 
@@ -21,10 +27,23 @@ test:           ## set-up, build and every test
 	@scripts/test
 
 bench:          ## the benchmarks, against the stock backends
-	@scripts/setup
+	@scripts/setup running
 	@benches/setup
 	@scripts/build
 	@benches/run
+
+package:        ## a Debian package, a tarball and SBOMs in target/package
+	@scripts/package
+
+test-package:   ## install, use, upgrade and purge the package in a fresh root (as root; two minutes the first time)
+	@scripts/test-package
+
+# For packaging/trochee-dev-1.rockspec, which gives the two folders.
+install-rock:
+	@test -n "$(LUADIR)" -a -n "$(LIBDIR)"
+	@mkdir -p "$(LUADIR)" "$(LIBDIR)"
+	@cp -R dist/lua/. "$(LUADIR)/"
+	@mv "$(LUADIR)/trochee.so" "$(LIBDIR)/"
 
 clean:          ## remove build products and the demo's data; packages and .venv stay
 	rm -rf dist

@@ -48,6 +48,7 @@ fn contexts() -> &'static Contexts {
         };
         let client = Settings {
             mode: Mode::Client,
+            system_trust: false,
             verify: vec!["peer".into()],
             verifyext: vec!["lsec_continue".into()],
             ..Settings::default()

@@ -21,16 +21,16 @@ KEYS = {
 
 
 class Authority:
-    """A CA in a folder of its own."""
+    """A CA in a folder of its own; or, not `entitled`, one whose certificate does not allow it to be one."""
 
-    def __init__(self, folder, name="Verona CA"):
+    def __init__(self, folder, name="Verona CA", entitled=True):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.key = self.folder / "ca-key.pem"
         self.file = self.folder / "ca.pem"
         _openssl(
             "req", "-x509", "-nodes", *KEYS["P-256"], "-days", 2, "-subj", f"/CN={name}",
-            "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign" if entitled else "basicConstraints=critical,CA:FALSE",
             "-keyout", self.key, "-out", self.file,
         )
 

@@ -148,6 +148,9 @@ class Prosody:
     With `tls`, STARTTLS is offered and there are ports for direct TLS and https; the test puts certificates into `certs`.
     """
 
+    # The install tree whose module serves.
+    tree = DIST
+
     def __init__(
         self, folder, backend, *, host="localhost", address="127.0.0.1", s2s_port=None, tls=False, modules=MODULES,
         **options,
@@ -322,7 +325,7 @@ class Prosody:
     def _check_backend(self):
         """What is being tested is really in use: asked of the kernel, not of the program."""
         maps = pathlib.Path(f"/proc/{self.pid}/maps").read_text()
-        assert (str(DIST / "lua" / "trochee.so") in maps) == self.backend.ours, "trochee.so mapped or not, wrongly"
+        assert (str(self.tree / "lua" / "trochee.so") in maps) == self.backend.ours, "trochee.so mapped or not, wrongly"
         deadline = time.monotonic() + 5
         # A thread gives itself its name, a moment after Prosody answers, perhaps.
         while (threads := self._io_threads()) != self.backend.io_threads:

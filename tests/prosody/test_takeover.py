@@ -187,15 +187,29 @@ def test_command_line(tmp_path, version, arguments, options, waits_in, said):
 
 
 def _environment_of(drop_in):
-    return dict(line.removeprefix("Environment=").split("=", 1) for line in drop_in.read_text().splitlines() if line.startswith("Environment="))
+    """As systemd.exec(5) has it: the whole assignment is quoted, and in it a backslash or a specifier would mean something."""
+    (line,) = (line for line in drop_in.read_text().splitlines() if line.startswith("Environment="))
+    assignment = re.fullmatch(r'Environment="(\w+=[^"\\%]*)"', line)
+    assert assignment, line
+    return dict([assignment.group(1).split("=", 1)])
 
 
-def test_drop_in(tmp_path):
+def test_drop_in(tmp_path, version):
     """The environment that it gives to the service, but for the folder."""
-    environment = {k: v.replace("/opt/trochee/dist", str(DIST)) for k, v in _environment_of(DROP_IN).items()}
+    environment = {k: v.replace("/usr/local/lib/trochee/lua", str(DIST / "lua")) for k, v in _environment_of(DROP_IN).items()}
     assert str(DIST) in environment["LUA_INIT"], environment
-    with Server(tmp_path, _backend("0.12", _EPOLL), {}, environment=environment) as server:
+    with Server(tmp_path, _backend(version, _EPOLL), {}, environment=environment) as server:
         asyncio.run(_talk(server))
+
+
+def test_drop_in_without_an_installation(tmp_path, version):
+    """What an installation that was removed by hand leaves behind does not keep Prosody from starting."""
+    stock = BACKENDS["stock-epoll"] if version == "0.12" else BACKENDS["13-stock-epoll"]
+    environment = {k: v.replace("/usr/local", str(tmp_path)) for k, v in _environment_of(DROP_IN).items()}
+    with Server(tmp_path / "prosody", stock, {}, environment=environment) as server:
+        asyncio.run(_talk(server))
+        said = [line for line in server.console.read_text().splitlines() if "trochee" in line]
+        assert len(said) == 1 and "cannot be loaded" in said[0] and "No such file" in said[0], said
 
 
 def test_systemd_accepts_the_drop_in(tmp_path):

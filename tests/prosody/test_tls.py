@@ -651,11 +651,11 @@ def test_s2s_by_direct_tls(make_server, ca, tmp_path):
             assert "Proceeding with TLS on s2sout" not in log
 
 
-@pytest.mark.parametrize("fault", ["unknown CA", "expired"])
+@pytest.mark.parametrize("fault", ["unknown CA", "expired", "signed by a pinned certificate"])
 def test_s2s_with_a_bad_certificate(make_server, ca, stranger, tmp_path, fault):
     """s2s_secure_auth: a certificate that cannot be verified ends the connection, and the message comes back."""
     # mod_s2s tells them apart by OpenSSL's words.
-    reason = {"unknown CA": "is not trusted$", "expired": "has expired$"}[fault]
+    reason = "has expired$" if fault == "expired" else "is not trusted$"
 
     async def flow(here, there):
         async with online(here, "romeo", tls="starttls", trust=ca.trust()) as romeo:
@@ -670,6 +670,11 @@ def test_s2s_with_a_bad_certificate(make_server, ca, stranger, tmp_path, fault):
     )
     if fault == "expired":
         ca.issue(mantua.certs, [MANTUA], days=-1)
+    elif fault == "signed by a pinned certificate":
+        # Whoever has a peer's own certificate as cafile trusts that peer, and not whom it signs.
+        pinned = Authority(tmp_path / "pinned", "pinned.example", entitled=False)
+        pinned.issue(mantua.certs, [MANTUA])
+        verona.options["ssl"] = {"cafile": pinned.file}
     with verona as here, mantua as there:
         asyncio.run(flow(here, there))
         assert "is now authenticated" not in here.log.read_text()

@@ -10,15 +10,31 @@ use trochee::poller::BACKENDS;
 
 mod backends;
 mod check;
+#[cfg(feature = "manual")]
+mod manual;
 mod prosody;
 mod relay;
+mod service;
+mod versions;
 
 /// Prosody's network backends in Rust.
 #[derive(Parser)]
-#[command(name = "trochee", version)]
+#[command(
+    name = "trochee",
+    disable_version_flag = true,
+    arg_required_else_help = true
+)]
 struct Arguments {
+    /// Print the version
+    #[arg(short = 'V', long)]
+    version: bool,
+
+    /// With --version: also print the versions of the libraries that are linked in
+    #[arg(long, requires = "version")]
+    verbose: bool,
+
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
@@ -27,34 +43,69 @@ enum Command {
     Backends,
     /// Tell what limits a server on this machine, and what to do about it; fails if no poller works
     Check,
+    /// Make the service prosody.service use trochee: try it out, write the drop-in for systemd, say what is left to do
+    Enable(service::Change),
+    /// Make the service prosody.service use its own network backend: remove the drop-in
+    Disable(service::Change),
     /// Start the installed Prosody with trochee in the place of its own network backends
     Prosody(prosody::Start),
     /// The same for prosodyctl
     Prosodyctl(prosody::Start),
     /// Pass connections on to a server behind, with TLS terminated on all cores
     Relay(Box<relay::Options>),
+    /// Write the man pages and completions into a folder with the layout of share/
+    #[cfg(feature = "manual")]
+    Manual(manual::Options),
 }
 
 fn main() -> ExitCode {
-    let show: fn(&[backends::Poller]) -> String = match Arguments::parse().command {
-        Command::Backends => backends::list,
-        Command::Check => |pollers| check::report(&check::System::here(), pollers),
-        Command::Prosody(start) => return failed(prosody::exec("prosody", &start)),
-        Command::Prosodyctl(start) => return failed(prosody::exec("prosodyctl", &start)),
-        Command::Relay(options) => {
-            return match relay::run(*options) {
-                Ok(code) => code,
-                Err(error) => failed(error),
-            };
-        }
+    let arguments = Arguments::parse();
+    if arguments.version {
+        return printed(&versions::text(arguments.verbose));
+    }
+    // Without a command and --version, clap has shown the help.
+    let Some(command) = arguments.command else {
+        return failed("no command; `trochee --help` lists them");
     };
+    match command {
+        Command::Backends => on_pollers(backends::list),
+        Command::Check => on_pollers(|pollers| check::report(&check::System::here(), pollers)),
+        Command::Enable(change) => said(service::enable(&change)),
+        Command::Disable(change) => said(service::disable(&change)),
+        Command::Prosody(start) => failed(prosody::exec("prosody", &start)),
+        Command::Prosodyctl(start) => failed(prosody::exec("prosodyctl", &start)),
+        Command::Relay(options) => match relay::run(*options) {
+            Ok(code) => code,
+            Err(error) => failed(error),
+        },
+        #[cfg(feature = "manual")]
+        Command::Manual(options) => said(manual::write(&options)),
+    }
+}
+
+/// Prints what `show` makes of the pollers; fails if none works.
+fn on_pollers(show: impl Fn(&[backends::Poller]) -> String) -> ExitCode {
     let pollers = backends::probe(BACKENDS);
-    let text = show(&pollers);
+    let status = printed(&show(&pollers));
+    if pollers.iter().any(|poller| poller.refusal.is_none()) {
+        status
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn said(outcome: Result<String, String>) -> ExitCode {
+    match outcome {
+        Ok(text) => printed(&text),
+        Err(problem) => failed(problem),
+    }
+}
+
+fn printed(text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever closed the pipe has seen enough.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => failed(error),
-        _ if pollers.iter().any(|poller| poller.refusal.is_none()) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
     }
 }
 

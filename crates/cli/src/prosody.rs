@@ -54,8 +54,8 @@ pub fn exec(program: &str, start: &Start) -> String {
     }
 }
 
-/// `lua/` of the install tree that this program is in, as `bin/trochee`.
-fn lua_root() -> Result<PathBuf, String> {
+/// `lua/` of the tree that this program is in, as `bin/trochee`: dist/ or PREFIX/lib/trochee.
+pub fn lua_root() -> Result<PathBuf, String> {
     let program =
         env::current_exe().map_err(|error| format!("cannot tell where trochee is: {error}"))?;
     let tree = program.parent().and_then(Path::parent);
@@ -63,7 +63,7 @@ fn lua_root() -> Result<PathBuf, String> {
     for file in ["trochee.so", "trochee/takeover.lua"] {
         if !root.join(file).is_file() {
             return Err(format!(
-                "{} was not found; start trochee from its install tree, which `make build` leaves in dist/",
+                "{} was not found; start the trochee of an installation or of dist/, where `make build` leaves it",
                 root.join(file).display()
             ));
         }

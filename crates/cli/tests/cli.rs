@@ -54,6 +54,18 @@ fn check_reads_the_limits_it_was_started_with() {
 }
 
 #[test]
+fn a_verbose_version_names_what_is_linked_in() {
+    let output = trochee(&["--version", "--verbose"]);
+    assert!(output.status.success(), "{output:?}");
+    let text = stdout(&output);
+    for library in ["rustls ", "aws-lc-rs ", "mlua "] {
+        assert!(text.lines().any(|line| line.starts_with(library)), "{text}");
+    }
+    // By itself it means nothing.
+    assert!(!trochee(&["--verbose"]).status.success());
+}
+
+#[test]
 fn version_is_that_of_the_package() {
     let output = trochee(&["--version"]);
     assert!(output.status.success());

@@ -15,7 +15,7 @@ use crate::registry::Key;
 use crate::socket::Name;
 use crate::threads::Threads;
 use crate::timers::TimerId;
-use crate::tls::{Context, Info};
+use crate::tls::{Context, Info, VerifyError};
 use crate::waker::Waker;
 
 /// A [`Reactor`] that has its TCP connections served by [`Config::io_threads`] others, each on a thread of its own.
@@ -285,7 +285,7 @@ forward! {
     fn tls_info(&self, key: Key) -> Option<Info>;
     fn tls_context(&self, key: Key) -> Option<Context>;
     fn peer_certificates(&mut self, key: Key) -> Vec<Vec<u8>>;
-    fn peer_verification(&self, key: Key) -> Vec<Vec<String>>;
+    fn peer_verification(&self, key: Key) -> Vec<Vec<VerifyError>>;
     fn export_keying_material(
         &mut self,
         key: Key,

@@ -4,7 +4,8 @@
 //! The library is rustls: TLS 1.2 and 1.3, always with forward secrecy and authenticated encryption, with the
 //! post-quantum hybrid X25519MLKEM768 where the peer has it. What OpenSSL can do beyond that (TLS before 1.2, static RSA,
 //! finite-field Diffie-Hellman, renegotiation, compression, `tls-unique`) it has left out on purpose;
-//! [`Context::build`] says where a setting asks for it. Names of ciphers and texts of errors are OpenSSL's.
+//! [`Context::build`] says where a setting asks for it. Names of ciphers and texts of errors are OpenSSL's, and peers'
+//! certificates are judged as OpenSSL 3.0 judges them.
 //!
 //! A handshake is begun with [`Reactor::start_tls`](crate::Reactor::start_tls).
 
@@ -18,16 +19,21 @@ mod exporter;
 mod hello;
 mod keys;
 pub mod name;
+mod p521;
+mod pkix;
 pub(crate) mod session;
 mod store;
 mod text;
 mod transcript;
 mod verify;
+mod verify_error;
+mod x509;
 
 pub use context::Context;
 pub use dane::Tlsa;
 /// In the version whose configurations [`Context::from_rustls_server`] and [`Context::from_rustls_client`] take.
 pub use rustls;
+pub use verify_error::VerifyError;
 
 /// Which end of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,12 +61,15 @@ pub struct Settings {
     /// Further certificates, such as one for ECDSA beside one for RSA, or one that is in memory. A peer is shown the one
     /// whose signatures it prefers, among those that it understands.
     pub certificates: Vec<OwnCertificate>,
-    /// A PEM file of trusted certificates.
+    /// A PEM file of trusted certificates. One that certifies itself is the end of a chain; one that is no authority
+    /// vouches for itself only.
     pub cafile: Option<PathBuf>,
     /// A directory of trusted certificates in files named by OpenSSL's hash, such as `/etc/ssl/certs`.
     pub capath: Option<PathBuf>,
     /// Further trusted certificates in PEM, one after the other.
     pub authorities: Vec<u8>,
+    /// Whether a client that verifies, and is given none of the three, trusts what the system does. On.
+    pub system_trust: bool,
     /// `"tlsv1_2"`, `"tlsv1_3"`: exactly that; `"tlsv1_2+"`, `"sslv23"`: from TLS 1.2 on. `None` is `"tlsv1_2+"`.
     pub protocol: Option<String>,
     /// An OpenSSL cipher list, ciphers(1), for TLS 1.2.
@@ -71,9 +80,15 @@ pub struct Settings {
     pub curveslist: Option<String>,
     /// OpenSSL's options in LuaSec's names, such as `"no_tlsv1_2"` and `"cipher_server_preference"`.
     pub options: Vec<String>,
-    /// `"none"`, `"peer"`, `"client_once"`, `"fail_if_no_peer_cert"`.
+    /// `"none"`, `"peer"`, `"client_once"`, `"fail_if_no_peer_cert"`. Where nothing is said, a client verifies the server,
+    /// and a server asks for no certificate.
     pub verify: Vec<String>,
-    /// `"lsec_continue"`, `"lsec_ignore_purpose"`.
+    /// Whether a client that verifies wants to see in the server's certificate the name that it asked for, or the address
+    /// that it connected to where it asked for none (RFC 9525, subjectAltName alone). On.
+    pub verify_name: bool,
+    /// `"lsec_continue"`: the handshake goes on with a certificate that is not good;
+    /// [`Reactor::peer_verification`](crate::Reactor::peer_verification) tells. `"lsec_ignore_purpose"`: also clients are
+    /// judged as if they were servers.
     pub verifyext: Vec<String>,
     /// Most certificates between the peer's and a trusted one.
     pub depth: Option<u32>,
@@ -99,12 +114,14 @@ impl Default for Settings {
             cafile: None,
             capath: None,
             authorities: Vec::new(),
+            system_trust: true,
             protocol: None,
             ciphers: None,
             ciphersuites: None,
             curveslist: None,
             options: Vec::new(),
             verify: Vec::new(),
+            verify_name: true,
             verifyext: Vec::new(),
             depth: None,
             alpn: Vec::new(),
@@ -201,8 +218,9 @@ impl std::error::Error for Error {}
 pub struct Start {
     /// What with. Its [mode](Context::mode) says which end we are.
     pub context: Context,
-    /// A client's: the name to ask for (SNI, RFC 6066), with U-labels or A-labels; the latter are sent
-    /// ([`name::to_ascii`]). What is no DNS name is not sent.
+    /// A client's: the name to ask for (SNI, RFC 6066), and to look for in the server's certificate, with U-labels or
+    /// A-labels; the latter are sent ([`name::to_ascii`]). An address is looked for and not sent. For what is neither,
+    /// nothing is sent, and the address of the connection is looked for.
     pub server_name: Option<String>,
     /// A server's: whether [`Event::ClientHello`](crate::Event::ClientHello) asks which context it shall be.
     pub choose: bool,

@@ -151,7 +151,8 @@ fn questions(functions: &Functions<'_>) -> Result<()> {
             return Ok(None);
         };
         let by_depth = lua.create_table()?;
-        for texts in errors {
+        for errors in errors {
+            let texts = errors.iter().map(ToString::to_string);
             by_depth.raw_push(lua.create_sequence_from(texts)?)?;
         }
         Ok(Some(by_depth))
@@ -251,6 +252,11 @@ fn settings(given: &Table) -> std::result::Result<Settings, String> {
                 })?,
         ),
     };
+    let mut verify = list("verify")?;
+    if verify.is_empty() {
+        // LuaSec's default, where ours is to verify
+        verify.push("none".to_owned());
+    }
     Ok(Settings {
         mode,
         certificates: certificates(&value("certificates")?)?,
@@ -261,7 +267,10 @@ fn settings(given: &Table) -> std::result::Result<Settings, String> {
         ciphersuites: text("ciphersuites")?,
         curveslist: text("curveslist")?,
         options: list("options")?,
-        verify: list("verify")?,
+        verify,
+        // Prosody knows which of a certificate's names it wants to see (XMPP addresses, SRV names), and says whom it trusts
+        verify_name: false,
+        system_trust: false,
         verifyext: list("verifyext")?,
         depth,
         alpn: protocols(list("alpn")?)?,

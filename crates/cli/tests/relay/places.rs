@@ -284,7 +284,7 @@ fn units_are_valid() {
     let binary = env!("CARGO_BIN_EXE_trochee");
     for name in ["trochee-relay.service", "trochee-relay.socket"] {
         let text = fs::read_to_string(format!("{packaging}/{name}")).unwrap();
-        let text = text.replace("/opt/trochee/dist/bin/trochee", binary);
+        let text = text.replace("/usr/local/bin/trochee", binary);
         fs::write(folder.path(name), text).unwrap();
     }
     let output = Command::new("systemd-analyze")

@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::registry::Key;
 use crate::socket::Name;
 use crate::tls::session::{Progress, Session};
-use crate::tls::{Context, Info, Start};
+use crate::tls::{Context, Info, Start, VerifyError};
 
 /// How much of a handshake is read at a time: what rustls takes in one go.
 const HANDSHAKE_READ: usize = 4096;
@@ -236,9 +236,9 @@ impl Reactor {
             .unwrap_or_default()
     }
 
-    /// What is wrong with them, in OpenSSL's words: a list for each depth, the peer's own certificate first. Empty where
-    /// nothing is wrong or nothing was sent.
-    pub fn peer_verification(&self, key: Key) -> Vec<Vec<String>> {
+    /// What is wrong with them: a list for each depth, the peer's own certificate first. Empty where nothing is wrong or
+    /// nothing was sent. Without `lsec_continue` it is the first error alone.
+    pub fn peer_verification(&self, key: Key) -> Vec<Vec<VerifyError>> {
         let errors = self.session(key).map(Session::errors);
         errors.cloned().unwrap_or_default()
     }

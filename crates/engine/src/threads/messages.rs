@@ -12,7 +12,7 @@ use crate::mailbox::Mailbox;
 use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::socket::Name;
-use crate::tls::Info;
+use crate::tls::{Info, VerifyError};
 use crate::waker::Waker;
 
 /// What is shared by the two ends.
@@ -120,7 +120,7 @@ pub(super) struct Accepted {
 pub(super) struct Facts {
     pub(super) info: Info,
     /// What is wrong with the peer's certificates: once the connection is gone there, nobody could tell that anything is.
-    pub(super) errors: Vec<Vec<String>>,
+    pub(super) errors: Vec<Vec<VerifyError>>,
     /// `tls-exporter` of RFC 9266, for whoever logs in by it.
     pub(super) channel_binding: Option<[u8; 32]>,
 }

@@ -9,7 +9,7 @@ use crate::config::SocketOption;
 use crate::error::Error;
 use crate::registry::Key;
 use crate::socket::Name;
-use crate::tls::{Context, Info};
+use crate::tls::{Context, Info, VerifyError};
 
 impl Threads {
     pub(crate) fn pending(&self, key: Key) -> usize {
@@ -40,7 +40,7 @@ impl Threads {
         Some(self.remote(key)?.tls.as_ref()?.context.clone())
     }
 
-    pub(crate) fn peer_verification(&self, key: Key) -> Vec<Vec<String>> {
+    pub(crate) fn peer_verification(&self, key: Key) -> Vec<Vec<VerifyError>> {
         self.facts(key)
             .map(|facts| facts.errors.clone())
             .unwrap_or_default()

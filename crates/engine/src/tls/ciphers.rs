@@ -5,8 +5,7 @@ use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion};
 
-use super::transcript;
-use super::{Error, Mode, Settings};
+use super::{Error, Mode, Settings, p521, transcript};
 
 /// One cipher suite: rustls's name for it and OpenSSL's, the bits of its key, and the words of a cipher list
 /// (ciphers(1)) that mean it.
@@ -174,8 +173,9 @@ pub(super) fn provider(
                 .copied()
         })
         .collect();
-    if let Some(list) = &settings.curveslist {
-        provider.kx_groups = groups(list, remarks)?;
+    match &settings.curveslist {
+        Some(list) => provider.kx_groups = groups(list, remarks)?,
+        None => provider.kx_groups.push(p521::SECP521R1),
     }
     Ok(provider)
 }
@@ -296,6 +296,7 @@ fn groups(
             "x25519" => kx_group::X25519,
             "p-256" | "prime256v1" | "secp256r1" => kx_group::SECP256R1,
             "p-384" | "secp384r1" => kx_group::SECP384R1,
+            "p-521" | "secp521r1" => p521::SECP521R1,
             "x25519mlkem768" => kx_group::X25519MLKEM768,
             _ => {
                 missing.push(name);
@@ -318,7 +319,7 @@ fn groups(
     }
     if groups.is_empty() {
         return Err(Error::new(format!(
-            "error setting curves list: \"{list}\" names none of X25519MLKEM768, X25519, P-256, P-384"
+            "error setting curves list: \"{list}\" names none of X25519MLKEM768, X25519, P-256, P-384, P-521"
         )));
     }
     Ok(groups)

@@ -12,7 +12,8 @@ use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
 use super::keys::Choice;
 use super::store::Store;
-use super::verify::{Policy, Role, Verifier};
+use super::verify::{Policy, Verifier};
+use super::x509::Role;
 use super::{Error, Material, Mode, OwnCertificate, Settings, ciphers, exporter, keys};
 
 /// Sessions that a client context remembers for resumption; the oldest go first. Each is a few hundred bytes.
@@ -151,9 +152,9 @@ impl Context {
             store: Store::default(),
             role,
             verify: true,
+            verify_name: false,
             required: false,
             tolerant: false,
-            any_purpose: false,
             depth: DEPTH,
             algorithms,
         };
@@ -273,21 +274,30 @@ fn policy(
             ));
         }
     }
-    let verify = has(&settings.verify, "peer");
+    let is_client = settings.mode == Mode::Client;
+    let verify = has(&settings.verify, "peer") || is_client && settings.verify.is_empty();
+    let no_place =
+        settings.cafile.is_none() && settings.capath.is_none() && settings.authorities.is_empty();
     Ok(Policy {
-        store: Store::load(
-            settings.cafile.as_deref(),
-            settings.capath.as_deref(),
-            &settings.authorities,
-        )?,
-        role: match settings.mode {
-            Mode::Server => Role::Client,
-            Mode::Client => Role::Server,
+        store: if no_place && is_client && verify && settings.system_trust {
+            Store::of_system()?
+        } else {
+            Store::load(
+                settings.cafile.as_deref(),
+                settings.capath.as_deref(),
+                &settings.authorities,
+            )?
+        },
+        // LuaSec's "ignore": what a certificate is for is checked, but not whether that is what it is used for
+        role: if is_client || has(&settings.verifyext, "lsec_ignore_purpose") {
+            Role::Server
+        } else {
+            Role::Client
         },
         verify,
+        verify_name: is_client && verify && settings.verify_name,
         required: verify && has(&settings.verify, "fail_if_no_peer_cert"),
         tolerant: has(&settings.verifyext, "lsec_continue"),
-        any_purpose: has(&settings.verifyext, "lsec_ignore_purpose"),
         depth: settings.depth.map_or(DEPTH, |depth| depth as usize),
         algorithms: provider.signature_verification_algorithms,
     })

@@ -1,9 +1,8 @@
 //! TLSA records (RFC 6698, RFC 7671): what the DNS says of a server's certificate.
 
-use rustls::pki_types::{CertificateDer, UnixTime};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use aws_lc_rs::digest::{SHA256, SHA512, digest};
 
-use super::verify::{Errors, Policy};
+use super::x509::Certificate;
 
 /// One TLSA record, as the DNS has it. It must have come with DNSSEC: that is for the caller to see to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +17,11 @@ pub struct Tlsa {
     pub data: Vec<u8>,
 }
 
+const PKIX_TA: u8 = 0;
+const PKIX_EE: u8 = 1;
+const DANE_TA: u8 = 2;
+const DANE_EE: u8 = 3;
+
 impl Tlsa {
     /// Whether it is of a kind that is known; others do not count (RFC 7671, section 10.3).
     pub(super) fn is_usable(&self) -> bool {
@@ -31,94 +35,85 @@ impl Tlsa {
             }
     }
 
-    fn matches(&self, certificate: &[u8]) -> bool {
+    fn matches(&self, certificate: &Certificate) -> bool {
         let selected = match self.selector {
-            0 => certificate,
-            _ => match X509Certificate::from_der(certificate) {
-                Ok((_, parsed)) => parsed.tbs_certificate.subject_pki.raw,
-                Err(_) => return false,
-            },
+            0 => certificate.der(),
+            _ => certificate.public_key_info(),
         };
         match self.matching {
             0 => selected == self.data,
-            1 => digest(&rustls_digest::SHA256, selected) == self.data,
-            _ => digest(&rustls_digest::SHA512, selected) == self.data,
+            1 => digest(&SHA256, &selected).as_ref() == self.data,
+            _ => digest(&SHA512, &selected).as_ref() == self.data,
         }
     }
 }
 
-use aws_lc_rs::digest as rustls_digest;
+/// The records of a server that count, at least one.
+pub(super) struct Records<'a>(Vec<&'a Tlsa>);
 
-fn digest(algorithm: &'static rustls_digest::Algorithm, data: &[u8]) -> Vec<u8> {
-    rustls_digest::digest(algorithm, data).as_ref().to_vec()
-}
+impl<'a> Records<'a> {
+    /// Leaves out what is not usable, and weaker digests where there is a stronger one (RFC 7671, section 9); `None` if
+    /// nothing is left, so that the server is judged as one without records.
+    pub(super) fn new(all: &'a [Tlsa]) -> Option<Records<'a>> {
+        let usable = || all.iter().filter(|record| record.is_usable());
+        let records: Vec<&Tlsa> = usable()
+            .filter(|record| {
+                record.matching != 1
+                    || !usable().any(|other| {
+                        (other.usage, other.selector, other.matching)
+                            == (record.usage, record.selector, 2)
+                    })
+            })
+            .collect();
+        (!records.is_empty()).then_some(Records(records))
+    }
 
-/// What is wrong with `chain`, given that there are usable records.
-pub(super) fn check(
-    policy: &Policy,
-    chain: &[CertificateDer<'_>],
-    tlsa: &[Tlsa],
-    now: UnixTime,
-) -> Errors {
-    let Some(leaf) = chain.first() else {
-        return no_match();
-    };
-    let of = |usage: u8| {
-        tlsa.iter()
-            .filter(move |record| record.is_usable() && record.usage == usage)
-    };
-    // DANE-EE: the key is what counts, dates and names do not (RFC 7671, section 5.1).
-    if of(3).any(|record| record.matches(leaf)) {
-        return Vec::new();
+    fn of(&self, usage: u8) -> impl Iterator<Item = &'a Tlsa> + '_ {
+        self.0
+            .iter()
+            .copied()
+            .filter(move |record| record.usage == usage)
     }
-    // DANE-TA: an authority of the chain is trusted for the occasion.
-    for authority in chain
-        .iter()
-        .filter(|der| of(2).any(|record| record.matches(der)))
-    {
-        let anchored = webpki::anchor_from_trusted_cert(authority)
-            .is_ok_and(|anchor| policy.path(chain, &[anchor], now, |_| true).is_ok());
-        if anchored {
-            return Vec::new();
-        }
-    }
-    let pkix = policy.check_pkix(chain, now);
-    if pkix.is_empty() && of(1).any(|record| record.matches(leaf)) {
-        return Vec::new();
-    }
-    // PKIX-TA: the path must lead through the authority, or end in it.
-    if of(0).next().is_some() {
-        let leads_through = policy.path(chain, &policy.store.anchors(), now, |path| {
-            path.above
-                .iter()
-                .any(|der| of(0).any(|record| record.matches(der)))
-                || policy.store.iter().any(|trusted| {
-                    trusted.anchor.as_ref().is_some_and(|anchor| {
-                        anchor.subject == path.anchor.subject
-                            && anchor.subject_public_key_info == path.anchor.subject_public_key_info
-                    }) && of(0).any(|record| record.matches(&trusted.der))
-                })
-        });
-        if leads_through.is_ok() {
-            return Vec::new();
-        }
-    }
-    // With records that ask for PKIX as well, what failed there is worth knowing, too.
-    let mut errors = no_match();
-    if tlsa
-        .iter()
-        .any(|record| record.is_usable() && record.usage <= 1)
-    {
-        for (depth, texts) in pkix.into_iter().enumerate() {
-            if errors.len() <= depth {
-                errors.push(Vec::new());
-            }
-            errors[depth].extend(texts);
-        }
-    }
-    errors
-}
 
-fn no_match() -> Errors {
-    vec![vec!["no matching DANE TLSA records".into()]]
+    fn match_any(&self, usage: u8, certificate: &Certificate) -> bool {
+        self.of(usage).any(|record| record.matches(certificate))
+    }
+
+    /// Whether trusted certificates count besides them.
+    pub(super) fn use_store(&self) -> bool {
+        self.0.iter().any(|record| record.usage <= PKIX_EE)
+    }
+
+    pub(super) fn have_authorities(&self) -> bool {
+        self.of(PKIX_TA).chain(self.of(DANE_TA)).next().is_some()
+    }
+
+    /// Authorities that a record has whole: a server need not send them (RFC 7671, section 5.2.2).
+    pub(super) fn authorities(&self) -> Vec<Certificate> {
+        self.of(DANE_TA)
+            .chain(self.of(PKIX_TA))
+            .filter(|record| (record.selector, record.matching) == (0, 0))
+            .filter_map(|record| Certificate::parse(&record.data))
+            .collect()
+    }
+
+    /// Whether the server's certificate is good because of a record alone.
+    pub(super) fn vouch_for_leaf(&self, leaf: &Certificate) -> bool {
+        self.match_any(DANE_EE, leaf)
+    }
+
+    /// Whether a record has the server's certificate, which must be good by the store as well.
+    pub(super) fn match_pkix_leaf(&self, leaf: &Certificate) -> bool {
+        self.match_any(PKIX_EE, leaf)
+    }
+
+    /// Whether an authority is to be trusted because of a record alone.
+    pub(super) fn vouch_for_authority(&self, authority: &Certificate) -> bool {
+        self.match_any(DANE_TA, authority)
+    }
+
+    /// Whether a record has an authority, which must be good by the store as well.
+    pub(super) fn match_pkix_authority(&self, authority: &Certificate) -> bool {
+        self.match_any(PKIX_TA, authority)
+    }
 }

@@ -24,7 +24,7 @@ mod pkey;
 mod resolver;
 
 pub(super) use der::dns_names;
-pub(super) use pem::certificates as pem_certificates;
+pub(super) use pem::trusted as trusted_in_pem;
 use pkey::Key;
 pub(super) use resolver::Choice;
 

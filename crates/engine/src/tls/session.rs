@@ -15,7 +15,7 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::{Accepted, AcceptedAlert, Acceptor, UnbufferedServerConnection};
 
 use super::context::Side;
-use super::verify::Errors;
+use super::pkix::Errors;
 use super::{Context, Start, Tlsa, hello, name, text};
 use crate::buffer::OutQueue;
 
@@ -43,6 +43,8 @@ pub(crate) struct Session {
     server_name: Option<String>,
     /// The client asks for something that rustls must not see ([`hello::hide_name`]).
     hides_name: bool,
+    /// Whom a client asked for, by name or address, until that is checked.
+    asked_for: Option<Box<ServerName<'static>>>,
     secured: bool,
     /// What is decrypted and was not delivered at once, and how much of it has been since. At most a record and what one
     /// read completes behind it.
@@ -102,6 +104,7 @@ impl Session {
             held: Vec::new(),
             server_name: start.server_name,
             hides_name: false,
+            asked_for: None,
             secured: false,
             unread: Vec::new(),
             delivered: 0,
@@ -131,12 +134,15 @@ impl Session {
                 let name = self
                     .server_name
                     .take()
-                    .and_then(|name| ServerName::try_from(name::to_ascii(name.as_bytes())).ok())
-                    .filter(|name| matches!(name, ServerName::DnsName(_)));
-                self.server_name = name.as_ref().map(|name| name.to_str().into_owned());
+                    .and_then(|name| ServerName::try_from(name::to_ascii(name.as_bytes())).ok());
                 // An address is never sent as a name.
                 let unnamed = || ServerName::from(peer.unwrap_or([0, 0, 0, 0].into()));
                 let name = name.unwrap_or_else(unnamed);
+                self.server_name = match &name {
+                    ServerName::DnsName(name) => Some(name.as_ref().to_owned()),
+                    _ => None,
+                };
+                self.asked_for = Some(Box::new(name.clone()));
                 let client = UnbufferedClientConnection::new(Arc::clone(config), name)
                     .map_err(|error| text::of(&error))?;
                 Phase::Running(Machine::client(client))
@@ -328,13 +334,15 @@ impl Session {
             // Also where nothing depends on it: the consumer may ask. Prosody 13.0 judges other servers with verify = "none".
             && (by_dane || !policy.verify || policy.tolerant)
         {
-            self.errors = policy.check(chain, &self.tlsa, UnixTime::now());
-            let good = self.errors.iter().all(Vec::is_empty);
-            if !good && policy.verify && !policy.tolerant {
+            let name = self.asked_for.as_deref();
+            let verdict = policy.check(chain, &self.tlsa, name, UnixTime::now());
+            self.errors = verdict.errors;
+            if verdict.first.is_some() && policy.verify && !policy.tolerant {
                 return Err("certificate verify failed".into());
             }
         }
         self.tlsa = Vec::new();
+        self.asked_for = None;
         Ok(())
     }
 }

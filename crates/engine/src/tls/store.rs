@@ -2,12 +2,21 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
-use rustls::pki_types::{CertificateDer, TrustAnchor};
+use aws_lc_rs::digest::{self, SHA256};
+use rustls::pki_types::CertificateDer;
 
+use super::x509::Certificate;
 use super::{Error, keys};
+
+/// Where systems have what they trust in one file: Debian and its kin, Fedora and its kin, Alpine and the BSDs.
+const SYSTEM: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
 
 /// Files of a hashed directory that are read; Debian's has about 150.
 const MOST_FILES: usize = 2000;
@@ -15,21 +24,32 @@ const MOST_FILES: usize = 2000;
 /// Places whose contents are kept in memory; past that all are forgotten and read again.
 const MOST_PLACES: usize = 64;
 
-/// The certificates of one file or directory.
-pub(super) type Certificates = Arc<Vec<Trusted>>;
+/// The certificates of one file or directory, which contexts share.
+pub(super) struct Certificates {
+    all: Vec<Certificate>,
+    /// Where those with a subject of this hash are.
+    by_subject: HashMap<u32, Vec<usize>>,
+}
 
-/// A certificate that is trusted as it is.
-pub(super) struct Trusted {
-    pub(super) der: CertificateDer<'static>,
-    /// What webpki needs of it; `None` for a certificate that it does not understand, which only helps to find the words
-    /// for a failure.
-    pub(super) anchor: Option<TrustAnchor<'static>>,
+impl Certificates {
+    /// Of certificates in DER. What cannot be parsed is left out, as OpenSSL does in a directory.
+    fn new<'a>(encoded: impl Iterator<Item = &'a [u8]>) -> Certificates {
+        let all: Vec<Certificate> = encoded.filter_map(Certificate::parse_trusted).collect();
+        let mut by_subject: HashMap<u32, Vec<usize>> = HashMap::new();
+        for (index, certificate) in all.iter().enumerate() {
+            by_subject
+                .entry(certificate.subject_hash())
+                .or_default()
+                .push(index);
+        }
+        Certificates { all, by_subject }
+    }
 }
 
 /// Everything that one context trusts.
 #[derive(Default)]
 pub(super) struct Store {
-    places: Vec<Certificates>,
+    places: Vec<Arc<Certificates>>,
 }
 
 impl Store {
@@ -37,7 +57,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// "error loading CA locations (…)" for a file that can not be read.
+    /// "error loading CA locations (…)" for a file that cannot be read.
     pub(super) fn load(
         cafile: Option<&Path>,
         capath: Option<&Path>,
@@ -48,48 +68,78 @@ impl Store {
         if let Some(file) = cafile {
             places.push(cached(file, |file| {
                 let text = keys::read(file, "CA locations")?;
-                parse(&text).map_err(|reason| refused(reason).in_file(file))
+                keys::trusted_in_pem(&text).map_err(|reason| refused(reason).in_file(file))
             })?);
         }
         if let Some(directory) = capath {
             places.push(cached(directory, |directory| Ok(hashed(directory)))?);
         }
         if !authorities.is_empty() {
-            places.push(Arc::new(parse(authorities).map_err(refused)?));
+            places.push(shared(&keys::trusted_in_pem(authorities).map_err(refused)?));
         }
         Ok(Store { places })
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Trusted> {
-        self.places.iter().flat_map(|place| place.iter())
+    /// What this system trusts.
+    ///
+    /// # Errors
+    ///
+    /// That there is no file of it in any of the places that are known.
+    pub(super) fn of_system() -> Result<Store, Error> {
+        match SYSTEM.iter().map(Path::new).find(|file| file.exists()) {
+            Some(file) => Store::load(Some(file), None, &[]),
+            None => Err(Error::new(
+                "there is nothing to verify servers with: the system has no file of trusted certificates, and neither \
+                 cafile nor capath is set",
+            )),
+        }
     }
 
-    pub(super) fn anchors(&self) -> Vec<TrustAnchor<'_>> {
-        self.iter()
-            .filter_map(|trusted| trusted.anchor.as_ref())
-            .map(|anchor| TrustAnchor {
-                subject: anchor.subject.as_ref().into(),
-                subject_public_key_info: anchor.subject_public_key_info.as_ref().into(),
-                name_constraints: anchor
-                    .name_constraints
-                    .as_ref()
-                    .map(|constraints| constraints.as_ref().into()),
-            })
-            .collect()
+    /// Those that may have issued `certificate`, by their name.
+    pub(super) fn issuers_of(
+        &self,
+        certificate: &Certificate,
+    ) -> impl Iterator<Item = &Certificate> {
+        let hash = certificate.issuer_hash();
+        self.places.iter().flat_map(move |place| {
+            place
+                .by_subject
+                .get(&hash)
+                .into_iter()
+                .flatten()
+                .map(|index| &place.all[*index])
+        })
     }
+}
 
-    pub(super) fn contains(&self, certificate: &[u8]) -> bool {
-        self.iter()
-            .any(|trusted| trusted.der.as_ref() == certificate)
+/// Certificates that are in memory already, by what they are: files of other names have them, too.
+fn shared(encoded: &[CertificateDer<'static>]) -> Arc<Certificates> {
+    type Known = HashMap<[u8; 32], Weak<Certificates>>;
+    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+    let mut digest = digest::Context::new(&SHA256);
+    for der in encoded {
+        digest.update(&(der.len() as u64).to_be_bytes());
+        digest.update(der);
     }
+    let mut key = [0; 32];
+    key.copy_from_slice(digest.finish().as_ref());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = known.get_or_insert_default();
+    if let Some(certificates) = known.get(&key).and_then(Weak::upgrade) {
+        return certificates;
+    }
+    known.retain(|_, certificates| certificates.strong_count() > 0);
+    let certificates = Arc::new(Certificates::new(encoded.iter().map(AsRef::as_ref)));
+    known.insert(key, Arc::downgrade(&certificates));
+    certificates
 }
 
 /// Prosody makes dozens of contexts over one directory of 150 files: it is read once for as long as it does not change.
 fn cached(
     place: &Path,
-    read: impl FnOnce(&Path) -> Result<Vec<Trusted>, Error>,
-) -> Result<Certificates, Error> {
-    type Known = HashMap<PathBuf, (SystemTime, Certificates)>;
+    read: impl FnOnce(&Path) -> Result<Vec<CertificateDer<'static>>, Error>,
+) -> Result<Arc<Certificates>, Error> {
+    type Known = HashMap<PathBuf, (SystemTime, Arc<Certificates>)>;
     static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
     let changed = std::fs::metadata(place)
         .and_then(|metadata| metadata.modified())
@@ -101,7 +151,7 @@ fn cached(
     {
         return Ok(Arc::clone(certificates));
     }
-    let certificates = Arc::new(read(place)?);
+    let certificates = shared(&read(place)?);
     if let Some(changed) = changed {
         if known.len() >= MOST_PLACES {
             known.clear();
@@ -111,9 +161,9 @@ fn cached(
     Ok(certificates)
 }
 
-/// The files of a directory that c_rehash(1) made: eight digits of hash, a dot, a number. What can not be read is
+/// The files of a directory that c_rehash(1) made: eight digits of hash, a dot, a number. What cannot be read is
 /// skipped, as OpenSSL does.
-fn hashed(directory: &Path) -> Vec<Trusted> {
+fn hashed(directory: &Path) -> Vec<CertificateDer<'static>> {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return Vec::new();
     };
@@ -122,7 +172,7 @@ fn hashed(directory: &Path) -> Vec<Trusted> {
         .filter(|entry| is_hash(&entry.file_name().to_string_lossy()))
         .take(MOST_FILES)
         .filter_map(|entry| keys::read(&entry.path(), "CA locations").ok())
-        .filter_map(|text| parse(&text).ok())
+        .filter_map(|text| keys::trusted_in_pem(&text).ok())
         .flatten()
         .collect()
 }
@@ -134,17 +184,4 @@ fn is_hash(name: &str) -> bool {
             && !number.is_empty()
             && number.bytes().all(|digit| digit.is_ascii_digit())
     })
-}
-
-/// The certificates of a PEM file. One that is broken makes the whole file unusable, as in OpenSSL.
-fn parse(text: &[u8]) -> Result<Vec<Trusted>, &'static str> {
-    Ok(keys::pem_certificates(text)?
-        .into_iter()
-        .map(|der| Trusted {
-            anchor: webpki::anchor_from_trusted_cert(&der)
-                .ok()
-                .map(|anchor| anchor.to_owned()),
-            der,
-        })
-        .collect())
 }

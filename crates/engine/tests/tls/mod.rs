@@ -17,6 +17,7 @@ macro_rules! driver {
 }
 
 mod admission;
+mod chains;
 mod choosing;
 mod floods;
 mod handshakes;

@@ -84,6 +84,11 @@ fn s_client_is_served_with_every_protocol_and_cipher() {
         ),
         (&["-groups", "P-256"], "TLS_AES_256_GCM_SHA384"),
         (&["-groups", "P-384"], "TLS_AES_256_GCM_SHA384"),
+        (&["-groups", "P-521"], "TLS_AES_256_GCM_SHA384"),
+        (
+            &["-tls1_2", "-groups", "P-521:P-256"],
+            "ECDHE-ECDSA-AES256-GCM-SHA384",
+        ),
     ] {
         let output = serve(&mut driver, &server, arguments, false);
         assert!(output.contains(&format!("Cipher is {cipher}")), "{output}");

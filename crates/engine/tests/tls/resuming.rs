@@ -70,7 +70,7 @@ fn a_resumed_session_still_knows_the_peers_certificate() {
     );
     assert_eq!(
         driver.reactor.peer_verification(ends.server),
-        [["self-signed certificate"]]
+        [[trochee::tls::VerifyError::DepthZeroSelfSignedCert]]
     );
 }
 

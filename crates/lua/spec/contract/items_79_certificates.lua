@@ -134,15 +134,45 @@ function (s)
 		conn:close()
 	end
 
-	-- For what a certificate may be used
-	local purposeful = tls.cert("purpose.example", { ca = ca, usage = "serverAuth" })
-	for _, ignore in ipairs { true, false } do
+	-- For what a certificate may be used. What lsec_ignore_purpose ignores is that the peer is a client
+	for usage, of_server in pairs { serverAuth = true, clientAuth = false } do
+		local purposeful = tls.cert("purpose.example", { ca = ca, usage = usage })
+		for _, ignore in ipairs { true, false } do
+			local rec
+			conn, peer, rec, listening = accepted(s, tls, tls.server(good, {
+				verify = { "peer", "client_once" }, cafile = ca.certificate,
+				verifyext = ignore and collect or { "lsec_continue" },
+			}), { mode = "client", protocol = "sslv23", certificate = purposeful.certificate, key = purposeful.key })
+			check(s, conn, ignore == of_server and "^valid$" or "0: unsuitable certificate purpose", usage.." of a client")
+			peer:close()
+			listening:close()
+			disconnected(s, rec, conn)
+		end
+	end
+
+	-- Whoever pins a peer trusts that peer, and not whom its key has signed
+	local pinned = tls.cert("peer.example")
+	local signed = tls.cert("bank.example", { ca = pinned })
+	for _, verifyext in ipairs { collect, {} } do
+		for cert, expected in pairs { [pinned] = "^valid$", [signed] = "1: invalid CA certificate" } do
+			local rec
+			local may_fail = cert == signed and not verifyext[1]
+			conn, peer, rec = connected(s, tls,
+				tls.client({ verify = "peer", verifyext = verifyext, cafile = pinned.certificate }), tls.server(cert))
+			if not may_fail then
+				check(s, conn, expected, cert.name.." of a server")
+				conn:close()
+			else
+				s.eq(rec.count("onconnect"), 0, "onconnect to what a pinned certificate has signed")
+				if peer then peer:close() end
+				s.eq(disconnected(s, rec, conn), "certificate verify failed", "the reason")
+			end
+		end
 		local rec
 		conn, peer, rec, listening = accepted(s, tls, tls.server(good, {
-			verify = { "peer", "client_once" }, cafile = ca.certificate,
-			verifyext = ignore and collect or { "lsec_continue" },
-		}), { mode = "client", protocol = "sslv23", certificate = purposeful.certificate, key = purposeful.key })
-		check(s, conn, ignore and "^valid$" or "0: unsuitable certificate purpose", "a server's certificate for a client")
+			verify = { "peer", "client_once" }, cafile = pinned.certificate, verifyext = collect,
+		}), { mode = "client", protocol = "sslv23", certificate = signed.certificate, key = signed.key })
+		check(s, conn, "1: invalid CA certificate", "what a pinned certificate has signed, of a client")
 		peer:close()
 		listening:close()
 		disconnected(s, rec, conn)

@@ -15,6 +15,9 @@ const WRONG_TAG: &str = "wrong tag";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// The label of a certificate with OpenSSL's notes behind it.
+const TRUSTED: &[u8] = b"TRUSTED CERTIFICATE";
+
 /// What is between a BEGIN line and its END line.
 pub(super) struct Section<'a> {
     pub(super) label: &'a [u8],
@@ -106,14 +109,36 @@ fn section<'a>(label: &'a [u8], lines: &mut impl Iterator<Item = &'a [u8]>) -> O
 ///
 /// In OpenSSL's words: "no start line" where there is none; "bad end line", "bad base64 decode", "wrong tag" for one that
 /// is broken.
-pub(in crate::tls) fn certificates(
+pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    certificates_by(text, |_, bytes| certificate(bytes))
+}
+
+/// The trusted certificates of a PEM file. Each `TRUSTED CERTIFICATE` keeps OpenSSL's notes on what it is trusted for behind
+/// its DER.
+///
+/// # Errors
+///
+/// Those of [`certificates`]: one that is broken makes the whole file unusable, as in OpenSSL.
+pub(in crate::tls) fn trusted(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    certificates_by(text, |label, bytes| {
+        let bare = certificate(bytes)?;
+        Ok(if label == TRUSTED {
+            bytes.to_vec().into()
+        } else {
+            bare
+        })
+    })
+}
+
+fn certificates_by(
     text: &[u8],
+    take: impl Fn(&[u8], &[u8]) -> Result<CertificateDer<'static>, &'static str>,
 ) -> Result<Vec<CertificateDer<'static>>, &'static str> {
     let mut certificates = Vec::new();
     for section in sections(text) {
         let section = section?;
         if is_certificate(section.label) {
-            certificates.push(certificate(&section.decode()?)?);
+            certificates.push(take(section.label, &section.decode()?)?);
         }
     }
     if certificates.is_empty() {
@@ -124,12 +149,7 @@ pub(in crate::tls) fn certificates(
 
 /// The labels under which OpenSSL finds a certificate.
 fn is_certificate(label: &[u8]) -> bool {
-    [
-        &b"CERTIFICATE"[..],
-        b"X509 CERTIFICATE",
-        b"TRUSTED CERTIFICATE",
-    ]
-    .contains(&label)
+    [&b"CERTIFICATE"[..], b"X509 CERTIFICATE", TRUSTED].contains(&label)
 }
 
 /// One certificate without what follows it: `TRUSTED CERTIFICATE` has OpenSSL's notes on what it is trusted for.

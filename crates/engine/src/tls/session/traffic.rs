@@ -6,8 +6,8 @@ use super::machine::{Exchange, Send};
 use super::{Phase, Session};
 use crate::buffer::OutQueue;
 use crate::tls::hello;
+use crate::tls::pkix::Errors;
 use crate::tls::transcript::Restoring;
-use crate::tls::verify::Errors;
 use crate::tls::{Context, Info, ciphers, text};
 
 /// The longest plaintext of a record (RFC 8446, section 5.1).
