@@ -16,3 +16,21 @@ pub(crate) fn nanoseconds(duration: Duration) -> u64 {
         .unwrap_or(u64::MAX)
         .min(u64::MAX / 2)
 }
+
+/// How often the log is told of something that may happen all the time, in nanoseconds.
+const REPEATED_NOTICE: u64 = 10_000_000_000;
+
+/// When the log was last told of something that may happen all the time.
+#[derive(Default)]
+pub(crate) struct LastNotice(Option<u64>);
+
+impl LastNotice {
+    /// Whether the log is to hear of it again; notes that it does.
+    pub(crate) fn is_due(&mut self, now: u64) -> bool {
+        let due = self.0.is_none_or(|at| now >= at + REPEATED_NOTICE);
+        if due {
+            self.0 = Some(now);
+        }
+        due
+    }
+}

@@ -11,14 +11,15 @@
 //!                                          └──────▶ Draining ─────────────────┘
 //! ```
 //!
-//! With TLS, [`secure`] takes the place of the plain read and write paths.
+//! Where the two sides of a stream end one by one, the peer's FIN leads to `HalfClosed`, in which all goes on but reading, until our
+//! side has ended as well.
+//!
+//! With TLS, [`tls`] takes the place of the plain read and write paths.
 //!
 //! A connection knows nothing of pollers, keys and events: the reactor asks it what it wants and tells it what happened.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
@@ -26,15 +27,18 @@ use crate::buffer::OutQueue;
 use crate::clock;
 use crate::config::{Config, ReadSize, SocketKind};
 use crate::poller::Interest;
+use crate::registered::Registered;
 use crate::registry::Key;
 use crate::socket;
 use crate::timers::TimerId;
 use crate::tls::session::Session;
 
+mod credit;
 mod deadlines;
 mod rate;
-mod secure;
+mod tls;
 
+pub(crate) use credit::Credit;
 pub(crate) use deadlines::Timeout;
 use rate::RateLimit;
 
@@ -43,6 +47,8 @@ use rate::RateLimit;
 pub(crate) enum State {
     Connecting,
     Open,
+    /// The peer has ended its side, and the consumer was told: the sides end one by one.
+    HalfClosed,
     /// The peer has ended its side. What is queued, an answer written in that very callback included, is still sent.
     Draining,
     /// We closed. What is queued is still sent; what arrives is not read any more.
@@ -87,38 +93,23 @@ pub(crate) struct Connection {
     pub(crate) notify: bool,
     /// The sides of the stream end one by one: see [`Reactor::set_half_open`](crate::Reactor::set_half_open).
     pub(crate) half_open: bool,
-    /// With `half_open`: the peer has ended its side, and the consumer was told.
-    pub(crate) peer_ended: bool,
     pub(crate) own_side: OwnSide,
 
     /// Reads that it has delivered, as far as they make a difference.
     pub(crate) reads: u8,
 
-    /// The consumer, who is another thread, has not dealt with the last data: nothing more is read until it has.
-    pub(crate) awaiting: bool,
-    /// The poller reported more meanwhile, and is not asked about reading.
-    pub(crate) silenced: bool,
-    /// What that consumer has given back: it belongs to the TLS handshake.
-    pub(crate) taken_back: Option<Vec<u8>>,
-    /// How often that consumer was told of an empty queue and has not answered.
-    pub(crate) drains_untold: u32,
-    /// Counts what the consumer has written. Of TLS's own bytes it knows nothing.
-    pub(crate) written: u64,
-    /// And how much of that the system has taken, for that consumer.
-    pub(crate) sent: Option<Arc<AtomicU64>>,
+    /// Where the consumer answers later.
+    pub(crate) credit: Option<Box<Credit>>,
 
-    /// What the poller was last told; `None` while it does not know the descriptor.
-    pub(crate) armed: Option<Interest>,
+    pub(crate) registered: Registered,
     /// The peer is gone but nobody reads yet: out of the poller, which would report it again and again.
     pub(crate) detached: bool,
     /// Ready according to the poller, and not acted on yet.
     pub(crate) readable: bool,
     pub(crate) writable: bool,
     pub(crate) hung_up: bool,
-    /// Membership in the queues of the reactor.
-    pub(crate) in_ready: bool,
+    /// It waits for a flush.
     pub(crate) in_flush: bool,
-    pub(crate) in_interest: bool,
     /// Bytes that it may still read in this turn.
     pub(crate) budget: usize,
 
@@ -192,23 +183,15 @@ impl Connection {
             } else {
                 0
             },
-            awaiting: false,
-            silenced: false,
-            taken_back: None,
-            drains_untold: 0,
-            written: 0,
-            sent: None,
+            credit: None,
             half_open: false,
-            peer_ended: false,
             own_side: OwnSide::Open,
-            armed: None,
+            registered: Registered::default(),
             detached: false,
             readable: false,
             writable: false,
             hung_up: false,
-            in_ready: false,
             in_flush: false,
-            in_interest: false,
             budget: 0,
             read_timeout: Timeout::Configured,
             write_timeout: Timeout::Configured,
@@ -232,19 +215,14 @@ impl Connection {
             Some(session) if !session.is_secured() => {
                 self.state == State::Open && session.wants_handshake()
             }
-            _ => {
-                self.state == State::Open
-                    && !self.paused
-                    && !self.peer_ended
-                    && self.throttled_until.is_none()
-            }
+            _ => self.state == State::Open && !self.paused && self.throttled_until.is_none(),
         }
     }
 
     /// What the poller should be told; `None` for nothing at all.
     pub(crate) fn wanted(&self) -> Option<Interest> {
         let interest = Interest {
-            readable: self.wants_read() && !self.silenced,
+            readable: self.wants_read() && !self.is_silenced(),
             writable: self.state == State::Connecting || (self.blocked && self.may_flush()),
         };
         if self.detached && interest == Interest::NONE {
@@ -258,7 +236,7 @@ impl Connection {
     pub(crate) fn may_flush(&self) -> bool {
         match self.state {
             State::Connecting => false,
-            State::Open => {
+            State::Open | State::HalfClosed => {
                 !self.writes_paused || self.tls.as_ref().is_some_and(|tls| tls.has_output())
             }
             State::Draining | State::Closing => true,
@@ -274,7 +252,7 @@ impl Connection {
     /// Reads once into `buffer`, no more than read size, limits and this turn's budget allow.
     pub(crate) fn read(&mut self, buffer: &mut [u8], config: &Config, now: u64) -> Read {
         if self.tls.is_some() {
-            return self.read_secure(buffer, config, now);
+            return self.read_tls(buffer, config, now);
         }
         let wanted = match self.read_size {
             ReadSize::UpTo(size) => size,
@@ -320,14 +298,11 @@ impl Connection {
     /// Sends the front of the queue.
     pub(crate) fn flush(&mut self) -> Flush {
         let flush = match self.kind {
-            SocketKind::Stream if self.tls.is_some() => self.flush_secure(),
+            SocketKind::Stream if self.tls.is_some() => self.flush_tls(),
             SocketKind::Stream => self.flush_stream(),
             SocketKind::Datagram => self.flush_datagrams(),
         };
-        if let Some(sent) = &self.sent {
-            let sent_now = self.written.saturating_sub(self.pending() as u64);
-            sent.store(sent_now, Ordering::Release);
-        }
+        self.count_sent();
         flush
     }
 

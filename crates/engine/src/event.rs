@@ -109,6 +109,27 @@ pub enum Event<'a> {
     },
 }
 
+impl Event<'_> {
+    /// The source that it is about; none for a timer and for a notice.
+    pub fn key(&self) -> Option<Key> {
+        match *self {
+            Event::Accepted { key, .. }
+            | Event::Connected { key }
+            | Event::ClientHello { key, .. }
+            | Event::Secured { key }
+            | Event::Data { key, .. }
+            | Event::Ended { key }
+            | Event::ReadTimeout { key }
+            | Event::Predrain { key }
+            | Event::Drain { key }
+            | Event::Closed { key, .. }
+            | Event::Ready { key, .. }
+            | Event::Signal { key, .. } => Some(key),
+            Event::Timer { .. } | Event::Notice { .. } => None,
+        }
+    }
+}
+
 /// What is known of the bytes that follow an [`Event::Data`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chunk {

@@ -7,8 +7,8 @@
 //!
 //! Every readiness system of the kernel hides behind a [`Poller`]: [`epoll(7)`], [`poll(2)`], [`select(2)`],
 //! libevent, chosen at run time by name. Every consumer (a table of Lua listeners, a Rust program) sits above one [`Reactor`], which calls
-//! nobody: [`Reactor::next_event`] hands out an [`Event`], the consumer answers with commands, and the next turn carries
-//! them out. No borrow, lock or stack frame of the engine is alive while the consumer's code runs, so that code may
+//! nobody: [`Reactor::next_event`] hands out an [`Event`], the consumer answers with commands (each is a [`Command`], or a method
+//! that makes one), and the next turn carries them out. No borrow, lock or stack frame of the engine is alive while the consumer's code runs, so that code may
 //! close, write, re-enter, fail or leave the process as it likes.
 //!
 //! # The turn
@@ -30,6 +30,11 @@
 //!
 //! [`Reactor::start_tls`] turns a connection into an encrypted one, at once or in the middle (STARTTLS). From then on the
 //! same events and commands speak of plaintext; [`tls`] has the rest.
+//!
+//! # Threads
+//!
+//! A [`Reactor`] is one thread's and knows no other. An [`EventLoop`] has its interface, and I/O threads with reactors of their
+//! own behind it; a Rust server on many threads is a [`Server`].
 //!
 //! # Servers
 //!
@@ -66,30 +71,39 @@
 
 mod buffer;
 mod clock;
+mod command;
 mod config;
 mod connection;
 mod error;
 mod event;
+mod event_loop;
 mod fork;
 mod listener;
+mod mailbox;
+#[cfg(test)]
+mod mailbox_tests;
 pub mod poller;
-mod pool;
+mod ranked;
 mod reactor;
+mod registered;
 mod registry;
 pub mod server;
 mod signals;
 mod socket;
 mod sync;
+mod threads;
 mod timers;
 pub mod tls;
 mod waker;
 
+pub use command::{Close, Command};
 pub use config::{Config, KeepAlive, ReadSize, SocketKind, SocketOption};
 pub use error::{Error, Reason};
 pub use event::{Chunk, Event, Level};
+pub use event_loop::EventLoop;
 pub use fork::generation as fork_generation;
 pub use poller::{Interest, Poller};
-pub use reactor::{Close, Reactor};
+pub use reactor::Reactor;
 pub use registry::Key;
 pub use server::{Conn, Handle, Handler, Server};
 pub use socket::Name;

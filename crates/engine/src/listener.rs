@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::clock::LastNotice;
 use crate::config::ReadSize;
-use crate::poller::Interest;
+use crate::registered::Registered;
 use crate::socket;
 use crate::timers::TimerId;
 
@@ -22,13 +24,9 @@ pub(crate) struct Listener {
     pub(crate) paused: bool,
     /// Somebody else bound it and may use it again: it is closed here, and not shut down for all.
     pub(crate) adopted: bool,
-    /// The I/O threads accept for it.
-    pub(crate) lent: bool,
     /// Resting after a refusal of the system; the timer ends the rest.
     pub(crate) resting: Option<TimerId>,
-    pub(crate) armed: Option<Interest>,
-    pub(crate) in_ready: bool,
-    pub(crate) in_interest: bool,
+    pub(crate) registered: Registered,
     /// Connections that it may still accept in this turn.
     pub(crate) budget: usize,
 }
@@ -38,11 +36,11 @@ pub(crate) enum Accept {
     Connection(OwnedFd, Option<SocketAddr>),
     /// Nobody waits.
     Nothing,
-    /// No descriptor is left, here or in the whole system.
-    NoDescriptor(Errno),
+    /// No descriptor is left, and the caller has some to give up.
+    MakeRoom,
     /// No descriptor was left: the peer was turned away.
     TurnedAway(Option<SocketAddr>),
-    /// The system refuses, and trying again at once would not help.
+    /// The system refuses, and trying again at once would not help: the listener has to rest.
     Refused(Errno),
 }
 
@@ -54,27 +52,19 @@ impl Listener {
             connections: 0,
             paused: false,
             adopted: false,
-            lent: false,
             resting: None,
-            armed: None,
-            in_ready: false,
-            in_interest: false,
+            registered: Registered::default(),
             budget: 0,
         }
     }
 
     pub(crate) fn wants_accept(&self, max_connections: usize) -> bool {
-        !self.lent && !self.paused && self.resting.is_none() && self.connections < max_connections
+        !self.paused && self.resting.is_none() && self.connections < max_connections
     }
 
-    /// Accepts one connection.
-    pub(crate) fn accept(&self) -> Accept {
+    fn try_accept(&self) -> rustix::io::Result<(OwnedFd, Option<SocketAddr>)> {
         loop {
-            return match socket::accept(&self.fd) {
-                Ok((fd, peer)) => Accept::Connection(fd, peer),
-                Err(Errno::AGAIN) => Accept::Nothing,
-                // Another thread has shut it, and says so in a moment.
-                Err(Errno::INVAL) => Accept::Nothing,
+            match socket::accept(&self.fd) {
                 // The peer gave up, or its network failed it, while it waited: accept(2) says to go on.
                 Err(
                     Errno::INTR
@@ -87,32 +77,102 @@ impl Listener {
                     | Errno::NOPROTOOPT
                     | Errno::OPNOTSUPP
                     | Errno::NONET,
-                ) => continue,
-                Err(errno @ (Errno::MFILE | Errno::NFILE)) => Accept::NoDescriptor(errno),
-                Err(errno) => Accept::Refused(errno),
-            };
+                ) => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+/// How one thread accepts, for all its listeners. One descriptor is held in reserve for the moment when there are no others.
+pub(crate) struct Gate {
+    reserve: Option<OwnedFd>,
+    last_notice: LastNotice,
+}
+
+impl Gate {
+    /// Without a reserve, which belongs to a process.
+    pub(crate) fn new() -> Gate {
+        Gate {
+            reserve: None,
+            last_notice: LastNotice::default(),
         }
     }
 
-    /// Without a free descriptor the kernel would report the waiting peer for ever and nobody could take it: `reserve` is
+    /// Takes the reserve.
+    pub(crate) fn open(&mut self) {
+        use rustix::fs::{Mode, OFlags};
+        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        self.reserve = null.ok();
+    }
+
+    /// Accepts one connection. Where no descriptor is free, [`Accept::MakeRoom`] asks who `has_room` to give some up.
+    pub(crate) fn accept(&mut self, listener: &Listener, has_room: bool) -> Accept {
+        match listener.try_accept() {
+            Ok((fd, peer)) => {
+                if self.reserve.is_none() {
+                    self.open();
+                }
+                Accept::Connection(fd, peer)
+            }
+            // INVAL: another thread has shut it, and says so in a moment.
+            Err(Errno::AGAIN | Errno::INVAL) => Accept::Nothing,
+            Err(errno) if !is_shortage(errno) => Accept::Refused(errno),
+            Err(_) if has_room => Accept::MakeRoom,
+            Err(errno) => self.turn_away(listener, errno),
+        }
+    }
+
+    /// Without a free descriptor the kernel would report the waiting peer for ever and nobody could take it: the reserve is
     /// given up for as long as it takes to accept the peer and hang up.
-    pub(crate) fn turn_away(&self, reserve: &mut Option<OwnedFd>, errno: Errno) -> Accept {
-        if reserve.take().is_none() {
+    fn turn_away(&mut self, listener: &Listener, errno: Errno) -> Accept {
+        if self.reserve.take().is_none() {
             return Accept::Refused(errno);
         }
         // Closes the peer's descriptor, if there is one, before the reserve is taken again.
-        let turned_away = socket::accept(&self.fd).map(|(_fd, peer)| peer);
-        *reserve = reserved_descriptor();
+        let turned_away = socket::accept(&listener.fd).map(|(_fd, peer)| peer);
+        self.open();
         match turned_away {
             Ok(peer) => Accept::TurnedAway(peer),
             Err(Errno::AGAIN) => Accept::Nothing,
             Err(_) => Accept::Refused(errno),
         }
     }
+
+    /// What the log is to hear of a peer that was turned away, if it is time.
+    pub(crate) fn turned_away(&mut self, peer: Option<SocketAddr>, now: u64) -> Option<String> {
+        let from = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
+        self.last_notice
+            .is_due(now)
+            .then(|| exhausted(&format!("a connection{from} was turned away")))
+    }
+
+    /// What the log is to hear of a listener that rests, if it is time.
+    pub(crate) fn rests(&mut self, errno: Errno, at_most: Duration, now: u64) -> Option<String> {
+        let text = format!(
+            "accepting failed ({errno}); the listener rests until a connection ends, {} s at most",
+            at_most.as_secs_f64()
+        );
+        self.last_notice.is_due(now).then(|| {
+            if is_shortage(errno) {
+                exhausted(&text)
+            } else {
+                text
+            }
+        })
+    }
 }
 
-/// A descriptor to give up when there are no others.
-pub(crate) fn reserved_descriptor() -> Option<OwnedFd> {
-    use rustix::fs::{Mode, OFlags};
-    rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+/// Whether no descriptor is left, here or in the whole system.
+fn is_shortage(errno: Errno) -> bool {
+    matches!(errno, Errno::MFILE | Errno::NFILE)
+}
+
+fn exhausted(what: &str) -> String {
+    use rustix::process::{Resource, getrlimit};
+    let limit = getrlimit(Resource::Nofile).current;
+    let limit = limit.map_or_else(String::new, |limit| format!(" (the limit is {limit})"));
+    format!(
+        "out of file descriptors{limit}: {what}. Raise the limit (LimitNOFILE in systemd, ulimit -n)."
+    )
 }

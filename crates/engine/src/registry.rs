@@ -1,29 +1,50 @@
 //! Generational slots: who a key belongs to, and whether it still does.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Names one source of events of a [`Reactor`](crate::Reactor): a connection, a listener, a watched descriptor or a signal.
 ///
 /// A key is never used twice. A late event, a reused descriptor or a handle that somebody kept after the end
-/// finds nothing under its key; it cannot reach whoever came next.
+/// finds nothing under its key; it cannot reach whoever came next. A key carries the number of the thread that gave it, so
+/// that the keys of an [`EventLoop`](crate::EventLoop) and of its threads never clash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(u64);
 
-const INDEX_BITS: u32 = 32;
+const INDEX_BITS: u32 = 24;
+const THREAD_BITS: u32 = 8;
+const GENERATION_SHIFT: u32 = INDEX_BITS + THREAD_BITS;
+const MOST_SLOTS: usize = 1 << INDEX_BITS;
 /// Keeps [`Key::to_bits`] within the positive numbers of an `i64`, the integer type of Lua.
 const GENERATION_MASK: u32 = i32::MAX as u32;
 
 impl Key {
-    fn new(index: u32, generation: u32) -> Key {
-        Key(u64::from(generation) << INDEX_BITS | u64::from(index))
+    /// Names nothing.
+    pub(crate) const NONE: Key = Key(u64::MAX);
+
+    fn new(generation: u32, thread: u8, index: usize) -> Key {
+        let (generation, thread) = (u64::from(generation), u64::from(thread));
+        Key(generation << GENERATION_SHIFT | thread << INDEX_BITS | index as u64)
     }
 
     pub(crate) fn index(self) -> usize {
-        self.0 as u32 as usize
+        self.0 as usize & (MOST_SLOTS - 1)
+    }
+
+    /// The number of the thread whose registry gave the key.
+    pub(crate) fn thread(self) -> u8 {
+        (self.0 >> INDEX_BITS) as u8
     }
 
     fn generation(self) -> u32 {
-        (self.0 >> INDEX_BITS) as u32
+        (self.0 >> GENERATION_SHIFT) as u32
+    }
+
+    /// The key of whoever has the same slot next.
+    fn next(self) -> Key {
+        let generation = self.generation().wrapping_add(1) & GENERATION_MASK;
+        Key::new(generation, self.thread(), self.index())
     }
 
     /// The key as a number; it fits a positive `i64`.
@@ -39,47 +60,72 @@ impl Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({}v{})", self.index(), self.generation())
+        let (thread, index) = (self.thread(), self.index());
+        write!(f, "Key({thread}:{index}v{})", self.generation())
+    }
+}
+
+/// A map by keys of connections that are over as well. Nobody else chooses keys, so a plain hash does.
+pub(crate) type KeyMap<T> = HashMap<Key, T, BuildHasherDefault<KeyHasher>>;
+
+#[derive(Default)]
+pub(crate) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write_u64(&mut self, bits: u64) {
+        // Fibonacci hashing. The map looks at the lowest bits and at the highest.
+        self.0 = bits.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
 struct Slot<T> {
-    generation: u32,
+    /// Of what is in there, or was, or will be next.
+    key: Key,
     entry: Option<T>,
 }
 
-/// A table from [`Key`] to `T`; insert, find and remove take constant time.
-pub(crate) struct Registry<T> {
+/// A table from keys that a [`Registry`] gave to `T`; insert, find and remove take constant time.
+pub(crate) struct Table<T> {
     slots: Vec<Slot<T>>,
-    free: Vec<u32>,
+    len: usize,
 }
 
-impl<T> Registry<T> {
-    pub(crate) fn new() -> Registry<T> {
-        Registry {
+impl<T> Table<T> {
+    pub(crate) fn new() -> Table<T> {
+        Table {
             slots: Vec::new(),
-            free: Vec::new(),
+            len: 0,
         }
     }
 
-    pub(crate) fn insert(&mut self, entry: T) -> Key {
-        if let Some(index) = self.free.pop() {
-            let slot = &mut self.slots[index as usize];
-            slot.entry = Some(entry);
-            return Key::new(index, slot.generation);
+    /// Takes the slot of `key`, which has to be free: two keys that share one do not live at the same time.
+    pub(crate) fn insert(&mut self, key: Key, entry: T) {
+        let index = key.index();
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || Slot {
+                key: Key::NONE,
+                entry: None,
+            });
         }
-        // The kernel runs out of descriptors long before 2^32 slots are taken.
-        let index = self.slots.len() as u32;
-        self.slots.push(Slot {
-            generation: 0,
-            entry: Some(entry),
-        });
-        Key::new(index, 0)
+        let entry = Some(entry);
+        let earlier = std::mem::replace(&mut self.slots[index], Slot { key, entry });
+        debug_assert!(earlier.entry.is_none(), "{key:?} takes an occupied slot");
+        self.len += usize::from(earlier.entry.is_none());
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         let slot = self.slots.get(key.index())?;
-        if slot.generation == key.generation() {
+        if slot.key == key {
             slot.entry.as_ref()
         } else {
             None
@@ -88,7 +134,7 @@ impl<T> Registry<T> {
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.index())?;
-        if slot.generation == key.generation() {
+        if slot.key == key {
             slot.entry.as_mut()
         } else {
             None
@@ -97,17 +143,97 @@ impl<T> Registry<T> {
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.index())?;
-        if slot.generation != key.generation() {
+        if slot.key != key {
             return None;
         }
         let entry = slot.entry.take()?;
-        slot.generation = slot.generation.wrapping_add(1) & GENERATION_MASK;
-        self.free.push(key.index() as u32);
+        self.len -= 1;
         Some(entry)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.len
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.slots
+            .iter()
+            .filter_map(|slot| Some((slot.key, slot.entry.as_ref()?)))
+    }
+}
+
+/// What lives on one thread, by key: under keys of its own, and under keys that another thread has given.
+pub(crate) struct Registry<T> {
+    thread: u8,
+    own: Table<T>,
+    given: Table<T>,
+    free: Vec<u32>,
+}
+
+impl<T> Registry<T> {
+    /// That of the thread with this number.
+    pub(crate) fn new(thread: u8) -> Registry<T> {
+        Registry {
+            thread,
+            own: Table::new(),
+            given: Table::new(),
+            free: Vec::new(),
+        }
+    }
+
+    pub(crate) fn insert(&mut self, entry: T) -> Key {
+        let own = &mut self.own;
+        let key = match self.free.pop() {
+            Some(index) => own.slots[index as usize].key,
+            None => {
+                // The system runs out of memory for sockets before a thread has so many.
+                assert!(own.slots.len() < MOST_SLOTS, "too many sources");
+                Key::new(0, self.thread, own.slots.len())
+            }
+        };
+        own.insert(key, entry);
+        key
+    }
+
+    /// Takes something in under a key that another thread has given.
+    pub(crate) fn insert_as(&mut self, key: Key, entry: T) {
+        self.given.insert(key, entry);
+    }
+
+    // A key of another thread is never found among our own, where most are: so these are tried without asking whose it is.
+
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+        self.own.get(key).or_else(|| self.given.get(key))
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        self.own.get_mut(key).or_else(|| self.given.get_mut(key))
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        let entry = self.retire(key);
+        self.free(key);
+        entry
+    }
+
+    /// Removes an entry whose slot stays taken until [`free`](Registry::free): somebody still uses the key.
+    pub(crate) fn retire(&mut self, key: Key) -> Option<T> {
+        self.own.remove(key).or_else(|| self.given.remove(key))
+    }
+
+    /// Has the slot of a key that was retired used again.
+    pub(crate) fn free(&mut self, key: Key) {
+        if let Some(slot) = self.own.slots.get_mut(key.index())
+            && slot.key == key
+            && slot.entry.is_none()
+        {
+            slot.key = key.next();
+            self.free.push(key.index() as u32);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.own.len() + self.given.len()
     }
 
     pub(crate) fn keys(&self) -> Vec<Key> {
@@ -115,10 +241,7 @@ impl<T> Registry<T> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.slots.iter().enumerate().filter_map(|(index, slot)| {
-            let entry = slot.entry.as_ref()?;
-            Some((Key::new(index as u32, slot.generation), entry))
-        })
+        self.own.iter().chain(self.given.iter())
     }
 }
 
@@ -130,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_stale_key_never_reaches_the_next_owner_of_the_slot() {
-        let mut registry = Registry::new();
+        let mut registry = Registry::new(0);
         let old = registry.insert("old");
         assert_eq!(registry.remove(old), Some("old"));
         let new = registry.insert("new");
@@ -142,15 +265,48 @@ mod tests {
 
     #[test]
     fn keys_fit_a_positive_lua_integer() {
-        let key = Key::new(u32::MAX, GENERATION_MASK);
+        let key = Key::new(GENERATION_MASK, u8::MAX, MOST_SLOTS - 1);
         assert!(i64::try_from(key.to_bits()).is_ok());
         assert_eq!(Key::from_bits(key.to_bits()), key);
+    }
+
+    #[test]
+    fn a_retired_slot_has_no_next_owner_before_it_is_freed() {
+        let mut registry = Registry::new(3);
+        let old = registry.insert("old");
+        assert_eq!(registry.retire(old), Some("old"));
+        assert_eq!((registry.get(old), registry.len()), (None, 0));
+        let other = registry.insert("other");
+        assert_ne!(other.index(), old.index());
+        registry.free(other);
+        assert_eq!(registry.get(other), Some(&"other"), "it is in use");
+        registry.free(old);
+        registry.free(old);
+        let next = registry.insert("next");
+        assert_eq!((next.index(), next.thread()), (old.index(), 3));
+        registry.free(old);
+        assert_ne!(registry.insert("last").index(), next.index());
+    }
+
+    #[test]
+    fn keys_of_two_threads_do_not_clash() {
+        let (mut one, mut two) = (Registry::new(0), Registry::new(1));
+        let key = one.insert("one's");
+        let own = two.insert("two's");
+        two.insert_as(key, "one's, on two");
+        assert_eq!(
+            (two.get(key), two.get(own)),
+            (Some(&"one's, on two"), Some(&"two's"))
+        );
+        assert_eq!((one.get(own), two.len()), (None, 2));
+        assert_eq!(two.remove(key), Some("one's, on two"));
+        assert_eq!((two.get(key), two.get(own)), (None, Some(&"two's")));
     }
 
     proptest! {
         #[test]
         fn behaves_as_a_map_with_keys_that_never_repeat(steps in prop::collection::vec((0u8..3, any::<prop::sample::Index>()), 1..300)) {
-            let mut registry = Registry::new();
+            let mut registry = Registry::new(0);
             let mut model: HashMap<Key, usize> = HashMap::new();
             let mut ever: Vec<Key> = Vec::new();
             for (step, (verb, pick)) in steps.into_iter().enumerate() {

@@ -33,8 +33,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use acceptor::{Acceptor, Plan, Stop};
-use handle::{Command, Mailbox};
+use acceptor::{Acceptor, Stop};
+use mailbox::{Mailbox, Request};
+use place::Plan;
 use worker::Worker;
 
 use crate::config::Config;
@@ -42,6 +43,7 @@ use crate::event::Level;
 use crate::listener::Listener;
 use crate::poller;
 use crate::reactor::Reactor;
+use crate::registry::Key;
 use crate::signals;
 use crate::socket::Name;
 
@@ -52,10 +54,11 @@ mod contexts;
 mod handle;
 mod handler;
 mod log;
+mod mailbox;
+mod place;
 mod worker;
 
 pub use builder::{Builder, Listen};
-pub use conn::Conn;
 pub use contexts::Contexts;
 pub use handle::Handle;
 pub use handler::{Handler, Status};
@@ -186,7 +189,7 @@ impl Server {
         self.handle.copies().clear();
         for mailbox in &mailboxes {
             // Closed where the thread has not begun.
-            let _ = mailbox.post(Command::Shutdown(deadline));
+            let _ = mailbox.post(Request::Shutdown(deadline));
         }
         let panicked = workers
             .into_iter()
@@ -226,6 +229,14 @@ fn begin(backend: &str, config: Config, mailbox: &Mailbox) -> Result<Reactor, Er
     reactor.configure(config);
     mailbox.set_waker(reactor.waker().map_err(start)?);
     Ok(reactor)
+}
+
+/// A connection, as its [`Handler`] sees it while it is called.
+///
+/// What is done to a connection that is over, or on its way there, is [`Error::Closed`](crate::Error::Closed) or `false`, and harmless.
+pub struct Conn<'a> {
+    worker: &'a mut Worker,
+    key: Key,
 }
 
 /// A [`Server`], from any thread, running or not.
@@ -290,7 +301,7 @@ impl ServerHandle {
         let asked = Arc::new(());
         for mailbox in self.mailboxes().iter() {
             // Closed where the thread has ended.
-            let _ = mailbox.post(Command::Probe(Arc::clone(&asked)));
+            let _ = mailbox.post(Request::Probe(Arc::clone(&asked)));
         }
         self.shared.stop.probe(Arc::clone(&asked));
         Probe(asked)

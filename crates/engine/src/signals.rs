@@ -55,13 +55,13 @@ pub(crate) fn blocked<T>(spawn: impl FnOnce() -> T) -> T {
 }
 
 /// A signal that is noted for as long as this lives. Dropping it restores what was to happen before.
-pub(crate) struct Handler {
+pub(crate) struct SignalHandler {
     pub(crate) signal: i32,
     previous: libc::sigaction,
 }
 
-impl Handler {
-    pub(crate) fn install(signal: i32) -> io::Result<Handler> {
+impl SignalHandler {
+    pub(crate) fn install(signal: i32) -> io::Result<SignalHandler> {
         let mut previous = MaybeUninit::<libc::sigaction>::uninit();
         // SAFETY: all zeroes is a valid sigaction: no flags, an empty mask.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -72,7 +72,7 @@ impl Handler {
         }
         // SAFETY: sigaction has succeeded, and so has written it.
         let previous = unsafe { previous.assume_init() };
-        Ok(Handler { signal, previous })
+        Ok(SignalHandler { signal, previous })
     }
 
     /// Whether the signal has arrived since this was last asked.
@@ -84,7 +84,7 @@ impl Handler {
     }
 }
 
-impl Drop for Handler {
+impl Drop for SignalHandler {
     fn drop(&mut self) {
         // SAFETY: `previous` is what sigaction reported for this signal.
         unsafe { libc::sigaction(self.signal, &raw const self.previous, std::ptr::null_mut()) };

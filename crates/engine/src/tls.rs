@@ -16,6 +16,7 @@ mod ciphers;
 mod context;
 mod dane;
 mod exporter;
+mod hello;
 mod keys;
 pub mod name;
 mod p521;

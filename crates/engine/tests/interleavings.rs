@@ -4,7 +4,7 @@
 
 #![allow(dead_code)] // what the engine needs of them and these tests do not
 
-#[path = "../src/pool/mailbox.rs"]
+#[path = "../src/mailbox.rs"]
 mod mailbox;
 #[path = "../src/waker/state.rs"]
 mod state;

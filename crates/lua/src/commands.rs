@@ -2,7 +2,7 @@
 
 use mlua::{Lua, MultiValue, Result, Table, Value, Variadic};
 use rustix::time::{ClockId, clock_gettime};
-use trochee::{Close, Interest, Key, Name, Reactor, SocketKind};
+use trochee::{Close, EventLoop, Interest, Key, Name, SocketKind};
 
 use crate::convert::{self, done, key, opened};
 use crate::core::Functions;
@@ -133,11 +133,11 @@ fn commands(functions: &Functions<'_>) -> Result<()> {
             Close::Gone => None,
         }))
     })?;
-    functions.add_command("destroy", Reactor::destroy)?;
-    functions.add_command("pause", Reactor::pause)?;
-    functions.add_command("resume", Reactor::resume)?;
-    functions.add_command("pause_writes", Reactor::pause_writes)?;
-    functions.add_command("resume_writes", Reactor::resume_writes)?;
+    functions.add_command("destroy", EventLoop::destroy)?;
+    functions.add_command("pause", EventLoop::pause)?;
+    functions.add_command("resume", EventLoop::resume)?;
+    functions.add_command("pause_writes", EventLoop::pause_writes)?;
+    functions.add_command("resume_writes", EventLoop::resume_writes)?;
     // notify_flush(key, on)
     functions.add(
         "notify_flush",
@@ -180,8 +180,8 @@ fn options(functions: &Functions<'_>) -> Result<()> {
         },
     )?;
     // set_read_timeout(key, seconds | false), set_write_timeout(key, seconds | false)
-    add_timeout(functions, "set_read_timeout", Reactor::set_read_timeout)?;
-    add_timeout(functions, "set_write_timeout", Reactor::set_write_timeout)?;
+    add_timeout(functions, "set_read_timeout", EventLoop::set_read_timeout)?;
+    add_timeout(functions, "set_write_timeout", EventLoop::set_write_timeout)?;
     // set_option(key, name, value) → true | nil, why not
     functions.add_fallible(
         "set_option",
@@ -247,7 +247,7 @@ fn timers(functions: &Functions<'_>) -> Result<()> {
 fn add_timeout(
     functions: &Functions<'_>,
     name: &str,
-    f: impl Fn(&mut Reactor, Key, Option<std::time::Duration>) -> bool + 'static,
+    f: impl Fn(&mut EventLoop, Key, Option<std::time::Duration>) -> bool + 'static,
 ) -> Result<()> {
     functions.add(
         name,

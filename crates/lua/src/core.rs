@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use mlua::{Lua, Result, Table, UserData};
-use trochee::{Key, Reactor};
+use trochee::{EventLoop, Key};
 
 use crate::convert::{Answer, answer, key};
 use crate::settings::Settings;
@@ -14,7 +14,7 @@ use crate::settings::Settings;
 /// Lua may use a handle after its core was finalised: when `lua_close` finalises everything, a finaliser of the user may still
 /// close a connection. So the few bytes of a `Core` are never freed. What it holds is freed by [`Owner`].
 pub(crate) struct Core {
-    reactor: RefCell<Option<Reactor>>,
+    reactor: RefCell<Option<EventLoop>>,
     pub(crate) settings: RefCell<Settings>,
     /// Keeps a text alive until Lua has copied it, so that no Rust value is on the stack when Lua raises.
     pub(crate) text: RefCell<String>,
@@ -28,12 +28,12 @@ pub(crate) struct Core {
 impl Core {
     /// Runs `f` on the reactor. `None` once the end of the Lua state has begun, and in a finaliser that the garbage collector runs
     /// in the middle of another command.
-    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Reactor) -> R) -> Option<R> {
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut EventLoop) -> R) -> Option<R> {
         self.reactor.try_borrow_mut().ok()?.as_mut().map(f)
     }
 
     /// Runs a command that may be refused.
-    pub(crate) fn command(&self, f: impl FnOnce(&mut Reactor) -> Answer) -> Answer {
+    pub(crate) fn command(&self, f: impl FnOnce(&mut EventLoop) -> Answer) -> Answer {
         self.with(f).unwrap_or_else(|| Err("closed".into()))
     }
 }
@@ -73,7 +73,7 @@ pub(crate) struct Functions<'a> {
 impl Functions<'_> {
     /// An empty table, round a core with a reactor of its own.
     pub(crate) fn new(lua: &Lua) -> Result<Functions<'_>> {
-        let reactor = Reactor::new();
+        let reactor = EventLoop::new();
         let core = Box::leak(Box::new(Core {
             read_size: Cell::new(reactor.config().read_size),
             reactor: RefCell::new(Some(reactor)),
@@ -118,7 +118,7 @@ impl Functions<'_> {
     pub(crate) fn add_command(
         &self,
         name: &str,
-        f: impl Fn(&mut Reactor, Key) -> bool + 'static,
+        f: impl Fn(&mut EventLoop, Key) -> bool + 'static,
     ) -> Result<()> {
         self.add(name, move |_, core, number: Option<i64>| {
             Ok(core

@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::net::{SocketType, sockopt};
-use trochee::{Error, Interest, Key, Reactor};
+use trochee::{Error, EventLoop, Interest, Key};
 
 /// A copy of the descriptor that the engine owns. So nobody who closes the original can close what has got its number meanwhile.
 pub(crate) fn duplicate(fd: RawFd) -> Result<OwnedFd, String> {
@@ -41,8 +41,8 @@ pub(crate) fn inherited(fd: RawFd) -> Result<Option<SocketAddr>, String> {
 ///
 /// # Errors
 ///
-/// As [`Reactor::watch`].
-pub(crate) fn watch(reactor: &mut Reactor, fd: RawFd, interest: Interest) -> Result<Key, Error> {
+/// As [`EventLoop::watch`].
+pub(crate) fn watch(reactor: &mut EventLoop, fd: RawFd, interest: Interest) -> Result<Key, Error> {
     // SAFETY: Lua closes a watch before the descriptor, as with every backend of Prosody's. Where it does not, it is told when
     // whatever has the number now is ready; nothing is read from that or written to it.
     unsafe { reactor.watch(fd, interest) }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mlua::{Lua, Result, Table, Value};
 use trochee::poller::OpenError;
-use trochee::{Config, Reactor};
+use trochee::{Config, EventLoop};
 
 use crate::convert::described;
 use rule::Rule::{self, *};
@@ -152,7 +152,7 @@ impl Settings {
     /// keeps the value that it had.
     ///
     /// The result is what to log.
-    pub(crate) fn apply(&mut self, given: &Value, reactor: &mut Reactor) -> Result<Vec<Message>> {
+    pub(crate) fn apply(&mut self, given: &Value, reactor: &mut EventLoop) -> Result<Vec<Message>> {
         let table = match given {
             Value::Table(table) => Some(table),
             Value::Nil => None,
@@ -209,7 +209,7 @@ impl Settings {
         Ok(())
     }
 
-    fn choose_poller(&mut self, reactor: &mut Reactor, messages: &mut Vec<Message>) {
+    fn choose_poller(&mut self, reactor: &mut EventLoop, messages: &mut Vec<Message>) {
         let variable = variable(POLLER_VARIABLE);
         let (source, name) = match (&variable, &self.poller) {
             (Some(name), _) => (POLLER_VARIABLE, name.as_str()),
@@ -252,7 +252,7 @@ impl Settings {
         }
     }
 
-    fn choose_io_threads(&mut self, reactor: &Reactor, messages: &mut Vec<Message>) {
+    fn choose_io_threads(&mut self, reactor: &EventLoop, messages: &mut Vec<Message>) {
         let variable = variable(IO_THREADS_VARIABLE);
         let wanted = match (&variable, self.io_threads) {
             (Some(text), _) => match io_threads(text) {

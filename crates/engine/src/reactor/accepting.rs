@@ -1,12 +1,12 @@
 //! Listeners: connections that are accepted, and what happens when the system has no descriptor for them.
 
 use super::ready::Rank;
-use super::{Alarm, Reactor, Source, Step, is_time_to_tell};
+use super::{Alarm, Reactor, Source, Step};
 use crate::clock;
 use crate::config::SocketKind;
-use crate::connection::{Connection, State};
+use crate::connection::{Connection, Credit, State};
 use crate::event::{Event, Level};
-use crate::listener::{Accept, reserved_descriptor};
+use crate::listener::Accept;
 use crate::registry::Key;
 
 impl Reactor {
@@ -18,24 +18,17 @@ impl Reactor {
         if !listener.wants_accept(max_connections) {
             return None;
         }
-        let accepted = match listener.accept() {
-            Accept::NoDescriptor(_) if !self.lingering.is_empty() => {
-                listener.in_ready = true;
+        match self.gate.accept(listener, !self.lingering.is_empty()) {
+            Accept::MakeRoom => {
+                listener.registered.in_ready = true;
                 self.ready.push(key, Rank::NEW);
                 self.stop_lingering();
-                return None;
+                None
             }
-            Accept::NoDescriptor(errno) => listener.turn_away(&mut self.reserve, errno),
-            accepted => accepted,
-        };
-        match accepted {
             Accept::Connection(fd, peer) => {
-                if self.reserve.is_none() {
-                    self.reserve = reserved_descriptor();
-                }
                 listener.budget -= 1;
                 if listener.budget > 0 {
-                    listener.in_ready = true;
+                    listener.registered.in_ready = true;
                     self.ready.push(key, Rank::NEW);
                 }
                 let mut connection = Connection::new(
@@ -43,10 +36,10 @@ impl Reactor {
                     SocketKind::Stream,
                     State::Open,
                     listener.read_size,
-                    self.now,
+                    self.turn.now,
                 );
                 connection.listener = Some(key);
-                connection.awaiting = self.answers_later;
+                connection.credit = self.on_credit.then(Credit::of_newcomer);
                 connection.peer = peer;
                 listener.connections += 1;
                 if listener.connections >= max_connections {
@@ -60,25 +53,29 @@ impl Reactor {
             }
             Accept::Nothing => None,
             Accept::TurnedAway(peer) => {
-                listener.in_ready = true;
+                listener.registered.in_ready = true;
                 self.ready.push(key, Rank::NEW);
-                let peer = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
-                self.exhausted(&format!("a connection{peer} was turned away"));
-                None
+                let text = self.gate.turned_away(peer, self.turn.now);
+                self.accepting_failed(text)
             }
-            Accept::Refused(errno) | Accept::NoDescriptor(errno) => {
-                let deadline = self.now + clock::nanoseconds(self.config.accept_retry_interval);
+            Accept::Refused(errno) => {
+                let interval = self.config.accept_retry_interval;
+                let deadline = self.turn.now + clock::nanoseconds(interval);
                 let timer = self.timers.insert(deadline, Alarm::Listener(key));
                 listener.resting = Some(timer);
                 self.resting.push(key);
                 self.want(key);
-                self.exhausted(&format!(
-                    "accepting failed ({errno}); the listener rests until a connection ends, {} s at most",
-                    self.config.accept_retry_interval.as_secs_f64()
-                ));
-                None
+                let text = self.gate.rests(errno, interval, self.turn.now);
+                self.accepting_failed(text)
             }
         }
+    }
+
+    fn accepting_failed(&mut self, text: Option<String>) -> Option<Step> {
+        if let Some(text) = text {
+            self.notice(Level::Error, text);
+        }
+        None
     }
 
     /// Has a listener accept again after the system refused.
@@ -89,16 +86,5 @@ impl Reactor {
             self.timers.cancel(timer);
             self.want(key);
         }
-    }
-
-    fn exhausted(&mut self, what: &str) {
-        if !is_time_to_tell(&mut self.exhausted_at, self.now) {
-            return;
-        }
-        let text = format!(
-            "out of file descriptors with {} in use here: {what}. Raise the limit (LimitNOFILE in systemd, ulimit -n).",
-            self.sources.len()
-        );
-        self.notice(Level::Error, text);
     }
 }

@@ -5,25 +5,17 @@ use std::time::Duration;
 
 use super::{Alarm, Reactor, Source};
 use crate::clock;
-use crate::config::{ReadSize, SocketKind, SocketOption};
-use crate::connection::{Flush, OwnSide, State, Timeout};
+use crate::command::{Close, Command, command_methods};
+use crate::config::{SocketKind, SocketOption};
+use crate::connection::{Connection, Flush, OwnSide, State, Timeout};
 use crate::error::{Error, Reason};
 use crate::registry::Key;
 use crate::socket::{self, Name};
 use crate::timers::TimerId;
 
-/// What [`Reactor::close`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Close {
-    /// Nothing was queued: it is gone, and no event follows.
-    Done,
-    /// What is queued is being sent; [`Event::Closed`](crate::Event) follows.
-    Flushing,
-    /// There is nothing under that key. If the end of it was not told yet, it will be.
-    Gone,
-}
+command_methods!(Reactor);
 
-/// Connections: writing, closing, flow control. A stale key is never an error worth more than `false`.
+/// Writing, closing, and commands as data.
 impl Reactor {
     /// Queues `data`; returns its length. The next turn sends it, together with whatever else is queued by then.
     ///
@@ -36,71 +28,53 @@ impl Reactor {
         let limit = self.config.max_send_buffer_size;
         let connection = match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => connection,
-            Some(Source::Remote(_)) => return self.write_remote(key, data),
             Some(_) => return Err(Error::Unsupported),
             None => return Err(Error::Closed),
         };
         if connection.state == State::Closing || connection.own_side != OwnSide::Open {
             return Err(Error::Closed);
         }
-        if connection.overflows(data.len(), limit) {
-            // The peer may have caught up since it was last looked at.
-            let failed = connection.may_flush() && matches!(connection.flush(), Flush::Failed(_));
-            if failed || connection.overflows(data.len(), limit) {
-                if !connection.writes_paused {
-                    self.end(key, Reason::SendBufferFull);
-                }
-                return Err(Error::SendBufferFull);
-            }
-            self.want(key);
-            self.set_alarm(key);
-        }
-        let Some(connection) = self.connection(key) else {
-            return Err(Error::Closed);
+        let connection = if connection.overflows(data.len(), limit) {
+            self.make_room(key, data.len())?
+        } else {
+            connection
         };
         match connection.kind {
             SocketKind::Stream => {
                 connection.out.push(data);
-                connection.written += data.len() as u64;
+                connection.count_written(data.len());
             }
             SocketKind::Datagram => connection.out.push_datagram(data),
         }
-        self.queue_flush(key);
+        if !std::mem::replace(&mut connection.in_flush, true) {
+            self.flushes.push(key);
+        }
         Ok(data.len())
     }
 
-    /// Asks for [`Event::Predrain`](crate::Event) before the next flush and [`Event::Drain`](crate::Event) when the queue
-    /// is empty, be it already. Once; `false` takes it back.
-    pub fn notify_flush(&mut self, key: Key, on: bool) {
-        if let Some(connection) = self.connection(key) {
-            connection.notify = on;
-            if on {
-                self.queue_flush(key);
+    /// More is to be written than may be queued; but the peer may have caught up since it was last looked at.
+    #[cold]
+    fn make_room(&mut self, key: Key, len: usize) -> Result<&mut Connection, Error> {
+        let limit = self.config.max_send_buffer_size;
+        let connection = self.found(key)?;
+        let failed = connection.may_flush() && matches!(connection.flush(), Flush::Failed(_));
+        if failed || connection.overflows(len, limit) {
+            if !connection.writes_paused {
+                self.end(key, Reason::SendBufferFull);
             }
-        } else {
-            self.notify_remote(key, on);
+            return Err(Error::SendBufferFull);
         }
-    }
-
-    /// Bytes that are queued and not sent.
-    pub fn pending(&self, key: Key) -> usize {
-        match self.sources.get(key) {
-            Some(Source::Connection(connection)) => connection.pending(),
-            Some(Source::Remote(remote)) => remote.pending(),
-            _ => 0,
-        }
+        self.want(key);
+        self.found(key)
     }
 
     /// Sends what is queued, then ends the connection; nothing more is read. TLS says goodbye with close_notify; before
-    /// its handshake is complete, what was written since it began is dropped. Anything else is freed at once: a listener
+    /// its handshake is complete, what was written since it began is discarded. Anything else is freed at once: a listener
     /// leaves the connections it accepted alone, a watch leaves its descriptor open, a signal regains its usual action.
     pub fn close(&mut self, key: Key) -> Close {
         let Some(source) = self.sources.get_mut(key) else {
             return Close::Gone;
         };
-        if let Source::Remote(_) = source {
-            return self.close_remote(key);
-        }
         if let Source::Connection(connection) = source
             && connection.state != State::Connecting
             && connection.prepare_close()
@@ -108,210 +82,141 @@ impl Reactor {
             connection.state = State::Closing;
             self.queue_flush(key);
             self.want(key);
-            self.set_alarm(key);
             return Close::Flushing;
         }
         self.remove(key, true);
         Close::Done
     }
 
-    /// Has the two sides of a stream end one by one: [`Event::Ended`](crate::Event) tells that the peer has ended its own,
-    /// the connection stays and can be written to until [`finish`](Reactor::finish) or [`close`](Reactor::close). For
-    /// those who pass both ends on, as a proxy does.
-    pub fn set_half_open(&mut self, key: Key, on: bool) -> bool {
-        let Some(connection) = self.connection(key) else {
-            return self.pass_on(key, move |reactor, key| {
-                reactor.set_half_open(key, on);
-            });
-        };
-        connection.half_open = on;
-        true
-    }
-
-    /// Ends our side of a stream once all that is queued is sent: close_notify where there is TLS, then FIN. What the peer
-    /// still sends is delivered; when it has ended its side as well, [`Event::Closed`](crate::Event) follows.
-    pub fn finish(&mut self, key: Key) -> bool {
-        let Some(connection) = self.connection(key) else {
-            if let Some(Source::Remote(remote)) = self.sources.get_mut(key) {
-                remote.finished = true;
+    /// Carries out a command.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] for a stale key, [`Error::Unsupported`] where the command does not apply to this kind of source, and
+    /// those of the method of that command.
+    pub fn apply(&mut self, key: Key, command: Command) -> Result<(), Error> {
+        match command {
+            Command::Pause(paused) => self.set_paused(key, paused),
+            Command::PauseWrites(paused) => self.set_writes_paused(key, paused),
+            Command::NotifyFlush(on) => {
+                self.found(key)?.notify = on;
+                if on {
+                    self.queue_flush(key);
+                }
+                Ok(())
             }
-            return self.pass_on(key, |reactor, key| {
-                reactor.finish(key);
-            });
-        };
-        if connection.own_side == OwnSide::Open {
-            connection.own_side = OwnSide::Finishing;
-            self.queue_flush(key);
+            Command::HalfOpen(on) => {
+                self.found(key)?.half_open = on;
+                Ok(())
+            }
+            Command::Finish => {
+                let connection = self.found(key)?;
+                if connection.own_side == OwnSide::Open {
+                    connection.own_side = OwnSide::Finishing;
+                    self.queue_flush(key);
+                }
+                Ok(())
+            }
+            Command::RateLimit(bytes_per_second) => {
+                let now = clock::now();
+                self.found(key)?.set_rate_limit(bytes_per_second, now);
+                self.want(key);
+                self.serve_later(key);
+                Ok(())
+            }
+            Command::ReadSize(size) => {
+                match self.sources.get_mut(key) {
+                    Some(Source::Listener(listener)) => listener.read_size = size,
+                    _ => self.found(key)?.read_size = size,
+                }
+                Ok(())
+            }
+            Command::ReadTimeout(after) => {
+                let connection = self.found(key)?;
+                connection.read_timeout = Timeout::from_option(after);
+                connection.read_since = clock::now();
+                self.want(key);
+                Ok(())
+            }
+            Command::WriteTimeout(after) => {
+                let connection = self.found(key)?;
+                connection.write_timeout = Timeout::from_option(after);
+                connection.write_since = clock::now();
+                self.want(key);
+                Ok(())
+            }
+            Command::StartTls(start) => self.begin_tls(key, *start),
+            Command::AcceptTls { context, alpn } => self.choose_tls(key, context, alpn),
+            Command::RefuseTls => {
+                self.asked(key)?.refuse();
+                self.fail_tls(key, "unrecognized name".into());
+                Ok(())
+            }
+            Command::Close => match self.close(key) {
+                Close::Gone => Err(Error::Closed),
+                Close::Done | Close::Flushing => Ok(()),
+            },
+            Command::Destroy => {
+                let untold = self.untold.withdraw(key);
+                if self.discard(key) || untold {
+                    Ok(())
+                } else {
+                    Err(Error::Closed)
+                }
+            }
         }
-        true
     }
 
-    /// Frees what `key` names, and what it had queued with it. No event follows. False for a stale key.
-    pub fn destroy(&mut self, key: Key) -> bool {
-        let untold = self.over.len();
-        self.over.retain(|(over, _)| *over != key);
-        if let Some(Source::Remote(_)) = self.sources.get(key) {
-            self.destroy_remote(key);
-            return true;
-        }
-        self.remove(key, false) || self.over.len() < untold
-    }
-
-    /// Stops reading, or accepting. Nothing is lost: what the peer sends stays in the system, which makes the peer wait.
-    pub fn pause(&mut self, key: Key) -> bool {
-        self.set_paused(key, true)
-    }
-
-    /// Reads, or accepts, again. The read timeout begins anew.
-    pub fn resume(&mut self, key: Key) -> bool {
-        self.set_paused(key, false)
-    }
-
-    fn set_paused(&mut self, key: Key, paused: bool) -> bool {
-        let now = clock::now();
+    /// The connection that a command is for.
+    fn found(&mut self, key: Key) -> Result<&mut Connection, Error> {
         match self.sources.get_mut(key) {
-            Some(Source::Connection(connection)) => {
-                if connection.paused == paused {
-                    return true;
-                }
-                connection.paused = paused;
-                if !paused {
-                    connection.detached = false;
-                    connection.read_since = now;
-                }
+            Some(Source::Connection(connection)) => Ok(connection),
+            Some(_) => Err(Error::Unsupported),
+            None => Err(Error::Closed),
+        }
+    }
+
+    fn set_paused(&mut self, key: Key, paused: bool) -> Result<(), Error> {
+        if let Some(Source::Listener(listener)) = self.sources.get_mut(key) {
+            listener.paused = paused;
+        } else {
+            let connection = self.found(key)?;
+            if connection.paused == paused {
+                return Ok(());
             }
-            Some(Source::Listener(listener)) => {
-                listener.paused = paused;
-                if listener.lent {
-                    self.tell_lent(key, move |reactor, key| {
-                        reactor.set_paused(key, paused);
-                    });
-                }
-            }
-            Some(Source::Remote(_)) => {
-                self.pause_remote(key, paused);
-                return true;
-            }
-            Some(Source::Watch(_) | Source::Signal(_) | Source::Lingering(_)) | None => {
-                return false;
+            connection.paused = paused;
+            if !paused {
+                connection.detached = false;
+                connection.read_since = clock::now();
             }
         }
         self.want(key);
-        self.set_alarm(key);
         if !paused {
             self.serve_later(key);
         }
-        true
+        Ok(())
     }
 
-    /// Queues what is written without sending it.
-    pub fn pause_writes(&mut self, key: Key) -> bool {
-        self.set_writes_paused(key, true)
-    }
-
-    /// Sends again.
-    pub fn resume_writes(&mut self, key: Key) -> bool {
-        self.set_writes_paused(key, false)
-    }
-
-    fn set_writes_paused(&mut self, key: Key, paused: bool) -> bool {
-        let now = clock::now();
-        if let Some(Source::Remote(remote)) = self.sources.get_mut(key) {
-            if std::mem::replace(&mut remote.writes_paused, paused) != paused {
-                self.queue_flush(key);
-                self.tell_remote(key, move |reactor, key| {
-                    reactor.set_writes_paused(key, paused);
-                });
-            }
-            return true;
-        }
-        let Some(connection) = self.connection(key) else {
-            return false;
-        };
+    fn set_writes_paused(&mut self, key: Key, paused: bool) -> Result<(), Error> {
+        let connection = self.found(key)?;
         if connection.writes_paused != paused {
             connection.writes_paused = paused;
-            connection.write_since = now;
+            connection.write_since = clock::now();
             self.want(key);
             self.queue_flush(key);
-            self.set_alarm(key);
         }
-        true
+        Ok(())
     }
+}
 
-    /// Limits reading to so many bytes a second; zero or less removes the limit. At once it lets through what a tenth
-    /// of a second brings.
-    pub fn set_rate_limit(&mut self, key: Key, bytes_per_second: f64) -> bool {
-        let now = clock::now();
-        let Some(connection) = self.connection(key) else {
-            return self.pass_on(key, move |reactor, key| {
-                reactor.set_rate_limit(key, bytes_per_second);
-            });
-        };
-        connection.set_rate_limit(bytes_per_second, now);
-        self.want(key);
-        self.serve_later(key);
-        true
-    }
-
-    /// Changes how much one read delivers; on a listener, for connections that it accepts from now on.
-    pub fn set_read_size(&mut self, key: Key, size: ReadSize) -> bool {
-        match self.sources.get_mut(key) {
-            Some(Source::Connection(connection)) => connection.read_size = size,
-            Some(Source::Listener(listener)) => {
-                listener.read_size = size;
-                if listener.lent {
-                    self.tell_lent(key, move |reactor, key| {
-                        reactor.set_read_size(key, size);
-                    });
-                }
-            }
-            Some(Source::Remote(_)) => {
-                return self.pass_on(key, move |reactor, key| {
-                    reactor.set_read_size(key, size);
-                });
-            }
-            Some(Source::Watch(_) | Source::Signal(_) | Source::Lingering(_)) | None => {
-                return false;
-            }
+/// Questions.
+impl Reactor {
+    /// Bytes that are queued and not sent.
+    pub fn pending(&self, key: Key) -> usize {
+        match self.sources.get(key) {
+            Some(Source::Connection(connection)) => connection.pending(),
+            _ => 0,
         }
-        true
-    }
-
-    /// Gives one connection a read timeout of its own, counted from now; `None` for none at all.
-    pub fn set_read_timeout(&mut self, key: Key, after: Option<Duration>) -> bool {
-        let now = clock::now();
-        let Some(connection) = self.connection(key) else {
-            return self.pass_on(key, move |reactor, key| {
-                reactor.set_read_timeout(key, after);
-            });
-        };
-        connection.read_timeout = Timeout::from_option(after);
-        connection.read_since = now;
-        self.set_alarm(key);
-        true
-    }
-
-    /// Gives one connection a timeout of its own for connecting and sending, counted from now; `None` for none at all.
-    pub fn set_write_timeout(&mut self, key: Key, after: Option<Duration>) -> bool {
-        let now = clock::now();
-        let Some(connection) = self.connection(key) else {
-            return self.pass_on(key, move |reactor, key| {
-                reactor.set_write_timeout(key, after);
-            });
-        };
-        connection.write_timeout = Timeout::from_option(after);
-        connection.write_since = now;
-        self.set_alarm(key);
-        true
-    }
-
-    /// Has an I/O thread carry out a command, if `key` is one of its connections.
-    fn pass_on(&mut self, key: Key, job: impl FnOnce(&mut Reactor, Key) + Send + 'static) -> bool {
-        let there = matches!(self.sources.get(key), Some(Source::Remote(_)));
-        if there {
-            self.tell_remote(key, job);
-        }
-        there
     }
 
     /// Sets an option of the socket.
@@ -323,9 +228,6 @@ impl Reactor {
         match self.sources.get(key) {
             Some(Source::Connection(connection)) => Ok(socket::set_option(&connection.fd, option)?),
             Some(Source::Listener(listener)) => Ok(socket::set_option(&listener.fd, option)?),
-            Some(Source::Remote(_)) => self
-                .ask_remote(key, move |reactor, key| reactor.set_option(key, option))
-                .unwrap_or(Err(Error::Closed)),
             Some(Source::Watch(_) | Source::Signal(_) | Source::Lingering(_)) => {
                 Err(Error::Unsupported)
             }
@@ -345,7 +247,6 @@ impl Reactor {
                 Some(peer) => Some(Name::Inet(peer)),
                 None => socket::peer_name(&connection.fd),
             },
-            Source::Remote(remote) => remote.peer.clone(),
             _ => None,
         }
     }
@@ -354,7 +255,6 @@ impl Reactor {
     pub fn local_name(&self, key: Key) -> Option<Name> {
         match self.sources.get(key)? {
             Source::Connection(connection) => socket::local_name(&connection.fd),
-            Source::Remote(remote) => remote.local.clone(),
             Source::Listener(listener) => socket::local_name(&listener.fd),
             Source::Watch(_) | Source::Signal(_) | Source::Lingering(_) => None,
         }

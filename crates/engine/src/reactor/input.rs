@@ -1,9 +1,8 @@
 //! What readiness becomes: connections established, data, the ends that the peers bring about.
 
+use super::polling::WAKE_TOKEN;
 use super::ready::Rank;
-use super::registration::WAKE_TOKEN;
-use super::{READ_BUFFER, Reactor, SHARES_PER_FLUSH, Source, Step};
-use crate::clock;
+use super::{READ_BUFFER, Reactor, Source, Step};
 use crate::config::SocketKind;
 use crate::connection::{Connection, OwnSide, Read, State};
 use crate::error::Reason;
@@ -19,21 +18,16 @@ const READ_BUDGET: usize = READ_BUFFER;
 impl Reactor {
     /// Takes down what the poller said about one source; acting on it comes later, when the turn gets there.
     pub(super) fn note_ready(&mut self, ready: Readiness) {
-        if ready.token == WAKE_TOKEN
-            && let Some(waker) = &self.waker
-        {
-            waker.clear();
-            return;
+        if ready.token == WAKE_TOKEN {
+            return self.polling.clear_waker();
         }
         let key = Key::from_bits(ready.token);
         let mut silenced = false;
         let mut rank = Rank::ESTABLISHED;
-        let in_ready = match self.sources.get_mut(key) {
+        let registered = match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => {
                 connection.readable |= ready.readable;
-                silenced = ready.readable
-                    && connection.awaiting
-                    && !std::mem::replace(&mut connection.silenced, true);
+                silenced = ready.readable && connection.silence();
                 connection.writable |= ready.writable;
                 connection.hung_up |= ready.closed;
                 connection.budget = READ_BUDGET;
@@ -42,24 +36,24 @@ impl Reactor {
                 silenced |= ready.closed
                     && connection.waits_for_answer()
                     && !std::mem::replace(&mut connection.detached, true);
-                &mut connection.in_ready
+                &mut connection.registered
             }
             Some(Source::Listener(listener)) => {
                 listener.budget = listener::BATCH;
                 rank = Rank::NEW;
-                &mut listener.in_ready
+                &mut listener.registered
             }
             Some(Source::Watch(watch)) => {
                 watch.ready = Interest {
                     readable: ready.readable && (watch.interest.readable || ready.closed),
                     writable: ready.writable && watch.interest.writable,
                 };
-                &mut watch.in_ready
+                &mut watch.registered
             }
-            Some(Source::Lingering(lingering)) => &mut lingering.in_ready,
-            Some(Source::Signal(_) | Source::Remote(_)) | None => return,
+            Some(Source::Lingering(lingering)) => &mut lingering.registered,
+            Some(Source::Signal(_)) | None => return,
         };
-        if !std::mem::replace(in_ready, true) {
+        if registered.enter_ready() {
             self.ready.push(key, rank);
         }
         if silenced {
@@ -67,53 +61,26 @@ impl Reactor {
         }
     }
 
-    /// Whether step 5 should let step 1 send what is queued before it goes on; also the moment to look at the clock.
-    pub(super) fn flush_is_due(&mut self) -> bool {
-        if self.shares_until_flush > 0 {
-            return false;
-        }
-        self.shares_until_flush = SHARES_PER_FLUSH;
-        self.now = clock::now();
-        self.io_goes_on() && (!self.to_flush.is_empty() || self.pool.is_some())
-    }
-
-    /// Whether step 5 has somebody to serve, and time for it.
-    pub(super) fn io_goes_on(&self) -> bool {
-        self.now <= self.io_until && (!self.ready.is_empty() || self.has_reports())
-    }
-
-    /// One share of step 5: serves whoever is first in the queue. A share without an event, a step of a handshake for one,
-    /// takes time as well and counts as much.
+    /// One share of step 5: serves whoever is first in the queue.
     pub(super) fn next_io(&mut self) -> Option<Step> {
-        self.shares_until_flush = self.shares_until_flush.saturating_sub(1);
-        self.threads_first = !self.threads_first;
-        if (self.threads_first || self.ready.is_empty()) && self.has_reports() {
-            return self.next_remote();
-        }
         let key = self.ready.pop()?;
-        match self.sources.get_mut(key)? {
-            Source::Connection(connection) => {
-                connection.in_ready = false;
-                self.serve(key)
-            }
-            Source::Listener(listener) => {
-                listener.in_ready = false;
-                self.accept(key)
-            }
+        let source = self.sources.get_mut(key)?;
+        source.registered()?.in_ready = false;
+        match source {
+            Source::Connection(_) => self.serve(key),
+            Source::Listener(_) => self.accept(key),
             Source::Watch(watch) => {
-                watch.in_ready = false;
                 (watch.ready != Interest::NONE).then_some(Step::Event(Event::Ready {
                     key,
                     readable: watch.ready.readable,
                     writable: watch.ready.writable,
                 }))
             }
-            Source::Lingering(lingering) => {
-                lingering.in_ready = false;
+            Source::Lingering(_) => {
                 self.read_in_vain(key);
                 None
             }
-            Source::Signal(_) | Source::Remote(_) => None,
+            Source::Signal(_) => None,
         }
     }
 
@@ -129,15 +96,15 @@ impl Reactor {
             self.queue_flush(key);
         }
         let connection = self.connection(key)?;
-        let held = connection.holds_input();
+        let (held, awaiting) = (connection.holds_input(), connection.is_awaiting());
+        let taken_back = connection.has_taken_back();
         if let Some(session) = &mut connection.tls {
             if session.waits_for_answer() {
                 self.answer_hello(key);
                 return None;
             }
-            if session.wants_handshake() && connection.state == State::Open && !connection.awaiting
-            {
-                return if connection.readable || connection.taken_back.is_some() {
+            if session.wants_handshake() && connection.state == State::Open && !awaiting {
+                return if connection.readable || taken_back {
                     self.handshake(key)
                 } else {
                     None
@@ -148,9 +115,9 @@ impl Reactor {
             }
         }
         let connection = self.connection(key)?;
-        if !connection.wants_read() || connection.awaiting {
+        if !connection.wants_read() || awaiting {
             // Who holds it only for a moment reads without asking the poller again.
-            connection.readable &= connection.awaiting;
+            connection.readable &= awaiting;
             if connection.hung_up {
                 self.hung_up(key);
             }
@@ -165,7 +132,7 @@ impl Reactor {
 
     /// A connection in the making is ready: for better or worse.
     fn establish(&mut self, key: Key) -> Option<Event<'static>> {
-        let now = self.now;
+        let now = self.turn.now;
         let connection = self.connection(key)?;
         if !connection.writable {
             return None;
@@ -188,7 +155,6 @@ impl Reactor {
         connection.readable = false;
         self.queue_flush(key);
         self.want(key);
-        self.set_alarm(key);
         Some(Event::Connected { key })
     }
 
@@ -200,7 +166,7 @@ impl Reactor {
         self.queue_flush(key);
         if let Some(connection) = self.connection(key)
             && (connection.readable || connection.holds_input())
-            && !std::mem::replace(&mut connection.in_ready, true)
+            && connection.registered.enter_ready()
         {
             let rank = Rank::of(connection);
             self.ready.push(key, rank);
@@ -216,7 +182,7 @@ impl Reactor {
     }
 
     fn read(&mut self, key: Key) -> Option<Step> {
-        let now = self.now;
+        let now = self.turn.now;
         let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
             return None;
         };
@@ -227,7 +193,7 @@ impl Reactor {
                 let throttled = !connection.paused && !connection.wants_read();
                 let more = connection.holds_input() && connection.wants_read();
                 if again {
-                    connection.in_ready = true;
+                    connection.registered.in_ready = true;
                     self.ready.push(key, Rank::of(connection));
                 } else {
                     // The poller reports it again if there is more.
@@ -243,10 +209,11 @@ impl Reactor {
                     self.drain(key);
                 } else if throttled {
                     self.want(key);
-                    self.set_alarm(key);
                 }
-                if let Some(connection) = self.answerable(key) {
-                    connection.awaiting = true;
+                if self.on_credit
+                    && let Some(connection) = self.connection(key)
+                {
+                    connection.await_consumer();
                 }
                 let end = match (last, full) {
                     (true, _) => Chunk::Last,
@@ -297,11 +264,11 @@ impl Reactor {
     /// The same on a connection whose sides end one by one: the end of it where ours has ended already.
     fn peer_ended(&mut self, key: Key) -> Option<Step> {
         let connection = self.connection(key)?;
-        connection.peer_ended = true;
         if connection.own_side == OwnSide::Finished {
             self.end(key, Reason::PeerClosed);
             return None;
         }
+        connection.state = State::HalfClosed;
         self.want(key);
         Some(Step::Event(Event::Ended { key }))
     }
@@ -326,19 +293,24 @@ impl Reactor {
         }
     }
 
-    /// Takes a connection in; if the poller can not hold it, says why and drops it.
-    pub(super) fn add(&mut self, connection: Connection) -> std::io::Result<Key> {
+    /// Takes a connection in; if the poller cannot hold it, says why and drops it.
+    pub(crate) fn add(&mut self, connection: Connection) -> std::io::Result<Key> {
         let key = self
             .sources
             .insert(Source::Connection(Box::new(connection)));
-        if self.poller.is_none() {
+        self.begin_serving(key)?;
+        Ok(key)
+    }
+
+    /// Has the poller told of a connection that was just taken in.
+    pub(super) fn begin_serving(&mut self, key: Key) -> std::io::Result<()> {
+        if !self.has_begun() {
             self.want(key);
-        } else if let Err(error) = self.arm(key) {
+        } else if let Err(error) = self.reconcile(key) {
             self.explain_fd_limit(&error);
-            self.remove(key, false);
+            self.discard(key);
             return Err(error);
         }
-        self.set_alarm(key);
-        Ok(key)
+        Ok(())
     }
 }

@@ -6,25 +6,18 @@
 
 use std::os::fd::OwnedFd;
 
-use super::{Alarm, Reactor, Source};
+use super::source::{Lingering, Source};
+use super::{Alarm, Reactor};
 use crate::clock;
-use crate::poller::Interest;
+use crate::registered::Registered;
 use crate::registry::Key;
 use crate::socket::{self, Goodbye};
-use crate::timers::TimerId;
 
 /// More would let peers hold descriptors after they were thrown out; the oldest go first.
 const MOST: usize = 1024;
 
 /// Reads in vain per turn and descriptor.
 const READS: usize = 4;
-
-pub(super) struct Lingering {
-    pub(super) fd: OwnedFd,
-    pub(super) timer: Option<TimerId>,
-    pub(super) armed: Option<Interest>,
-    pub(super) in_ready: bool,
-}
 
 impl Reactor {
     /// Says goodbye to the peer of a stream, and closes `fd` when that is safe.
@@ -41,8 +34,7 @@ impl Reactor {
         let key = self.sources.insert(Source::Lingering(Lingering {
             fd,
             timer: None,
-            armed: None,
-            in_ready: false,
+            registered: Registered::default(),
         }));
         let deadline = clock::now().saturating_add(clock::nanoseconds(linger));
         let timer = self.timers.insert(deadline, Alarm::Lingering(key));

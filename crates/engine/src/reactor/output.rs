@@ -1,6 +1,7 @@
 //! What goes to the peers: flushing the out-queues, and the ends of connections.
+#![allow(unsafe_code)] // a descriptor that the poller is to forget
 
-use super::{Alarm, Reactor, Source, remote};
+use super::{Reactor, Source};
 use crate::config::SocketKind;
 use crate::connection::{Connection, Flush, OwnSide, State};
 use crate::error::Reason;
@@ -11,23 +12,14 @@ use crate::socket;
 impl Reactor {
     /// Has `key` flushed at the start of the next turn.
     pub(super) fn queue_flush(&mut self, key: Key) {
-        let in_flush = match self.sources.get_mut(key) {
-            Some(Source::Connection(connection)) => &mut connection.in_flush,
-            Some(Source::Remote(remote)) => &mut remote.in_flush,
-            _ => return,
-        };
-        if !std::mem::replace(in_flush, true) {
-            self.to_flush.push(key);
+        if let Some(Source::Connection(connection)) = self.sources.get_mut(key)
+            && !std::mem::replace(&mut connection.in_flush, true)
+        {
+            self.flushes.push(key);
         }
     }
 
     pub(super) fn wants_predrain(&mut self, key: Key) -> bool {
-        if let Some(Source::Remote(remote)) = self.sources.get(key) {
-            return remote.notify
-                && remote.is_secured()
-                && remote.state == remote::State::Open
-                && !remote.writes_paused;
-        }
         self.connection(key).is_some_and(|connection| {
             connection.notify
                 && connection.tls.as_ref().is_none_or(|tls| tls.is_secured())
@@ -39,10 +31,7 @@ impl Reactor {
 
     /// Sends what one connection has queued. The event, if any, is that the queue is empty.
     pub(super) fn flush(&mut self, key: Key) -> Option<Event<'static>> {
-        let Some(connection) = self.connection(key) else {
-            self.flush_remote(key);
-            return None;
-        };
+        let connection = self.connection(key)?;
         connection.in_flush = false;
         if connection.blocked || !connection.may_flush() {
             return None;
@@ -54,7 +43,7 @@ impl Reactor {
                     self.end(key, Reason::Local);
                 } else if connection.own_side == OwnSide::Finishing {
                     connection.own_side = OwnSide::Finished;
-                    if connection.peer_ended || state == State::Draining {
+                    if matches!(state, State::HalfClosed | State::Draining) {
                         self.end(key, Reason::PeerClosed);
                     } else {
                         socket::shutdown_write(&connection.fd);
@@ -64,20 +53,16 @@ impl Reactor {
                         // Whoever refills the queue when it is empty may go on until there is nothing left to send.
                         self.queue_flush(key);
                     }
-                    if let Some(connection) = self.answerable(key) {
-                        connection.drains_untold += 1;
+                    if let Some(connection) = self.connection(key) {
+                        connection.tell_drain();
                     }
                     return Some(Event::Drain { key });
-                } else if state == State::Draining
-                    && !connection.awaiting
-                    && connection.drains_untold == 0
-                {
+                } else if state == State::Draining && !connection.has_untold() {
                     self.end(key, Reason::PeerClosed);
                 }
             }
             Flush::Blocked => {
                 self.want(key);
-                self.set_alarm(key);
             }
             Flush::More => self.queue_flush(key),
             Flush::Held => {
@@ -91,16 +76,25 @@ impl Reactor {
     }
 
     /// Ends a connection and has the consumer told.
-    pub(super) fn end(&mut self, key: Key, reason: Reason) {
+    pub(crate) fn end(&mut self, key: Key, reason: Reason) {
         if self.remove(key, true) {
-            self.over.push_back((key, reason));
+            self.untold.closed(key, reason);
         }
     }
 
     /// Frees what `key` names. `graceful` says goodbye to the peer as TCP wants it.
     pub(super) fn remove(&mut self, key: Key, graceful: bool) -> bool {
-        self.disarm(key);
-        let Some(source) = self.sources.remove(key) else {
+        if let Some(source) = self.sources.get(key) {
+            // SAFETY: a source owns its descriptor, or whoever called `watch` keeps it open.
+            unsafe { self.polling.forget(key, source.raw_fd()) };
+        }
+        // A consumer that answers later still uses the key of a connection, and says when it does not.
+        let source = if self.on_credit && self.connection(key).is_some() {
+            self.sources.retire(key)
+        } else {
+            self.sources.remove(key)
+        };
+        let Some(source) = source else {
             return false;
         };
         match source {
@@ -130,11 +124,8 @@ impl Reactor {
                 if let Some(timer) = listener.resting {
                     self.timers.cancel(timer);
                 }
-                if listener.lent {
-                    self.take_home(key, &listener);
-                }
             }
-            Source::Watch(_) | Source::Remote(_) => {}
+            Source::Watch(_) => {}
             // Dropping the handler has restored the signal's action.
             Source::Signal(_) => self.signals.retain(|signal| *signal != key),
             Source::Lingering(lingering) => {
@@ -145,6 +136,13 @@ impl Reactor {
             }
         }
         true
+    }
+
+    /// Frees what `key` names, and the key with it: nobody is told.
+    pub(super) fn discard(&mut self, key: Key) -> bool {
+        let found = self.remove(key, false);
+        self.sources.free(key);
+        found
     }
 
     /// A place is free, and a descriptor with it.
@@ -162,73 +160,5 @@ impl Reactor {
         while let Some(key) = self.resting.pop() {
             self.end_rest(key);
         }
-    }
-
-    /// Sets the one timer of a connection to its first deadline. Where it is set to an earlier moment already it stays:
-    /// it will find nothing to do and be set anew, which costs less than moving it with every read.
-    pub(super) fn set_alarm(&mut self, key: Key) {
-        let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
-            return;
-        };
-        let Some(deadline) = connection.deadline(&self.config) else {
-            return;
-        };
-        match connection.timer {
-            None => connection.timer = Some(self.timers.insert(deadline, Alarm::Connection(key))),
-            Some(timer) => {
-                if self.timers.deadline(timer).is_none_or(|set| deadline < set) {
-                    self.timers.reschedule(timer, deadline);
-                }
-            }
-        }
-    }
-
-    /// The timer of a connection fired: whatever is due now happens.
-    pub(super) fn connection_alarm(&mut self, key: Key) -> Option<Event<'static>> {
-        let now = self.now;
-        let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
-            return None;
-        };
-        connection.timer = None;
-        let unthrottled = connection.unthrottle(now);
-        if connection
-            .write_deadline(&self.config)
-            .is_some_and(|deadline| deadline <= now)
-        {
-            let connecting = connection.state == State::Connecting;
-            self.end(
-                key,
-                if connecting {
-                    Reason::ConnectTimeout
-                } else {
-                    Reason::WriteTimeout
-                },
-            );
-            return None;
-        }
-        if connection
-            .handshake_deadline(&self.config)
-            .is_some_and(|deadline| deadline <= now)
-        {
-            self.end(key, Reason::HandshakeTimeout);
-            return None;
-        }
-        let silent = connection
-            .read_deadline(&self.config)
-            .is_some_and(|deadline| deadline <= now);
-        if silent {
-            connection.read_since = now;
-        }
-        // Whose consumer has not dealt with the last event: the peer is not the one who is late.
-        let silent = silent && !connection.awaiting;
-        if unthrottled {
-            self.want(key);
-            self.serve_later(key);
-        }
-        self.set_alarm(key);
-        if silent && let Some(connection) = self.answerable(key) {
-            connection.awaiting = true;
-        }
-        silent.then_some(Event::ReadTimeout { key })
     }
 }

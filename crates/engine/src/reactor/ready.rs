@@ -8,9 +8,8 @@
 //!
 //! Nobody starves: every fourth share belongs to newcomers, and every sixteenth to the lowest rank that has anybody.
 
-use std::collections::VecDeque;
-
 use crate::connection::{Connection, NEWCOMER_READS};
+use crate::ranked::Ranked;
 use crate::registry::Key;
 
 /// One share of so many belongs to newcomers, and one of so many to the lowest rank.
@@ -55,17 +54,15 @@ impl Rank {
         }
     }
 
-    const fn bit(self) -> u32 {
-        1 << self.0
+    fn index(self) -> usize {
+        usize::from(self.0)
     }
 }
 
 /// Keys may be stale: whoever takes one out looks.
 pub(super) struct ReadyQueue {
     next: Option<Key>,
-    ranks: [VecDeque<Key>; RANKS],
-    /// A bit for each rank that has somebody.
-    occupied: u32,
+    ranks: Ranked<Key, RANKS>,
     shares: u32,
 }
 
@@ -73,27 +70,24 @@ impl ReadyQueue {
     pub(super) fn new() -> ReadyQueue {
         ReadyQueue {
             next: None,
-            ranks: std::array::from_fn(|_| VecDeque::new()),
-            occupied: 0,
+            ranks: Ranked::new(),
             shares: 0,
         }
     }
 
     pub(super) fn push(&mut self, key: Key, rank: Rank) {
-        self.ranks[usize::from(rank.0)].push_back(key);
-        self.occupied |= rank.bit();
+        self.ranks.push(rank.index(), key);
     }
 
     /// Whatever its rank, it is the next.
     pub(super) fn push_next(&mut self, key: Key) {
         if let Some(other) = self.next.replace(key) {
-            self.ranks[usize::from(Rank::ESTABLISHED.0)].push_front(other);
-            self.occupied |= Rank::ESTABLISHED.bit();
+            self.ranks.push_front(Rank::ESTABLISHED.index(), other);
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.next.is_none() && self.occupied == 0
+        self.next.is_none() && self.ranks.is_empty()
     }
 
     /// Who gets the next share.
@@ -105,36 +99,25 @@ impl ReadyQueue {
             return Some(key);
         }
         self.shares = self.shares.wrapping_add(1);
-        let newcomers = self.occupied & !Rank::ESTABLISHED.bit();
+        let newcomers = || self.ranks.highest_below(Rank::ESTABLISHED.index());
         let rank = if self.shares.is_multiple_of(LOWEST_SHARE) {
-            self.occupied.trailing_zeros()
-        } else if self.shares.is_multiple_of(NEWCOMERS_SHARE) && newcomers != 0 {
-            newcomers.ilog2()
+            self.ranks.lowest()
+        } else if self.shares.is_multiple_of(NEWCOMERS_SHARE) {
+            newcomers().or_else(|| self.ranks.highest_below(RANKS))
         } else {
-            self.occupied.ilog2()
+            self.ranks.highest_below(RANKS)
         };
-        let queue = &mut self.ranks[rank as usize];
-        let key = queue.pop_front();
-        if queue.is_empty() {
-            self.occupied &= !(1 << rank);
-        }
-        key
+        self.ranks.pop(rank?)
     }
 
     /// How many handshakes wait for our answer, those included whose connection is over.
     pub(super) fn waiting_handshakes(&self) -> usize {
-        self.ranks[usize::from(Rank::STRANGER.0)].len()
-            + self.ranks[usize::from(Rank::RESUMING.0)].len()
+        self.ranks.len(Rank::STRANGER.index()) + self.ranks.len(Rank::RESUMING.index())
     }
 
     /// Gives up the stranger that has come last.
     pub(super) fn pop_stranger(&mut self) -> Option<Key> {
-        let queue = &mut self.ranks[usize::from(Rank::STRANGER.0)];
-        let key = queue.pop_back();
-        if queue.is_empty() {
-            self.occupied &= !Rank::STRANGER.bit();
-        }
-        key
+        self.ranks.pop_last(Rank::STRANGER.index())
     }
 }
 

@@ -1,89 +1,47 @@
-//! What the poller is told: wanted interest beside armed interest, compared once per turn.
+//! What the poller and the timers are told: wanted interest beside armed interest, and deadlines beside alarms, compared once per
+//! turn.
 #![allow(unsafe_code)] // descriptors that the poller keeps by their numbers
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 
 use super::{Reactor, Source};
 use crate::error::Reason;
 use crate::event::Level;
-use crate::listener::reserved_descriptor;
-use crate::poller::{self, FdLimit, Interest, Poller};
+use crate::poller::FdLimit;
+use crate::registered::Registered;
 use crate::registry::Key;
-use crate::signals::Wake;
-use crate::waker::Waker;
-use crate::{fork, socket};
-
-/// What the poller reports for [`Reactor::waker`]; no key has this number.
-pub(super) const WAKE_TOKEN: u64 = u64::MAX;
 
 impl Reactor {
     /// Opens the poller before the first wait, and again in a child that was forked since.
     pub(super) fn ensure_poller(&mut self) {
-        self.disown_poller();
-        if self.poller.is_some() {
+        self.polling.disown();
+        if self.polling.is_open() {
             return;
         }
         if self.config.raise_descriptor_limit {
             raise_descriptor_limit();
         }
-        self.process = fork::generation();
-        self.poller = match poller::open(self.backend) {
-            Ok(poller) => Some(poller),
-            Err(error) => {
-                // poll(2) keeps nothing in the kernel and always opens.
-                self.notice(Level::Error, format!("{error}; using poll instead"));
-                poller::open("poll").ok()
-            }
-        };
-        self.reserve = reserved_descriptor();
-        self.registered.clear();
+        for text in self.polling.open() {
+            self.notice(Level::Error, text);
+        }
+        self.gate.open();
         for key in self.sources.keys() {
-            match self.sources.get_mut(key) {
-                Some(Source::Connection(connection)) => connection.armed = None,
-                Some(Source::Listener(listener)) => listener.armed = None,
-                Some(Source::Watch(watch)) => watch.armed = None,
-                Some(Source::Lingering(lingering)) => lingering.armed = None,
-                Some(Source::Signal(_) | Source::Remote(_)) | None => {}
+            if let Some(registered) = self.registered(key) {
+                registered.armed = None;
             }
             self.want(key);
         }
-        if let (Some(poller), Some(waker)) = (&mut self.poller, &self.waker)
-            && let Err(error) = add_waker(poller.as_mut(), waker)
+        self.wake_by_signals();
+    }
+
+    /// Has a signal that is watched end the wait.
+    pub(super) fn wake_by_signals(&mut self) {
+        if !self.signals.is_empty()
+            && let Err(error) = self.polling.wake_by_signals()
         {
-            self.notice(
-                Level::Error,
-                format!("other threads are heard late: {error}"),
-            );
-        }
-        self.ensure_waker();
-    }
-
-    /// In a child that was forked since the poller was opened, lets go of the parent's: what is changed there is changed
-    /// for the parent. The next wait opens a new one.
-    pub(super) fn disown_poller(&mut self) {
-        if self.poller.is_some() && self.process != fork::generation() {
-            self.poller = None;
-            self.signal_wake = None;
-            // The parent's, too: who writes to it wakes either of the two.
-            self.waker = None;
-            self.abandon_pool();
-            self.registered.clear();
-        }
-    }
-
-    /// Opens what ends the wait when a signal arrives, once one is watched and the poller is there.
-    pub(super) fn ensure_waker(&mut self) {
-        if self.poller.is_none() || self.signal_wake.is_some() || self.signals.is_empty() {
-            return;
-        }
-        match self.waker() {
-            Ok(waker) => self.signal_wake = Some(Wake::through(waker.as_raw_fd())),
             // A signal still interrupts a wait that has begun; only one that arrives just before has to wait.
-            Err(error) => {
-                let text = format!("signals may be noticed late: {error}");
-                self.notice(Level::Warn, text);
-            }
+            let text = format!("signals may be noticed late: {error}");
+            self.notice(Level::Warn, text);
         }
     }
 
@@ -93,122 +51,50 @@ impl Reactor {
             if let Some(Source::Signal(handler)) = self.sources.get(key)
                 && handler.take()
             {
-                self.arrived.push_back((key, handler.signal));
+                self.untold.signal(key, handler.signal);
             }
         }
     }
 
-    /// Has the wanted interest of `key` compared before the next wait.
+    /// Has what `key` waits for compared before the next wait: what may be read and written, and until when.
     pub(super) fn want(&mut self, key: Key) {
-        let queued = match self.sources.get_mut(key) {
-            Some(Source::Connection(connection)) => &mut connection.in_interest,
-            Some(Source::Listener(listener)) => &mut listener.in_interest,
-            Some(Source::Watch(watch)) => &mut watch.in_interest,
-            // What these wait for never changes.
-            Some(Source::Signal(_) | Source::Lingering(_) | Source::Remote(_)) | None => return,
-        };
-        if !std::mem::replace(queued, true) {
-            self.to_arm.push(key);
+        if self.registered(key).is_some_and(Registered::enter_changed) {
+            self.changed.push(key);
         }
     }
 
+    fn registered(&mut self, key: Key) -> Option<&mut Registered> {
+        self.sources.get_mut(key)?.registered()
+    }
+
     /// Step 2 of the turn.
-    pub(super) fn arm_all(&mut self) {
-        while let Some(key) = self.to_arm.pop() {
-            if let Err(error) = self.arm(key) {
+    pub(super) fn reconcile_all(&mut self) {
+        while let Some(key) = self.changed.pop() {
+            if let Err(error) = self.reconcile(key) {
                 self.unregistrable(key, error);
             }
         }
     }
 
-    /// Tells the poller of one source, if anything changed. Does nothing before the first turn.
-    pub(super) fn arm(&mut self, key: Key) -> io::Result<()> {
-        let max_connections = self.config.max_connections;
-        self.disown_poller();
-        let Some(poller) = &mut self.poller else {
-            return Ok(());
-        };
-        let Some(source) = self.sources.get_mut(key) else {
-            return Ok(());
-        };
-        let raw = source.raw_fd();
-        let (wanted, armed) = match source {
-            Source::Connection(connection) => {
-                connection.in_interest = false;
-                (connection.wanted(), &mut connection.armed)
-            }
-            Source::Listener(listener) => {
-                listener.in_interest = false;
-                let wanted = listener
-                    .wants_accept(max_connections)
-                    .then_some(Interest::READ);
-                (wanted, &mut listener.armed)
-            }
-            Source::Watch(watch) => {
-                watch.in_interest = false;
-                (
-                    (watch.interest != Interest::NONE).then_some(watch.interest),
-                    &mut watch.armed,
-                )
-            }
-            Source::Lingering(lingering) => (Some(Interest::READ), &mut lingering.armed),
-            Source::Signal(_) | Source::Remote(_) => return Ok(()),
-        };
-        if wanted == *armed {
-            return Ok(());
-        }
-        // SAFETY: a source owns its descriptor, or whoever called `watch` keeps it open.
-        let Some(fd) = (unsafe { socket::borrow(raw) }) else {
-            return Err(rustix::io::Errno::BADF.into());
-        };
-        let token = key.to_bits();
-        let owner = self.registered.get(raw as usize).copied().flatten();
-        match wanted {
-            Some(interest) if owner == Some(key) => poller.modify(fd, token, interest)?,
-            Some(interest) => {
-                // SAFETY: as above, until `disarm`, which comes before the source is dropped.
-                match unsafe { poller.add(fd, token, interest) } {
-                    // The number belonged to a descriptor that was closed behind our back.
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        poller.modify(fd, token, interest)?;
-                    }
-                    result => result?,
-                }
-                if self.registered.len() <= raw as usize {
-                    self.registered.resize(raw as usize + 1, None);
-                }
-                self.registered[raw as usize] = Some(key);
-            }
-            None if owner == Some(key) => {
-                self.registered[raw as usize] = None;
-                // It may be gone already: epoll forgets a descriptor when it is closed.
-                let _ = poller.remove(fd);
-            }
-            None => {}
-        }
-        *armed = wanted;
+    /// Has the poller and the timers know what one source waits for.
+    pub(super) fn reconcile(&mut self, key: Key) -> io::Result<()> {
+        self.arm(key)?;
+        self.set_alarm(key);
         Ok(())
     }
 
-    /// Takes a source that is about to be dropped out of the poller.
-    pub(super) fn disarm(&mut self, key: Key) {
-        self.disown_poller();
-        let Some(raw) = self.sources.get(key).map(Source::raw_fd) else {
-            return;
+    /// Tells the poller of one source, if anything changed. Does nothing before the first turn.
+    pub(super) fn arm(&mut self, key: Key) -> io::Result<()> {
+        let Some(source) = self.sources.get_mut(key) else {
+            return Ok(());
         };
-        // SAFETY: as in `arm`.
-        let Some(fd) = (unsafe { socket::borrow(raw) }) else {
-            return;
+        let (raw, wanted) = (source.raw_fd(), source.wanted(&self.config));
+        let Some(registered) = source.registered() else {
+            return Ok(());
         };
-        let Some(owner) = self.registered.get_mut(raw as usize) else {
-            return;
-        };
-        if *owner == Some(key) {
-            *owner = None;
-            if let Some(poller) = &mut self.poller {
-                let _ = poller.remove(fd);
-            }
-        }
+        registered.in_changed = false;
+        // SAFETY: a source owns its descriptor, or whoever called `watch` keeps it open; `remove` has it forgotten before.
+        unsafe { self.polling.tell(key, raw, wanted, &mut registered.armed) }
     }
 
     /// The poller refused a source that was made before it was there, or that it can not hold.
@@ -252,10 +138,4 @@ fn raise_descriptor_limit() {
         // Refused means that the limit stays as it is, which is where we were.
         let _ = setrlimit(Resource::Nofile, limit);
     }
-}
-
-/// Has the poller watch for what other threads write to wake it.
-pub(super) fn add_waker(poller: &mut dyn Poller, waker: &Waker) -> io::Result<()> {
-    // SAFETY: the reactor keeps its waker for as long as its poller.
-    unsafe { poller.add(waker.as_fd(), WAKE_TOKEN, Interest::READ) }
 }

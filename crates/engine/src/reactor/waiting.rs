@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::{IO_TIME, Reactor, SHARES_PER_FLUSH};
+use super::{Companion, Reactor};
 use crate::clock;
 use crate::event::Level;
 
@@ -12,24 +12,13 @@ const WAIT_ERROR_PAUSE: Duration = Duration::from_millis(50);
 
 impl Reactor {
     /// Waits for as long as nothing is due, and notes who is ready.
-    pub(super) fn wait(&mut self) {
+    pub(super) fn wait(&mut self, companion: &impl Companion) {
         // One that came before there was anything to wake the wait with.
         self.collect_signals();
-        let timeout = self.time_to_wait();
-        let Some(poller) = &mut self.poller else {
-            return;
-        };
-        let timeout = match &self.waker {
-            Some(waker) if !waker.begin_wait() => Some(Duration::ZERO),
-            _ => timeout,
-        };
-        let result = poller.wait(&mut self.readiness, timeout);
-        if let Some(waker) = &self.waker {
-            waker.end_wait();
-        }
-        self.now = clock::now();
-        self.io_until = self.now + IO_TIME;
-        self.shares_until_flush = SHARES_PER_FLUSH;
+        let timeout = self.time_to_wait(companion.has_events());
+        let mut readiness = std::mem::take(&mut self.readiness);
+        let result = self.polling.wait(&mut readiness, timeout);
+        self.turn.begin_io();
         match result {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -38,7 +27,6 @@ impl Reactor {
                 std::thread::sleep(WAIT_ERROR_PAUSE);
             }
         }
-        let mut readiness = std::mem::take(&mut self.readiness);
         for ready in readiness.drain(..) {
             self.note_ready(ready);
         }
@@ -47,14 +35,12 @@ impl Reactor {
         self.collect_signals();
     }
 
-    fn time_to_wait(&self) -> Option<Duration> {
+    fn time_to_wait(&self, accompanied: bool) -> Option<Duration> {
         let work_left = !(self.ready.is_empty()
             && self.backlog.is_empty()
-            && self.to_flush.is_empty()
-            && self.over.is_empty()
-            && self.arrived.is_empty()
-            && self.notices.is_empty()
-            && !self.has_reports());
+            && self.flushes.is_empty()
+            && self.untold.is_empty()
+            && !accompanied);
         if work_left {
             return Some(Duration::ZERO);
         }
@@ -62,7 +48,7 @@ impl Reactor {
             .timers
             .next_deadline()
             .map(|deadline| Duration::from_nanos(deadline.saturating_sub(clock::now())));
-        match (self.max_wait, until_timer) {
+        match (self.turn.max_wait, until_timer) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }

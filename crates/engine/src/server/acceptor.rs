@@ -4,31 +4,21 @@
 //! addresses decides who gets what: of 400 connections from one machine on four threads, in 4 of 60 runs a thread was more
 //! than a fifth off its share. Dealing is even to the connection, and does for sockets that were inherited, too.
 
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use super::handle::{Command, Mailbox};
-use super::{Contexts, Factory, Notice};
-use crate::config::ReadSize;
+use super::Notice;
+use super::mailbox::{Mailbox, Request};
+use super::place::{Places, Plan};
+use crate::clock;
 use crate::event::{Event, Level};
-use crate::listener::{self, Accept, Listener, reserved_descriptor};
+use crate::listener::{self, Accept, Gate, Listener};
 use crate::poller::Interest;
 use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::timers::TimerId;
 use crate::waker::Waker;
-
-/// How often the log is told that accepting fails, in seconds.
-const NOTICE_INTERVAL: u64 = 10;
-
-/// What the connections of one listener get.
-pub(super) struct Plan {
-    pub(super) factory: Factory,
-    pub(super) contexts: Option<Contexts>,
-    pub(super) read_size: ReadSize,
-}
 
 /// What ends the accepting, from any thread.
 #[derive(Default)]
@@ -73,28 +63,6 @@ impl Stop {
     }
 }
 
-/// The connections of one listener that live.
-struct Places {
-    taken: AtomicUsize,
-    /// The acceptor waits for one to become free.
-    awaited: AtomicBool,
-    waker: Arc<OnceLock<Waker>>,
-}
-
-/// One connection's place; dropping it makes room.
-pub(super) struct Place(Arc<Places>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::SeqCst);
-        if self.0.awaited.load(Ordering::SeqCst)
-            && let Some(waker) = self.0.waker.get()
-        {
-            waker.wake();
-        }
-    }
-}
-
 struct Door {
     listener: Listener,
     watch: Key,
@@ -111,9 +79,8 @@ pub(super) struct Acceptor {
     doors: Vec<Door>,
     threads: Vec<Arc<Mailbox>>,
     next: usize,
-    reserve: Option<OwnedFd>,
+    gate: Gate,
     notice: Notice,
-    warned: Option<Instant>,
     stop: Arc<Stop>,
 }
 
@@ -138,23 +105,20 @@ impl Acceptor {
                 watch,
                 listener,
                 plan: Arc::new(plan),
-                places: Arc::new(Places {
-                    taken: AtomicUsize::new(0),
-                    awaited: AtomicBool::new(false),
-                    waker: Arc::clone(&stop.waker),
-                }),
+                places: Places::new(&stop.waker),
                 rest: None,
                 taken_at_rest: 0,
             });
         }
+        let mut gate = Gate::new();
+        gate.open();
         Ok(Acceptor {
             reactor,
             doors,
             threads,
             next: 0,
-            reserve: reserved_descriptor(),
+            gate,
             notice,
-            warned: None,
             stop,
         })
     }
@@ -208,8 +172,8 @@ impl Acceptor {
             return;
         };
         // Said before looking: a place that becomes free in between wakes us.
-        door.places.awaited.store(true, Ordering::SeqCst);
-        let taken = door.places.taken.load(Ordering::SeqCst);
+        door.places.wait_for_one(true);
+        let taken = door.places.taken();
         if let Some(timer) = door.rest
             && taken < door.taken_at_rest
         {
@@ -217,7 +181,7 @@ impl Acceptor {
             door.rest = None;
         }
         let open = door.rest.is_none() && taken < most;
-        door.places.awaited.store(!open, Ordering::SeqCst);
+        door.places.wait_for_one(!open);
         let interest = if open { Interest::READ } else { Interest::NONE };
         // The watch is there for as long as the door.
         let _ = self.reactor.set_watch(door.watch, interest);
@@ -230,66 +194,48 @@ impl Acceptor {
             let Some(door) = self.doors.get_mut(index) else {
                 return;
             };
-            if door.places.taken.load(Ordering::SeqCst) >= most {
+            if door.places.taken() >= most {
                 return;
             }
-            let accepted = match door.listener.accept() {
-                Accept::NoDescriptor(errno) => door.listener.turn_away(&mut self.reserve, errno),
-                accepted => accepted,
-            };
-            match accepted {
+            match self.gate.accept(&door.listener, false) {
                 Accept::Connection(fd, peer) => {
-                    if self.reserve.is_none() {
-                        self.reserve = reserved_descriptor();
-                    }
-                    door.places.taken.fetch_add(1, Ordering::SeqCst);
-                    let place = Place(Arc::clone(&door.places));
+                    let place = door.places.take();
                     let plan = Arc::clone(&door.plan);
-                    self.deal(Command::Adopt {
+                    self.deal(Request::Adopt {
                         fd,
                         peer,
                         plan,
                         place,
                     });
                 }
-                Accept::Nothing => return,
+                Accept::Nothing | Accept::MakeRoom => return,
                 Accept::TurnedAway(peer) => {
-                    let from = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
-                    self.warn(&format!(
-                        "out of file descriptors: a connection{from} was turned away. Raise the limit \
-                         (LimitNOFILE in systemd, ulimit -n)."
-                    ));
+                    let text = self.gate.turned_away(peer, clock::now());
+                    self.warn(text);
                 }
-                Accept::Refused(errno) | Accept::NoDescriptor(errno) => {
+                Accept::Refused(errno) => {
                     let interval = self.reactor.config().accept_retry_interval;
                     door.rest = Some(self.reactor.set_timer(interval));
-                    door.taken_at_rest = door.places.taken.load(Ordering::SeqCst);
-                    self.warn(&format!(
-                        "accepting failed ({errno}); the listener rests until a connection ends, {} s at most",
-                        interval.as_secs_f64()
-                    ));
+                    door.taken_at_rest = door.places.taken();
+                    let text = self.gate.rests(errno, interval, clock::now());
+                    self.warn(text);
                     return;
                 }
             }
         }
     }
 
-    fn deal(&mut self, command: Command) {
+    fn deal(&mut self, request: Request) {
         if let Some(mailbox) = self.threads.get(self.next) {
             // Closed only after this thread has ended.
-            let _ = mailbox.post(command);
+            let _ = mailbox.post(request);
         }
         self.next = (self.next + 1) % self.threads.len().max(1);
     }
 
-    fn warn(&mut self, text: &str) {
-        let now = Instant::now();
-        if self
-            .warned
-            .is_none_or(|at| now.duration_since(at).as_secs() >= NOTICE_INTERVAL)
-        {
-            self.warned = Some(now);
-            (self.notice)(Level::Error, text);
+    fn warn(&self, text: Option<String>) {
+        if let Some(text) = text {
+            (self.notice)(Level::Error, &text);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
-use super::acceptor::Plan;
+use super::place::Plan;
 use super::{
     Contexts, Error, Factory, Handler, LogWriter, MOST_THREADS, Notice, Server, ServerHandle,
     Shared, start,

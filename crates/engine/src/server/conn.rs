@@ -3,22 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::worker::{Entry, Worker};
-use super::{Contexts, Handle, Handler};
+use super::worker::Entry;
+use super::{Conn, Contexts, Handle, Handler};
 use crate::config::{ReadSize, SocketKind, SocketOption};
 use crate::error::Error;
 use crate::registry::Key;
 use crate::socket::{self, Name};
 use crate::timers::TimerId;
 use crate::tls::{Info, Start};
-
-/// A connection, as its [`Handler`] sees it while it is called.
-///
-/// What is done to a connection that is over, or on its way there, is [`Error::Closed`] or `false`, and harmless.
-pub struct Conn<'a> {
-    pub(super) worker: &'a mut Worker,
-    pub(super) key: Key,
-}
 
 /// Writing, closing, flow control.
 impl Conn<'_> {

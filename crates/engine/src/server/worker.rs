@@ -6,18 +6,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::acceptor::Place;
-use super::handle::{Command, Link, Mailbox};
+use super::mailbox::{Link, Mailbox, Request};
+use super::place::Place;
 use super::{Conn, Contexts, Handler, Notice, Status};
+use crate::command::Close;
 use crate::error::{Error, Reason};
 use crate::event::{Event, Level};
-use crate::reactor::{Close, Reactor};
-use crate::registry::Key;
+use crate::reactor::Reactor;
+use crate::registry::{Key, KeyMap};
 use crate::timers::TimerId;
 
 pub(super) struct Worker {
     pub(super) reactor: Reactor,
-    pub(super) entries: HashMap<Key, Entry>,
+    pub(super) entries: KeyMap<Entry>,
     /// Whose timer each is.
     timers: HashMap<TimerId, Key>,
     /// Ends of our own making, which the reactor does not tell of.
@@ -66,7 +67,7 @@ impl Worker {
     pub(super) fn new(reactor: Reactor, mailbox: Arc<Mailbox>, notice: Notice) -> Worker {
         Worker {
             reactor,
-            entries: HashMap::new(),
+            entries: KeyMap::default(),
             timers: HashMap::new(),
             over: VecDeque::new(),
             mailbox,
@@ -79,11 +80,11 @@ impl Worker {
 
     /// Serves until the server ends.
     pub(super) fn run(mut self) {
-        let mut commands = Vec::new();
+        let mut requests = Vec::new();
         loop {
-            self.mailbox.take(&mut commands);
-            for command in commands.drain(..) {
-                self.obey(command);
+            self.mailbox.take(&mut requests);
+            for request in requests.drain(..) {
+                self.carry_out(request);
             }
             self.settle();
             let left = self
@@ -152,9 +153,9 @@ impl Worker {
         true
     }
 
-    fn obey(&mut self, command: Command) {
-        match command {
-            Command::Adopt {
+    fn carry_out(&mut self, request: Request) {
+        match request {
+            Request::Adopt {
                 fd,
                 peer,
                 plan,
@@ -170,19 +171,17 @@ impl Worker {
                     Err(_) => drop(handler),
                 }
             }
-            Command::Write(key, data) => {
+            Request::Write(key, data) => {
                 // Where it fails the connection is over, and the handler hears of that.
                 let _ = self.reactor.write(key, &data);
             }
-            Command::Pause(key) => {
-                self.reactor.pause(key);
+            Request::Apply(key, command) => {
+                // The same.
+                let _ = self.reactor.apply(key, command);
             }
-            Command::Resume(key) => {
-                self.reactor.resume(key);
-            }
-            Command::Close(key) => self.close(key),
-            Command::Probe(asked) => drop(asked),
-            Command::Shutdown(deadline) => {
+            Request::Close(key) => self.close(key),
+            Request::Probe(asked) => drop(asked),
+            Request::Shutdown(deadline) => {
                 self.deadline = Some(deadline);
                 // Those that are still to begin are told then.
                 for key in self.keys() {

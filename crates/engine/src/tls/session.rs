@@ -1,4 +1,4 @@
-//! The session of one connection: bytes in, bytes out. It knows sockets only as something to write records to.
+//! The session of one connection: bytes in, bytes out. It knows no sockets.
 //!
 //! ```text
 //! start_tls ─▶ Idle ─ established ─┬─ client ───────────────────────▶ Running: handshake, then data
@@ -16,10 +16,9 @@ use rustls::server::{Accepted, AcceptedAlert, Acceptor, UnbufferedServerConnecti
 
 use super::context::Side;
 use super::pkix::Errors;
-use super::{Context, Start, Tlsa, name, text};
+use super::{Context, Start, Tlsa, hello, name, text};
 use crate::buffer::OutQueue;
 
-pub(super) mod hello;
 mod machine;
 mod traffic;
 

@@ -13,7 +13,7 @@ use rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES;
 use rustls::crypto::hash::{Context, Hash, HashAlgorithm, Output};
 use rustls::{SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
 
-use super::session::hello;
+use super::hello;
 
 thread_local! {
     /// Whether rustls is at work on a handshake with a hidden name.

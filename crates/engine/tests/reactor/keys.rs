@@ -1,6 +1,8 @@
 //! A key that names nothing any more reaches nobody, whoever has its place now.
 
-use trochee::SocketOption;
+use std::collections::HashSet;
+
+use trochee::{Command, SocketOption};
 
 use super::*;
 
@@ -68,6 +70,53 @@ fn a_key_of_another_kind_is_refused() {
     assert!(!driver.reactor.pause(watch));
     let error = driver.reactor.set_watch(listener, Interest::NONE);
     assert!(matches!(error, Err(Error::Unsupported)));
+}
+
+/// The methods make commands; who has one already applies it.
+#[test]
+fn a_command_is_data() {
+    let mut driver = driver!();
+    let (key, mut stream) = driver.serve();
+    let reactor = &mut driver.reactor;
+    reactor.apply(key, Command::Pause(true)).unwrap();
+    assert!(matches!(
+        reactor.apply(key, Command::RefuseTls),
+        Err(Error::Unsupported)
+    ));
+    stream.write_all(b"later").unwrap();
+    driver.expect_silence();
+    let resume = Command::Pause(false);
+    driver.reactor.apply(key, resume.clone()).unwrap();
+    driver.expect_data(key, b"later");
+    driver.reactor.apply(key, Command::Close).unwrap();
+    driver.turn();
+    assert_eq!(read_to_end(&stream), b"");
+    let stale = driver.reactor.apply(key, resume);
+    assert!(matches!(stale, Err(Error::Closed)));
+}
+
+/// More than there are slots in use: each is used again only when nobody speaks of the last owner any more.
+#[test]
+fn slots_are_used_again_and_no_two_connections_are_mixed_up() {
+    let mut driver = driver!();
+    let (_, address) = driver.listen(ReadSize::All);
+    let mut keys = HashSet::new();
+    for round in 0..200u8 {
+        let mut stream = peer(address);
+        let key = driver.accepted();
+        assert!(keys.insert(key), "a key that was used before");
+        stream.write_all(&[round]).unwrap();
+        driver.expect_data(key, &[round]);
+        if round % 2 == 0 {
+            drop(stream);
+            driver.expect_closed(key);
+        } else {
+            driver.reactor.destroy(key);
+        }
+    }
+    let slot = |key: &Key| key.to_bits() as u32;
+    let slots: HashSet<u32> = keys.iter().map(slot).collect();
+    assert!(slots.len() <= 8, "{} slots for one at a time", slots.len());
 }
 
 /// The end of one connection and the beginning of the next in its place, in one turn.

@@ -62,4 +62,4 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use support::*;
-use trochee::{Chunk, Close, Error, Interest, Key, Name, Reactor, ReadSize, Reason, SocketKind};
+use trochee::{Chunk, Close, Error, EventLoop, Interest, Key, Name, ReadSize, Reason, SocketKind};

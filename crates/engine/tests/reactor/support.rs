@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use trochee::poller::{self, OpenError};
 use trochee::{
-    Chunk, Error, Event, Interest, Key, Level, Name, Reactor, ReadSize, Reason, TimerId,
+    Chunk, Error, Event, EventLoop, Interest, Key, Level, Name, ReadSize, Reason, TimerId,
 };
 
 /// How long a test waits for what must come, and for what must not.
@@ -104,7 +104,7 @@ impl From<Event<'_>> for Seen {
 /// A reactor under test, and what holds for every sequence of events: a connection begins once and ends once, and is
 /// silent before and after.
 pub struct Driver {
-    pub reactor: Reactor,
+    pub reactor: EventLoop,
     /// Whether a turn was left in the middle.
     unfinished: bool,
     begun: HashSet<Key>,
@@ -129,7 +129,7 @@ impl Driver {
             }
             Err(error) => panic!("{error}"),
         }
-        let mut reactor = Reactor::new();
+        let mut reactor = EventLoop::new();
         reactor.set_backend(name).unwrap();
         let io_threads = io_threads();
         let config = reactor.config().clone();
@@ -155,7 +155,7 @@ impl Driver {
     /// No turn is given a shorter wait than the patience of the test, so that a wake-up which does not come is a failure
     /// and not a delay.
     #[track_caller]
-    pub fn drive(&mut self, what: &str, mut handle: impl FnMut(&mut Reactor, Seen) -> bool) {
+    pub fn drive(&mut self, what: &str, mut handle: impl FnMut(&mut EventLoop, Seen) -> bool) {
         let give_up = Instant::now() + PATIENCE;
         let mut seen = Vec::new();
         loop {
@@ -180,7 +180,7 @@ impl Driver {
 
     /// Runs turns for a while, giving every event to `handle`.
     #[track_caller]
-    pub fn drive_for(&mut self, time: Duration, mut handle: impl FnMut(&mut Reactor, Seen)) {
+    pub fn drive_for(&mut self, time: Duration, mut handle: impl FnMut(&mut EventLoop, Seen)) {
         let end = Instant::now() + time;
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -200,7 +200,7 @@ impl Driver {
     pub fn drive_peer<T: Send + 'static>(
         &mut self,
         peer: impl FnOnce() -> T + Send + 'static,
-        mut handle: impl FnMut(&mut Reactor, Seen),
+        mut handle: impl FnMut(&mut EventLoop, Seen),
     ) -> T {
         // The end of the thread, by a panic too, closes the pipe.
         let (done, running) = io::pipe().unwrap();

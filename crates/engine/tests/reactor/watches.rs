@@ -76,7 +76,7 @@ fn silenced_in_the_same_turn() {
 fn closing_a_watch_leaves_the_descriptor_open() {
     let mut driver = driver!();
     let (mut reader, mut writer) = io::pipe().unwrap();
-    for end in [Reactor::close_it, Reactor::destroy_it] {
+    for end in [EventLoop::close_it, EventLoop::destroy_it] {
         let key = driver.watch(&reader, Interest::READ).unwrap();
         driver.turn();
         end(&mut driver.reactor, key);
@@ -93,7 +93,7 @@ trait End {
     fn destroy_it(&mut self, key: Key);
 }
 
-impl End for Reactor {
+impl End for EventLoop {
     fn close_it(&mut self, key: Key) {
         assert_eq!(self.close(key), Close::Done);
     }

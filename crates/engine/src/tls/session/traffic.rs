@@ -1,14 +1,11 @@
 //! What goes through a session: records in, plaintext out, and the other way; and what it tells of itself.
 
-use std::os::fd::OwnedFd;
-
 use rustls::{HandshakeKind, ProtocolVersion};
 
-use super::hello;
 use super::machine::{Exchange, Send};
 use super::{Phase, Session};
 use crate::buffer::OutQueue;
-use crate::socket;
+use crate::tls::hello;
 use crate::tls::pkix::Errors;
 use crate::tls::transcript::Restoring;
 use crate::tls::{Context, Info, ciphers, text};
@@ -146,11 +143,14 @@ impl Session {
         }
     }
 
-    /// One vectored write.
-    pub(crate) fn send(&mut self, fd: &OwnedFd) -> rustix::io::Result<()> {
-        let count = socket::send_queue(fd, &self.wire)?;
+    /// What is to be sent.
+    pub(crate) fn output(&self) -> &OutQueue {
+        &self.wire
+    }
+
+    /// So many bytes of that are sent.
+    pub(crate) fn output_sent(&mut self, count: usize) {
         self.wire.consume(count);
-        Ok(())
     }
 
     /// What was agreed on; `None` before the end of the handshake.

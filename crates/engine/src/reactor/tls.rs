@@ -1,6 +1,5 @@
 //! TLS: beginning it, the handshake's steps in the turn, and what a connection tells of its session.
 
-use super::answering::CHANNEL_BINDING;
 use super::ready::Rank;
 use super::{READ_BUFFER, Reactor, Source, Step};
 use crate::clock;
@@ -18,22 +17,9 @@ const HANDSHAKE_READ: usize = 4096;
 
 /// TLS. A stale key, or a connection without TLS, gives nothing.
 impl Reactor {
-    /// Begins TLS. From now on nothing that arrives in plaintext is read or delivered, and what is written is encrypted;
-    /// what was written before is sent in plaintext first.
-    ///
-    /// [`Event::Secured`] says that the handshake is complete. On a connection that is still being established the
-    /// handshake begins when it stands, and [`Event::Connected`] comes after `Secured`. A handshake ignores
-    /// [`pause`](Reactor::pause), [`pause_writes`](Reactor::pause_writes) and rate limits; it has
-    /// [`Config::tls_handshake_timeout`](crate::Config) instead. If it fails, [`Event::Closed`] says why.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`] for a stale key or a connection that is closing, [`Error::TlsActive`] where TLS was begun
-    /// already, [`Error::Unsupported`] for datagrams and everything that is no connection.
-    pub fn start_tls(&mut self, key: Key, start: Start) -> Result<(), Error> {
+    pub(super) fn begin_tls(&mut self, key: Key, start: Start) -> Result<(), Error> {
         let connection = match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => connection,
-            Some(Source::Remote(_)) => return self.start_tls_remote(key, start),
             Some(_) => return Err(Error::Unsupported),
             None => return Err(Error::Closed),
         };
@@ -46,7 +32,7 @@ impl Reactor {
         let connecting = match connection.state {
             State::Connecting => true,
             State::Open => false,
-            State::Draining | State::Closing => return Err(Error::Closed),
+            State::HalfClosed | State::Draining | State::Closing => return Err(Error::Closed),
         };
         // On a connection in the making nothing was promised to be plaintext.
         let before = if connecting {
@@ -82,24 +68,14 @@ impl Reactor {
         }
         self.queue_flush(key);
         self.want(key);
-        self.set_alarm(key);
     }
 
-    /// Answers [`Event::ClientHello`]: the handshake goes on with `context`, and with `alpn` instead of the protocols of
-    /// the context if given, in the order of preference. Where the client has none of them in common, none is agreed on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`] for a stale key, [`Error::Unsupported`] where nothing was asked, or for a client's context.
-    pub fn accept_tls(
+    pub(super) fn choose_tls(
         &mut self,
         key: Key,
         context: Context,
         alpn: Option<Vec<Vec<u8>>>,
     ) -> Result<(), Error> {
-        if let Some(Source::Remote(_)) = self.sources.get(key) {
-            return self.accept_tls_remote(key, context, alpn);
-        }
         if context.mode() != crate::tls::Mode::Server {
             return Err(Error::Unsupported);
         }
@@ -111,22 +87,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// Answers [`Event::ClientHello`]: nobody here has that name. The peer gets the fatal alert `unrecognized_name`
-    /// (RFC 6066), and [`Event::Closed`] follows.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`] for a stale key, [`Error::Unsupported`] where nothing was asked.
-    pub fn refuse_tls(&mut self, key: Key) -> Result<(), Error> {
-        if let Some(Source::Remote(_)) = self.sources.get(key) {
-            return self.refuse_tls_remote(key);
-        }
-        self.asked(key)?.refuse();
-        self.fail_tls(key, "unrecognized name".into());
-        Ok(())
-    }
-
-    fn asked(&mut self, key: Key) -> Result<&mut Session, Error> {
+    pub(super) fn asked(&mut self, key: Key) -> Result<&mut Session, Error> {
         match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => match &mut connection.tls {
                 Some(session) if session.is_asked() => Ok(session),
@@ -139,7 +100,7 @@ impl Reactor {
 
     /// Reads what the peer sends for the handshake.
     pub(super) fn handshake(&mut self, key: Key) -> Option<Step> {
-        let now = self.now;
+        let now = self.turn.now;
         loop {
             let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
                 return None;
@@ -167,7 +128,7 @@ impl Reactor {
             };
             connection.budget = connection.budget.saturating_sub(len);
             connection.readable =
-                len == HANDSHAKE_READ || connection.hung_up || connection.taken_back.is_some();
+                len == HANDSHAKE_READ || connection.hung_up || connection.has_taken_back();
             let session = connection.tls.as_mut()?;
             match session.handshake(&mut self.read_buffer[..len], now) {
                 Ok(Progress::More) => {}
@@ -177,7 +138,6 @@ impl Reactor {
                 }
                 Ok(Progress::Asked { server_name, alpn }) => {
                     self.want(key);
-                    self.set_alarm(key);
                     return Some(Step::Event(Event::ClientHello {
                         key,
                         server_name,
@@ -199,7 +159,7 @@ impl Reactor {
             }
         }
         self.queue_flush(key);
-        self.set_alarm(key);
+        self.want(key);
         None
     }
 
@@ -207,14 +167,11 @@ impl Reactor {
     fn secured(&mut self, key: Key) {
         self.queue_flush(key);
         self.want(key);
-        self.set_alarm(key);
         let Some(connection) = self.connection(key) else {
             return;
         };
         let session_waits = connection.holds_input();
-        if (session_waits || connection.readable)
-            && !std::mem::replace(&mut connection.in_ready, true)
-        {
+        if (session_waits || connection.readable) && connection.registered.enter_ready() {
             // Connected belongs right behind Secured.
             self.ready.push_next(key);
         }
@@ -242,7 +199,7 @@ impl Reactor {
         for key in std::mem::take(&mut self.backlog) {
             if let Some(connection) = self.connection(key) {
                 connection.budget = READ_BUFFER;
-                if !std::mem::replace(&mut connection.in_ready, true) {
+                if connection.registered.enter_ready() {
                     let rank = Rank::of(connection);
                     self.ready.push(key, rank);
                 }
@@ -257,41 +214,23 @@ impl Reactor {
         }
     }
 
-    fn is_remote_tls(&self, key: Key) -> bool {
-        matches!(self.sources.get(key), Some(Source::Remote(remote)) if remote.tls.is_some())
-    }
-
     /// Whether TLS was begun; the handshake need not be complete.
     pub fn is_tls(&self, key: Key) -> bool {
-        match self.sources.get(key) {
-            Some(Source::Remote(remote)) => remote.tls.is_some(),
-            _ => self.session(key).is_some(),
-        }
+        self.session(key).is_some()
     }
 
     /// What was agreed on; `None` before [`Event::Secured`].
     pub fn tls_info(&self, key: Key) -> Option<Info> {
-        match self.sources.get(key)? {
-            Source::Remote(remote) => Some(remote.tls.as_ref()?.facts.as_ref()?.info.clone()),
-            _ => self.session(key)?.info(),
-        }
+        self.session(key)?.info()
     }
 
     /// The context in use: the one that TLS was begun with, or that was chosen since.
     pub fn tls_context(&self, key: Key) -> Option<Context> {
-        match self.sources.get(key)? {
-            Source::Remote(remote) => Some(remote.tls.as_ref()?.context.clone()),
-            _ => self.session(key).map(|session| session.context().clone()),
-        }
+        self.session(key).map(|session| session.context().clone())
     }
 
     /// The certificates that the peer sent, in DER, its own first; none if it sent none.
-    pub fn peer_certificates(&mut self, key: Key) -> Vec<Vec<u8>> {
-        if self.is_remote_tls(key) {
-            return self
-                .ask_remote(key, Reactor::peer_certificates)
-                .unwrap_or_default();
-        }
+    pub fn peer_certificates(&self, key: Key) -> Vec<Vec<u8>> {
         self.session(key)
             .map(Session::peer_certificates)
             .unwrap_or_default()
@@ -300,38 +239,19 @@ impl Reactor {
     /// What is wrong with them: a list for each depth, the peer's own certificate first. Empty where nothing is wrong or
     /// nothing was sent. Without `lsec_continue` it is the first error alone.
     pub fn peer_verification(&self, key: Key) -> Vec<Vec<VerifyError>> {
-        let errors = match self.sources.get(key) {
-            Some(Source::Remote(remote)) => remote
-                .tls
-                .as_ref()
-                .and_then(|tls| tls.facts.as_ref())
-                .map(|facts| &facts.errors),
-            _ => self.session(key).map(Session::errors),
-        };
+        let errors = self.session(key).map(Session::errors);
         errors.cloned().unwrap_or_default()
     }
 
     /// Keying material that both ends can derive (RFC 5705; RFC 8446, section 7.5), e.g. for `tls-exporter`
     /// (RFC 9266). `None` before [`Event::Secured`], for a length of 0 or more than 4096 bytes.
     pub fn export_keying_material(
-        &mut self,
+        &self,
         key: Key,
         label: &[u8],
         context: Option<&[u8]>,
         length: usize,
     ) -> Option<Vec<u8>> {
-        if let Some(Source::Remote(remote)) = self.sources.get(key) {
-            let facts = remote.tls.as_ref()?.facts.as_ref()?;
-            if label == CHANNEL_BINDING && context == Some(b"") && length == 32 {
-                return facts.channel_binding.map(Into::into);
-            }
-            let (label, context) = (label.to_vec(), context.map(<[u8]>::to_vec));
-            return self
-                .ask_remote(key, move |reactor, key| {
-                    reactor.export_keying_material(key, &label, context.as_deref(), length)
-                })
-                .flatten();
-        }
         self.session(key)?.export(label, context, length)
     }
 }

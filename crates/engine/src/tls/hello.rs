@@ -73,7 +73,7 @@ pub(super) fn hide_name(records: &mut [u8]) -> Option<Vec<u8>> {
 }
 
 /// The ClientHello at the beginning of `bytes` as the client sent it, before [`hide_name`].
-pub(in crate::tls) fn as_sent(bytes: &[u8]) -> Cow<'_, [u8]> {
+pub(super) fn as_sent(bytes: &[u8]) -> Cow<'_, [u8]> {
     // What a pre-shared key is bound to (RFC 8446, section 4.2.11.2) lacks its end, which is the end of the last extension.
     let hidden =
         Extensions::of(bytes).and_then(|mut all| all.find(|extension| extension.kind == HIDDEN));

@@ -4,15 +4,15 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::EventLoop;
 use crate::config::{Config, ReadSize, SocketKind};
 use crate::error::Reason;
 use crate::event::{Event, Level};
-use crate::reactor::{Reactor, Source};
 use crate::registry::Key;
 use crate::socket::Name;
 
 /// Runs turns until `found` makes something of an event.
-fn until<T>(reactor: &mut Reactor, mut found: impl FnMut(Event<'_>) -> Option<T>) -> T {
+fn until<T>(reactor: &mut EventLoop, mut found: impl FnMut(Event<'_>) -> Option<T>) -> T {
     let give_up = Instant::now() + Duration::from_secs(30);
     while Instant::now() < give_up {
         reactor.begin_turn(Some(Duration::from_secs(1)));
@@ -34,7 +34,7 @@ fn accepted(event: Event<'_>) -> Option<Key> {
 
 #[test]
 fn a_thread_that_fails_loses_its_connections_and_is_replaced() {
-    let mut reactor = Reactor::new();
+    let mut reactor = EventLoop::new();
     reactor.configure(Config {
         io_threads: 1,
         ..Config::default()
@@ -46,11 +46,13 @@ fn a_thread_that_fails_loses_its_connections_and_is_replaced() {
     let _lost = TcpStream::connect(address).unwrap();
     let key = until(&mut reactor, accepted);
 
-    let answer = reactor.ask_remote(key, |_, _| -> i32 { panic!("on purpose") });
+    let answer = reactor
+        .threads
+        .ask(key, |_, _| -> i32 { panic!("on purpose") });
     assert_eq!(answer, None);
     // Nobody is there any more to answer, or to throw the question away.
     assert_eq!(
-        reactor.ask_remote(key, |reactor, key| reactor.fd(key)),
+        reactor.threads.ask(key, |reactor, key| reactor.fd(key)),
         None
     );
 
@@ -74,7 +76,8 @@ fn a_thread_that_fails_loses_its_connections_and_is_replaced() {
     let next = until(&mut reactor, accepted);
     assert!(
         reactor
-            .ask_remote(next, |reactor, key| reactor.fd(key))
+            .threads
+            .ask(next, |reactor, key| reactor.fd(key))
             .is_some()
     );
 }
@@ -83,17 +86,17 @@ fn a_thread_that_fails_loses_its_connections_and_is_replaced() {
 fn what_is_begun_before_the_first_turn_and_what_is_adopted_goes_to_a_thread() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let mut reactor = Reactor::new();
+    let mut reactor = EventLoop::new();
     reactor.configure(Config {
         io_threads: 1,
         ..Config::default()
     });
-    let connect = |reactor: &mut Reactor| {
+    let connect = |reactor: &mut EventLoop| {
         reactor
             .connect(address, SocketKind::Stream, ReadSize::All)
             .unwrap()
     };
-    let adopt = |reactor: &mut Reactor| {
+    let adopt = |reactor: &mut EventLoop| {
         let socket = TcpStream::connect(address).unwrap();
         reactor.adopt(socket.into(), ReadSize::All).unwrap()
     };
@@ -121,10 +124,7 @@ fn what_is_begun_before_the_first_turn_and_what_is_adopted_goes_to_a_thread() {
         });
         for &key in &keys {
             assert!(connected.contains(&key), "{turn}");
-            assert!(
-                matches!(reactor.sources.get(key), Some(Source::Remote(_))),
-                "{turn}"
-            );
+            assert!(reactor.threads.has(key), "{turn}");
             assert_eq!(reactor.peer_name(key), Some(Name::Inet(address)), "{turn}");
         }
         let mut peers = Vec::new();

@@ -2,7 +2,7 @@
 //! so it waits for its turn, those who have been here before go first, and no more may wait than the configuration allows.
 
 use super::ready::Rank;
-use super::{Reactor, Source, is_time_to_tell};
+use super::{Reactor, Source};
 use crate::clock;
 use crate::error::Reason;
 use crate::event::Level;
@@ -16,7 +16,7 @@ impl Reactor {
             return;
         };
         connection.detached = false;
-        let in_queue = std::mem::replace(&mut connection.in_ready, true);
+        let enters = connection.registered.enter_ready();
         let rank = Rank::of(connection);
         if full {
             let given_up = match rank {
@@ -28,11 +28,10 @@ impl Reactor {
                 return;
             }
         }
-        if !in_queue {
+        if enters {
             self.ready.push(key, rank);
         }
         self.want(key);
-        self.set_alarm(key);
     }
 
     /// The stranger that has come last, of those that still wait.
@@ -52,7 +51,7 @@ impl Reactor {
             key,
             Reason::Tls(format!("{most} handshakes are waiting already")),
         );
-        if !is_time_to_tell(&mut self.crowded_at, self.now) {
+        if !self.crowd_notice.is_due(self.turn.now) {
             return;
         }
         self.notice(
@@ -80,6 +79,5 @@ impl Reactor {
         }
         self.queue_flush(key);
         self.want(key);
-        self.set_alarm(key);
     }
 }

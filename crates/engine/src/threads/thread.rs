@@ -1,60 +1,52 @@
 //! An I/O thread as the loop sees it: begun, written to, read from, and waited for at the end.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use super::mailbox::{Batch, Reading};
-use super::worker::Worker;
-use super::{Command, Post, Report, Tag, What};
+use super::io_thread::IoThread;
+use super::messages::{Channel, Message, Report};
 use crate::config::Config;
 use crate::error::Error;
+use crate::mailbox::{Batch, Reading};
 use crate::reactor::Reactor;
-use crate::registry::Key;
 use crate::signals;
 use crate::waker::Waker;
 
 /// A thread as the loop sees it.
 pub(super) struct Thread {
-    pub(super) post: Arc<Post>,
-    pub(super) waker: Waker,
-    pub(super) outgoing: Batch<Command>,
+    pub(super) channel: Arc<Channel>,
+    waker: Waker,
+    pub(super) outgoing: Batch<Message>,
     pub(super) reports: Reading<Report>,
     pub(super) newcomers: Reading<(u8, Report)>,
-    /// The loop's key of each connection that the thread accepted, and the thread's, by the index of that.
-    pub(super) accepted: Vec<Option<(Key, Key)>>,
-    /// The same for those whose index has got another owner, of whom the loop has heard before it heard of their end.
-    pub(super) overtaken: HashMap<Key, Key>,
-    pub(super) handle: Option<JoinHandle<()>>,
+    handle: Option<JoinHandle<()>>,
 }
 
 impl Thread {
+    /// Starts one that gives keys with `number`, with a poller like `backend`, and wakes the loop through `home`.
     pub(super) fn start(
         index: usize,
+        number: u8,
         backend: &str,
         config: Config,
         home: &Waker,
     ) -> Result<Thread, Error> {
-        let mut reactor = Reactor::new();
+        let mut reactor = Reactor::on_credit(number);
         reactor.set_backend(backend)?;
         reactor.configure(config);
-        reactor.answer_later();
         let waker = reactor.waker()?;
-        let post = Arc::new(Post::new(home.clone()));
-        let worker = Worker::new(reactor, Arc::clone(&post));
-        let failed = Arc::clone(&post);
+        let channel = Arc::new(Channel::new(home.clone()));
+        let io_thread = IoThread::new(reactor, Arc::clone(&channel));
+        let failed = Arc::clone(&channel);
         let handle = signals::blocked(|| {
             std::thread::Builder::new()
                 .name(format!("trochee-io-{index}"))
                 .spawn(move || {
-                    let run = std::panic::AssertUnwindSafe(|| worker.run());
+                    let run = std::panic::AssertUnwindSafe(|| io_thread.run());
                     if std::panic::catch_unwind(run).is_err() {
                         let mut batch = Batch::new();
-                        batch.push(Report {
-                            from: Tag::Thread(Key::from_bits(u64::MAX)),
-                            what: What::Died,
-                        });
+                        batch.push(Report::Died);
                         failed.reports.post(&mut batch);
                         failed.home.wake();
                     }
@@ -62,13 +54,11 @@ impl Thread {
         })
         .map_err(|error| Error::Thread(error.to_string()))?;
         Ok(Thread {
-            post,
+            channel,
             waker,
             outgoing: Batch::new(),
             reports: Reading::new(),
             newcomers: Reading::new(),
-            accepted: Vec::new(),
-            overtaken: HashMap::new(),
             handle: Some(handle),
         })
     }
@@ -77,9 +67,17 @@ impl Thread {
         self.handle.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
+    /// Whether it has told of something that was not read.
+    pub(super) fn has_told(&self) -> bool {
+        !self.reports.is_empty()
+            || !self.channel.reports.is_empty()
+            || !self.channel.newcomers.is_empty()
+    }
+
+    /// Hands over what was said, and wakes the thread if it waits.
     pub(super) fn post(&mut self) {
         if !self.outgoing.is_empty() {
-            self.post.commands.post(&mut self.outgoing);
+            self.channel.messages.post(&mut self.outgoing);
             self.waker.wake();
         }
     }
@@ -89,7 +87,7 @@ impl Drop for Thread {
     /// Waits for the thread, which ends after the turn that it is in.
     fn drop(&mut self) {
         self.post();
-        self.post.stop.store(true, Ordering::Release);
+        self.channel.stop.store(true, Ordering::Release);
         self.waker.wake();
         if let Some(handle) = self.handle.take() {
             let _ = handle.join();
@@ -105,16 +103,15 @@ mod tests {
     use crate::clock;
     use crate::config::{ReadSize, SocketKind};
     use crate::connection::{Connection, State};
+    use crate::registry::Key;
 
     /// Something that the thread has to tell of without being asked again: it can not hold a file.
-    fn hand_over_a_file(thread: &mut Thread) {
+    fn hand_over_a_file(thread: &mut Thread, key: u64) {
         let file = std::fs::File::open("/dev/null").expect("a file");
         let (kind, state) = (SocketKind::Stream, State::Connecting);
         let connection = Connection::new(file.into(), kind, state, ReadSize::All, clock::now());
-        thread.outgoing.push(Command::Connect {
-            name: Key::from_bits(1),
-            connection: Box::new(connection),
-        });
+        let message = Message::Connect(Key::from_bits(key), Box::new(connection));
+        thread.outgoing.push(message);
         thread.post();
     }
 
@@ -123,21 +120,21 @@ mod tests {
     #[test]
     fn what_a_thread_is_told_while_it_looks_for_more_is_heard() {
         let home = Waker::open().expect("an eventfd");
-        let mut thread = Thread::start(0, "epoll", Config::default(), &home).expect("a thread");
+        let mut thread = Thread::start(0, 1, "epoll", Config::default(), &home).expect("a thread");
         for round in 0..2000 {
             while !home.begin_wait() {
                 home.end_wait();
             }
-            hand_over_a_file(&mut thread);
+            hand_over_a_file(&mut thread, 1);
             for _ in 0..round % 500 {
                 std::hint::spin_loop();
             }
-            hand_over_a_file(&mut thread);
+            hand_over_a_file(&mut thread, 2);
             let give_up = Instant::now() + Duration::from_secs(10);
             let mut told = 0;
             while told < 2 {
                 assert!(Instant::now() < give_up, "told of {told} in round {round}");
-                thread.reports.take(&thread.post.reports);
+                thread.reports.take(&thread.channel.reports);
                 told += std::iter::from_fn(|| thread.reports.next()).count();
                 std::thread::yield_now();
             }

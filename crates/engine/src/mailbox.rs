@@ -1,4 +1,4 @@
-//! What two threads of a pool say to each other: whole batches, handed over by swapping two queues under a lock.
+//! What two threads say to each other: whole batches, handed over by swapping two queues under a lock.
 
 use std::collections::VecDeque;
 
@@ -8,43 +8,43 @@ use crate::sync::{Mutex, MutexGuard, PoisonError};
 /// More spare room than this is given back, so that one large transfer does not cost its memory for ever.
 const KEPT: usize = 256 * 1024;
 
-/// Letters in the order of sending, and behind each other the bytes that some of them speak of.
+/// Messages in the order of sending, and behind each other the bytes that some of them speak of.
 #[derive(Debug)]
 pub(crate) struct Batch<T> {
-    letters: VecDeque<T>,
+    messages: VecDeque<T>,
     bytes: Vec<u8>,
 }
 
 impl<T> Batch<T> {
     pub(crate) fn new() -> Batch<T> {
         Batch {
-            letters: VecDeque::new(),
+            messages: VecDeque::new(),
             bytes: Vec::new(),
         }
     }
 
-    pub(crate) fn push(&mut self, letter: T) {
-        self.letters.push_back(letter);
+    pub(crate) fn push(&mut self, message: T) {
+        self.messages.push_back(message);
     }
 
-    /// A letter that speaks of bytes: it has to say how many.
-    pub(crate) fn push_with(&mut self, letter: T, bytes: &[u8]) {
-        self.letters.push_back(letter);
+    /// A message that speaks of bytes: it has to say how many.
+    pub(crate) fn push_with(&mut self, message: T, bytes: &[u8]) {
+        self.messages.push_back(message);
         self.bytes.extend_from_slice(bytes);
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.letters.len()
+        self.messages.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.letters.is_empty()
+        self.messages.is_empty()
     }
 
     fn clear(&mut self) {
-        self.letters.clear();
+        self.messages.clear();
         self.bytes.clear();
-        self.letters.shrink_to(KEPT / size_of::<T>().max(1));
+        self.messages.shrink_to(KEPT / size_of::<T>().max(1));
         self.bytes.shrink_to(KEPT);
     }
 }
@@ -76,7 +76,7 @@ impl<T> Mailbox<T> {
         if posted.is_empty() {
             std::mem::swap(&mut *posted, batch);
         } else {
-            posted.letters.append(&mut batch.letters);
+            posted.messages.append(&mut batch.messages);
             posted.bytes.append(&mut batch.bytes);
         }
         self.full.store(true, Ordering::Release);
@@ -87,11 +87,11 @@ impl<T> Mailbox<T> {
     }
 }
 
-/// The reading end of a [`Mailbox`]: what was taken out of it, letter by letter.
+/// The reading end of a [`Mailbox`]: what was taken out of it, message by message.
 #[derive(Debug)]
 pub(crate) struct Reading<T> {
     batch: Batch<T>,
-    /// How many bytes of the batch belong to letters that were read.
+    /// How many bytes of the batch belong to messages that were read.
     read: usize,
 }
 
@@ -123,10 +123,10 @@ impl<T> Reading<T> {
     }
 
     pub(crate) fn next(&mut self) -> Option<T> {
-        self.batch.letters.pop_front()
+        self.batch.messages.pop_front()
     }
 
-    /// The bytes that the letter speaks of that was read last: to be called once for each that has any.
+    /// The bytes that the message speaks of that was read last: to be called once for each that has any.
     pub(crate) fn bytes(&mut self, len: usize) -> &[u8] {
         let start = self.read;
         self.read = (start + len).min(self.batch.bytes.len());

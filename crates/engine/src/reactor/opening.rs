@@ -1,85 +1,33 @@
-//! What there is to serve: settings, and what can be listened to, connected to, adopted and watched.
+//! What begins: settings, and what can be listened to, connected to, adopted and watched.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 
 use super::Reactor;
-use super::lingering::Lingering;
-use super::registration::add_waker;
-use super::remote::Remote;
+use super::source::{Source, Watch};
 use crate::clock;
 use crate::config::{Config, ReadSize, SocketKind};
 use crate::connection::{Connection, State};
 use crate::error::Error;
 use crate::listener::Listener;
 use crate::poller::Interest;
+use crate::registered::Registered;
 use crate::registry::Key;
-use crate::signals::Handler;
+use crate::signals::SignalHandler;
 use crate::socket;
 use crate::waker::Waker;
-
-/// What a key names.
-pub(super) enum Source {
-    Connection(Box<Connection>),
-    Remote(Box<Remote>),
-    Listener(Box<Listener>),
-    Watch(Watch),
-    Signal(Handler),
-    Lingering(Lingering),
-}
-
-/// A descriptor of somebody else.
-pub(super) struct Watch {
-    pub(super) fd: RawFd,
-    pub(super) interest: Interest,
-    pub(super) armed: Option<Interest>,
-    pub(super) ready: Interest,
-    pub(super) in_ready: bool,
-    pub(super) in_interest: bool,
-}
-
-impl Source {
-    /// -1 for a signal, which has none.
-    pub(super) fn raw_fd(&self) -> RawFd {
-        match self {
-            Source::Connection(connection) => connection.fd.as_raw_fd(),
-            Source::Remote(remote) => remote.fd,
-            Source::Listener(listener) => listener.fd.as_raw_fd(),
-            Source::Watch(watch) => watch.fd,
-            Source::Signal(_) => -1,
-            Source::Lingering(lingering) => lingering.fd.as_raw_fd(),
-        }
-    }
-}
 
 impl Reactor {
     /// Replaces the settings. Listeners take over the options of their sockets; timeouts and limits count at once, for
     /// connections that stand already, too.
     pub fn configure(&mut self, config: Config) {
-        // Once there are threads, there are as many as there are.
-        let io_threads = if self.has_begun() {
-            self.config.io_threads
-        } else {
-            config.io_threads
-        };
-        self.config = Config {
-            io_threads,
-            ..config
-        };
-        if let Some(pool) = &mut self.pool {
-            pool.configure(&self.config);
-        }
+        self.config = config;
         for key in self.sources.keys() {
-            match self.sources.get(key) {
-                Some(Source::Listener(listener)) => {
-                    socket::set_listener_options(&listener.fd, &self.config);
-                    self.want(key);
-                }
-                // A deadline may be earlier now than the alarm that was set for it.
-                Some(Source::Connection(_)) => self.set_alarm(key),
-                _ => {}
+            if let Some(Source::Listener(listener)) = self.sources.get(key) {
+                socket::set_listener_options(&listener.fd, &self.config);
             }
+            self.want(key);
         }
     }
 
@@ -113,16 +61,11 @@ impl Reactor {
         Ok(key)
     }
 
-    pub(super) fn add_listener(
-        &mut self,
-        fd: Arc<OwnedFd>,
-        read_size: ReadSize,
-    ) -> Result<Key, Error> {
-        let key = self
-            .sources
-            .insert(Source::Listener(Box::new(Listener::new(fd, read_size))));
-        self.lend(key);
-        self.armed_or_removed(key)
+    fn add_listener(&mut self, fd: Arc<OwnedFd>, read_size: ReadSize) -> Result<Key, Error> {
+        let listener = Box::new(Listener::new(fd, read_size));
+        let key = self.sources.insert(Source::Listener(listener));
+        self.armed_or_removed(key)?;
+        Ok(key)
     }
 
     /// Connects to `peer`; [`Event::Connected`](crate::Event) or [`Event::Closed`](crate::Event) follows.
@@ -138,8 +81,21 @@ impl Reactor {
         kind: SocketKind,
         read_size: ReadSize,
     ) -> Result<Key, Error> {
+        let connection = self.connecting(peer, kind, read_size)?;
+        self.add(connection).map_err(Error::Poller)
+    }
+
+    /// The same of which the poller does not know yet.
+    pub(crate) fn connecting(
+        &mut self,
+        peer: SocketAddr,
+        kind: SocketKind,
+        read_size: ReadSize,
+    ) -> Result<Connection, Error> {
         let fd = socket::connect(peer, kind, &self.config)?;
-        self.add_connecting(fd, kind, Some(peer), read_size)
+        let mut connection = Connection::new(fd, kind, State::Connecting, read_size, clock::now());
+        connection.peer = Some(peer);
+        Ok(connection)
     }
 
     /// Takes over a stream or datagram socket that somebody else made, connected or connecting.
@@ -149,11 +105,27 @@ impl Reactor {
     ///
     /// [`Error::Os`] if it is no such socket, [`Error::Poller`] if the poller can not hold its number.
     pub fn adopt(&mut self, fd: OwnedFd, read_size: ReadSize) -> Result<Key, Error> {
+        let connection = self.adopting(fd, read_size)?;
+        self.add(connection).map_err(Error::Poller)
+    }
+
+    /// The same of which the poller does not know yet.
+    pub(crate) fn adopting(
+        &mut self,
+        fd: OwnedFd,
+        read_size: ReadSize,
+    ) -> Result<Connection, Error> {
         let kind = socket::adopt(&fd)?;
         if kind == SocketKind::Stream {
             socket::set_default_options(&fd, &self.config);
         }
-        self.add_connecting(fd, kind, None, read_size)
+        Ok(Connection::new(
+            fd,
+            kind,
+            State::Connecting,
+            read_size,
+            clock::now(),
+        ))
     }
 
     /// Takes over a connection that somebody else accepted. No event tells of its beginning.
@@ -167,25 +139,6 @@ impl Reactor {
             Connection::new(fd, SocketKind::Stream, State::Open, read_size, clock::now());
         connection.peer = peer;
         self.add(connection).map_err(Error::Poller)
-    }
-
-    fn add_connecting(
-        &mut self,
-        fd: OwnedFd,
-        kind: SocketKind,
-        peer: Option<SocketAddr>,
-        read_size: ReadSize,
-    ) -> Result<Key, Error> {
-        let mut connection = Connection::new(fd, kind, State::Connecting, read_size, clock::now());
-        connection.peer = peer;
-        if !self.is_for_threads(&connection) {
-            return self.add(connection).map_err(Error::Poller);
-        }
-        let key = self
-            .sources
-            .insert(Source::Connection(Box::new(connection)));
-        self.hand_over(key);
-        Ok(key)
     }
 
     /// Reports when `fd` is ready, as [`Event::Ready`](crate::Event), for as long as it is.
@@ -206,12 +159,11 @@ impl Reactor {
         let key = self.sources.insert(Source::Watch(Watch {
             fd,
             interest,
-            armed: None,
+            registered: Registered::default(),
             ready: Interest::NONE,
-            in_ready: false,
-            in_interest: false,
         }));
-        self.armed_or_removed(key)
+        self.armed_or_removed(key)?;
+        Ok(key)
     }
 
     /// Changes what a watch reports; [`Interest::NONE`] silences it.
@@ -243,12 +195,12 @@ impl Reactor {
     ///
     /// [`Error::Os`]: there is no such signal, or it can not be caught.
     pub fn watch_signal(&mut self, signal: i32) -> Result<Key, Error> {
-        let handler = Handler::install(signal).map_err(|error| {
+        let handler = SignalHandler::install(signal).map_err(|error| {
             Error::Os(rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::INVAL))
         })?;
-        let key = self.sources.insert(Source::Signal(handler));
+        let key = self.sources.insert(Source::Signal(Box::new(handler)));
         self.signals.push(key);
-        self.ensure_waker();
+        self.wake_by_signals();
         Ok(key)
     }
 
@@ -258,27 +210,18 @@ impl Reactor {
     ///
     /// [`Error::Os`]: out of descriptors. [`Error::Poller`]: the poller can not hold its number.
     pub fn waker(&mut self) -> Result<Waker, Error> {
-        self.disown_poller();
-        if let Some(waker) = &self.waker {
-            return Ok(waker.clone());
-        }
-        let waker = Waker::open().map_err(Error::Os)?;
-        if let Some(poller) = &mut self.poller {
-            add_waker(poller.as_mut(), &waker).map_err(Error::Poller)?;
-        }
-        self.waker = Some(waker.clone());
-        Ok(waker)
+        self.polling.waker()
     }
 
-    fn armed_or_removed(&mut self, key: Key) -> Result<Key, Error> {
-        if self.poller.is_none() {
+    pub(super) fn armed_or_removed(&mut self, key: Key) -> Result<(), Error> {
+        if !self.has_begun() {
             self.want(key);
         } else if let Err(error) = self.arm(key) {
             self.explain_fd_limit(&error);
-            self.remove(key, false);
+            self.discard(key);
             return Err(Error::Poller(error));
         }
-        Ok(key)
+        Ok(())
     }
 
     /// How many sources there are: connections, listeners, watches and signals.

@@ -1,20 +1,15 @@
 //! What threads tell of newcomers, on the loop's side: whoever has got furthest goes first, so that of a crowd that logs in
 //! some are done before others begin.
 
-use std::collections::VecDeque;
-
-use super::Report;
-use super::mailbox::Reading;
+use super::messages::Report;
 use crate::connection::NEWCOMER_READS;
+use crate::mailbox::Reading;
+use crate::ranked::Ranked;
 
-/// Reports by how many reads of their connection were dealt with when they were made, each rank in the order of arrival.
-pub(super) struct Newcomers {
-    ranks: [VecDeque<Letter>; NEWCOMER_READS as usize],
-    /// A bit for each rank that has somebody.
-    occupied: u32,
-}
+/// Reports by how many reads of their connection were dealt with when they were made.
+pub(super) struct Newcomers(Ranked<Told, { NEWCOMER_READS as usize }>);
 
-struct Letter {
+struct Told {
     thread: usize,
     report: Report,
     bytes: Box<[u8]>,
@@ -22,14 +17,11 @@ struct Letter {
 
 impl Newcomers {
     pub(super) fn new() -> Newcomers {
-        Newcomers {
-            ranks: std::array::from_fn(|_| VecDeque::new()),
-            occupied: 0,
-        }
+        Newcomers(Ranked::new())
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.occupied == 0
+        self.0.is_empty()
     }
 
     /// Takes in all that a thread has handed over.
@@ -37,43 +29,35 @@ impl Newcomers {
         while let Some((rank, report)) = reading.next() {
             let rank = usize::from(rank.min(NEWCOMER_READS - 1));
             let bytes = reading.bytes(report.len()).into();
-            self.ranks[rank].push_back(Letter {
-                thread,
-                report,
-                bytes,
-            });
-            self.occupied |= 1 << rank;
+            self.0.push(
+                rank,
+                Told {
+                    thread,
+                    report,
+                    bytes,
+                },
+            );
         }
     }
 
     /// The next one, with its thread and the bytes that it speaks of.
     pub(super) fn next(&mut self) -> Option<(usize, Report, Box<[u8]>)> {
-        let rank = self.occupied.checked_ilog2()?;
-        let queue = &mut self.ranks[rank as usize];
-        let letter = queue.pop_front()?;
-        if queue.is_empty() {
-            self.occupied &= !(1 << rank);
-        }
-        Some((letter.thread, letter.report, letter.bytes))
+        let rank = self.0.highest_below(NEWCOMER_READS.into())?;
+        let told = self.0.pop(rank)?;
+        Some((told.thread, told.report, told.bytes))
     }
 
     /// Forgets what a thread has told that is no more.
     pub(super) fn forget(&mut self, thread: usize) {
-        for (rank, queue) in self.ranks.iter_mut().enumerate() {
-            queue.retain(|letter| letter.thread != thread);
-            if queue.is_empty() {
-                self.occupied &= !(1 << rank);
-            }
-        }
+        self.0.retain(|told| told.thread != thread);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::mailbox::{Batch, Mailbox};
-    use super::super::{Tag, What};
     use super::*;
-    use crate::event::Chunk;
+    use crate::event::{Chunk, Event};
+    use crate::mailbox::{Batch, Mailbox};
     use crate::registry::Key;
 
     /// Has a thread tell of data, with the number of its connection as the only byte, and of ends.
@@ -81,19 +65,12 @@ mod tests {
         let (mailbox, mut reading) = (Mailbox::new(), Reading::new());
         let mut batch = Batch::new();
         for &(rank, connection, data) in reports {
-            let from = Tag::Thread(Key::from_bits(connection.into()));
+            let key = Key::from_bits(connection.into());
             if data {
                 let (len, end) = (1, Chunk::Short);
-                let what = What::Data { len, end };
-                batch.push_with((rank, Report { from, what }), &[connection]);
+                batch.push_with((rank, Report::Data { key, len, end }), &[connection]);
             } else {
-                batch.push((
-                    rank,
-                    Report {
-                        from,
-                        what: What::Ended,
-                    },
-                ));
+                batch.push((rank, Report::Event(Event::Ended { key })));
             }
         }
         mailbox.post(&mut batch);
@@ -105,8 +82,10 @@ mod tests {
     fn order(newcomers: &mut Newcomers) -> Vec<(usize, u64)> {
         std::iter::from_fn(|| newcomers.next())
             .map(|(thread, report, bytes)| {
-                let Tag::Thread(key) = report.from else {
-                    unreachable!("all are of threads")
+                let key = match &report {
+                    Report::Data { key, .. } => *key,
+                    Report::Event(event) => event.key().unwrap(),
+                    _ => unreachable!("none of the others was told"),
                 };
                 if report.len() > 0 {
                     assert_eq!(*bytes, [key.to_bits() as u8]);

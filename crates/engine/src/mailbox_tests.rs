@@ -1,10 +1,10 @@
 //! That a mailbox neither loses nor mixes up. How two threads may meet in it, `tests/interleavings.rs` tries.
 
-use super::mailbox::{Batch, Mailbox, Reading};
+use crate::mailbox::{Batch, Mailbox, Reading};
 use proptest::prelude::*;
 
 proptest! {
-    /// Whatever is posted when: the reader gets every letter once, in order, with its bytes.
+    /// Whatever is posted when: the reader gets every message once, in order, with its bytes.
     #[test]
     fn nothing_is_lost_or_mixed_up(
         steps in prop::collection::vec((0u8..4, prop::collection::vec(any::<u8>(), 0..40)), 0..200)

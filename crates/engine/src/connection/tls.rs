@@ -15,7 +15,7 @@ const SMALL: usize = 4096;
 
 impl Connection {
     /// As [`read`](Connection::read): what is decrypted already, or else what the system has.
-    pub(super) fn read_secure(&mut self, buffer: &mut [u8], config: &Config, now: u64) -> Read {
+    pub(super) fn read_tls(&mut self, buffer: &mut [u8], config: &Config, now: u64) -> Read {
         let Some(session) = &mut self.tls else {
             return Read::Nothing;
         };
@@ -85,8 +85,9 @@ impl Connection {
     }
 
     /// As [`flush`](Connection::flush): plaintext from before TLS, then records.
-    pub(super) fn flush_secure(&mut self) -> Flush {
-        let may_seal = self.state != State::Open || !self.writes_paused;
+    pub(super) fn flush_tls(&mut self) -> Flush {
+        let is_open = matches!(self.state, State::Open | State::HalfClosed);
+        let may_seal = !is_open || !self.writes_paused;
         for _ in 0..WRITES {
             let Some(session) = &mut self.tls else {
                 return Flush::Done;
@@ -105,8 +106,8 @@ impl Connection {
                     Flush::Held
                 };
             }
-            match session.send(&self.fd) {
-                Ok(()) => {}
+            match socket::send_queue(&self.fd, session.output()) {
+                Ok(count) => session.output_sent(count),
                 Err(Errno::AGAIN) => return self.block(),
                 Err(errno) => return Flush::Failed(errno),
             }
@@ -127,19 +128,15 @@ impl Connection {
 
     /// Reads for the handshake: first what the consumer gave back.
     pub(crate) fn receive_handshake(&mut self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
-        let Some(mut bytes) = self.taken_back.take() else {
-            return socket::receive(&self.fd, buffer);
-        };
-        let len = bytes.len().min(buffer.len());
-        buffer[..len].copy_from_slice(&bytes[..len]);
-        bytes.drain(..len);
-        self.taken_back = Some(bytes).filter(|rest| !rest.is_empty());
-        Ok(len)
+        match self.read_taken_back(buffer) {
+            0 => socket::receive(&self.fd, buffer),
+            len => Ok(len),
+        }
     }
 
     /// Whether a read finds something that the poller does not know of.
     pub(crate) fn holds_input(&self) -> bool {
-        self.taken_back.is_some() || self.tls.as_ref().is_some_and(|session| session.has_input())
+        self.has_taken_back() || self.tls.as_ref().is_some_and(|session| session.has_input())
     }
 
     /// When the TLS handshake has taken too long.
@@ -181,7 +178,7 @@ impl Connection {
         }
         // Nothing but the goodbye, which the system nearly always takes.
         session.say_goodbye();
-        matches!(self.flush_secure(), Flush::Blocked | Flush::More)
+        matches!(self.flush_tls(), Flush::Blocked | Flush::More)
     }
 
     /// Sends close_notify if the system takes it now, at an end that nothing can delay.
@@ -190,7 +187,9 @@ impl Connection {
             && !self.blocked
         {
             session.say_goodbye();
-            let _ = session.send(&self.fd);
+            if let Ok(count) = socket::send_queue(&self.fd, session.output()) {
+                session.output_sent(count);
+            }
         }
     }
 }

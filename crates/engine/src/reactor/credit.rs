@@ -1,0 +1,174 @@
+//! The reactor of a consumer that answers later: see [`Credit`](crate::connection::Credit) for what that one gets, and when.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::{Reactor, Source, Stage};
+use crate::config::ReadSize;
+use crate::connection::{Connection, Credit, State};
+use crate::error::{Error, Reason};
+use crate::listener::Listener;
+use crate::registry::{Key, Registry};
+use crate::socket::{self, Name};
+
+/// The side that serves.
+impl Reactor {
+    /// A reactor whose keys have this number, and whose connections read on only after [`release`](Reactor::release).
+    pub(crate) fn on_credit(thread: u8) -> Reactor {
+        Reactor {
+            on_credit: true,
+            sources: Registry::new(thread),
+            ..Reactor::new()
+        }
+    }
+
+    /// Whether this turn may still wait, and so what it has told must not be kept back.
+    pub(crate) fn is_before_wait(&self) -> bool {
+        !self.turn.io_began && matches!(self.turn.stage, Stage::Predrain | Stage::Flush)
+    }
+
+    /// The consumer has dealt with the last thing that it was given of this connection.
+    pub(crate) fn release(&mut self, key: Key) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        let interest_differs = connection.release();
+        let goes_on = connection.readable || connection.holds_input();
+        if connection.state == State::Draining {
+            self.queue_flush(key);
+        }
+        if interest_differs {
+            self.want(key);
+        }
+        if goes_on {
+            self.backlog.push(key);
+        }
+    }
+
+    /// The consumer has heard that the queue was empty.
+    pub(crate) fn release_drain(&mut self, key: Key) {
+        if let Some(connection) = self.connection(key) {
+            connection.release_drain();
+            if connection.state == State::Draining {
+                self.queue_flush(key);
+            }
+        }
+    }
+
+    /// Sends at once what can be sent: the consumer has more than there is room for.
+    pub(crate) fn catch_up(&mut self, key: Key) {
+        if let Some(connection) = self.connection(key)
+            && connection.may_flush()
+        {
+            // An error is met again by the flush that is due.
+            let _ = connection.flush();
+            self.want(key);
+        }
+    }
+
+    /// What was read too early: the handshake begins with it.
+    pub(crate) fn take_back(&mut self, key: Key, bytes: Vec<u8>) {
+        if let Some(connection) = self.connection(key) {
+            connection.take_back(bytes);
+        }
+    }
+
+    /// The counter of the bytes that the system takes from this connection.
+    pub(crate) fn sent(&self, key: Key) -> Option<Arc<AtomicU64>> {
+        match self.sources.get(key)? {
+            Source::Connection(connection) => Some(connection.sent()),
+            _ => None,
+        }
+    }
+
+    /// Accepts on a socket that other reactors accept on, too, under the key of the one that opened it.
+    pub(crate) fn share_listener(
+        &mut self,
+        key: Key,
+        fd: Arc<OwnedFd>,
+        read_size: ReadSize,
+    ) -> Result<(), Error> {
+        let listener = Box::new(Listener::new(fd, read_size));
+        self.sources.insert_as(key, Source::Listener(listener));
+        self.armed_or_removed(key)
+    }
+
+    /// Takes over a connection that is being made, under the key of the reactor that began it.
+    pub(crate) fn take_over(&mut self, key: Key, connection: Box<Connection>) -> Result<(), Error> {
+        self.sources.insert_as(key, Source::Connection(connection));
+        self.begin_serving(key).map_err(Error::Poller)
+    }
+}
+
+/// The side that hands over what others are to serve.
+impl Reactor {
+    /// The connections that can be handed over: TCP that is being made, of which the poller does not know.
+    pub(crate) fn outgoing(&self) -> Vec<Key> {
+        let keys = self.sources.iter().map(|(key, _)| key);
+        keys.filter(|key| self.is_outgoing(*key)).collect()
+    }
+
+    fn is_outgoing(&self, key: Key) -> bool {
+        match self.sources.get(key) {
+            Some(Source::Connection(connection)) => connection.is_outgoing(),
+            _ => false,
+        }
+    }
+
+    /// Takes in a connection that is to be handed over.
+    pub(crate) fn take_in(&mut self, connection: Connection) -> Key {
+        self.sources
+            .insert(Source::Connection(Box::new(connection)))
+    }
+
+    /// Gives a connection away. Its key stays taken until [`free`](Reactor::free).
+    pub(crate) fn hand_over(&mut self, key: Key) -> Option<Box<Connection>> {
+        let Source::Connection(mut connection) = self.sources.retire(key)? else {
+            return None;
+        };
+        // The queues and timers that it is in are those of this reactor.
+        connection.in_flush = false;
+        connection.registered.in_changed = false;
+        if let Some(timer) = connection.timer.take() {
+            self.timers.cancel(timer);
+        }
+        connection.credit = Some(Credit::of_outgoing(connection.pending()));
+        Some(connection)
+    }
+
+    /// Nobody uses the key any more of a connection that was handed over.
+    pub(crate) fn free(&mut self, key: Key) {
+        self.sources.free(key);
+    }
+
+    /// The consumer is to be told of the end of a connection that was handed over.
+    pub(crate) fn tell_end(&mut self, key: Key, reason: Reason) {
+        self.untold.closed(key, reason);
+    }
+
+    /// Where [`next_share`](super::Companion::next_share) puts data.
+    pub(crate) fn read_buffer(&mut self) -> &mut [u8] {
+        &mut self.read_buffer
+    }
+
+    /// The keys of all listeners on TCP ports.
+    pub(crate) fn tcp_listeners(&self) -> Vec<Key> {
+        let tcp = |source: &Source| match source {
+            Source::Listener(listener) => {
+                matches!(socket::local_name(&listener.fd), Some(Name::Inet(_)))
+            }
+            _ => false,
+        };
+        let found = self.sources.iter().filter(|(_, source)| tcp(source));
+        found.map(|(key, _)| key).collect()
+    }
+
+    /// A listener, for whoever shares its socket.
+    pub(crate) fn listener_of(&self, key: Key) -> Option<&Listener> {
+        match self.sources.get(key)? {
+            Source::Listener(listener) => Some(listener),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What the kernel was told, and how it is asked: the poller, whose registration each descriptor is, and what ends a wait.
+#![allow(unsafe_code)] // descriptors that the poller keeps by their numbers
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::poller::{self, BACKENDS, Interest, Poller, Readiness};
+use crate::registry::Key;
+use crate::signals::Wake;
+use crate::waker::Waker;
+use crate::{fork, socket};
+
+/// What the poller reports for the waker; no key has this number.
+pub(super) const WAKE_TOKEN: u64 = u64::MAX;
+
+/// One poller of this process, opened by the first turn, and again in a child that was forked since.
+pub(super) struct Polling {
+    /// What was asked for by name.
+    backend: &'static str,
+    poller: Option<Box<dyn Poller>>,
+    /// Of which process the poller is: see [`fork::generation`].
+    process: u32,
+    /// Whose registration each descriptor number is, so that a watch on a number that was closed and given to
+    /// another source cannot unregister its new owner.
+    registered: Vec<Option<Key>>,
+    /// Has signals end the wait; above the waker, for it must go first.
+    signal_wake: Option<Wake>,
+    waker: Option<Waker>,
+}
+
+impl Polling {
+    pub(super) fn new() -> Polling {
+        Polling {
+            backend: poller::AUTO,
+            poller: None,
+            process: fork::generation(),
+            registered: Vec::new(),
+            signal_wake: None,
+            waker: None,
+        }
+    }
+
+    /// Chooses the poller by its name.
+    pub(super) fn choose(&mut self, name: &str) -> Result<(), Error> {
+        drop(poller::open(name)?);
+        if self.poller.is_some() {
+            return Err(Error::BackendInUse);
+        }
+        self.backend = BACKENDS
+            .iter()
+            .map(|backend| backend.name)
+            .find(|known| *known == name)
+            .unwrap_or(poller::AUTO);
+        Ok(())
+    }
+
+    /// What the poller calls itself.
+    pub(super) fn name(&self) -> &'static str {
+        match &self.poller {
+            Some(poller) => poller.name(),
+            None => poller::open(self.backend).map_or(self.backend, |probed| probed.name()),
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.poller.is_some()
+    }
+
+    /// Opens the poller; it knows nothing yet but the waker. Gives what the operator should know.
+    pub(super) fn open(&mut self) -> Vec<String> {
+        let mut faults = Vec::new();
+        self.process = fork::generation();
+        self.poller = match poller::open(self.backend) {
+            Ok(poller) => Some(poller),
+            Err(error) => {
+                // poll(2) keeps nothing in the kernel and always opens.
+                faults.push(format!("{error}; using poll instead"));
+                poller::open("poll").ok()
+            }
+        };
+        self.registered.clear();
+        if let (Some(poller), Some(waker)) = (&mut self.poller, &self.waker)
+            && let Err(error) = add_waker(poller.as_mut(), waker)
+        {
+            faults.push(format!("other threads are heard late: {error}"));
+        }
+        faults
+    }
+
+    /// In a child that was forked since the poller was opened, lets go of the parent's: what is changed there is changed
+    /// for the parent.
+    pub(super) fn disown(&mut self) {
+        if self.poller.is_some() && self.process != fork::generation() {
+            self.poller = None;
+            self.signal_wake = None;
+            // The parent's, too: who writes to it wakes either of the two.
+            self.waker = None;
+            self.registered.clear();
+        }
+    }
+
+    /// What ends the wait from other threads.
+    pub(super) fn waker(&mut self) -> Result<Waker, Error> {
+        self.disown();
+        if let Some(waker) = &self.waker {
+            return Ok(waker.clone());
+        }
+        let waker = Waker::open().map_err(Error::Os)?;
+        if let Some(poller) = &mut self.poller {
+            add_waker(poller.as_mut(), &waker).map_err(Error::Poller)?;
+        }
+        self.waker = Some(waker.clone());
+        Ok(waker)
+    }
+
+    /// Has signals end the wait, once there is a poller.
+    pub(super) fn wake_by_signals(&mut self) -> Result<(), Error> {
+        if self.poller.is_some() && self.signal_wake.is_none() {
+            let waker = self.waker()?;
+            self.signal_wake = Some(Wake::through(waker.as_raw_fd()));
+        }
+        Ok(())
+    }
+
+    /// The waker has ended a wait.
+    pub(super) fn clear_waker(&self) {
+        if let Some(waker) = &self.waker {
+            waker.clear();
+        }
+    }
+
+    /// Tells the poller what `key` waits for on the descriptor `raw`, if that differs from `armed`, which it was told last.
+    /// Does nothing before the poller is open.
+    ///
+    /// # Safety
+    ///
+    /// `raw` stays open until [`forget`](Polling::forget).
+    pub(super) unsafe fn tell(
+        &mut self,
+        key: Key,
+        raw: RawFd,
+        wanted: Option<Interest>,
+        armed: &mut Option<Interest>,
+    ) -> io::Result<()> {
+        if wanted == *armed {
+            return Ok(());
+        }
+        self.disown();
+        let Some(poller) = &mut self.poller else {
+            return Ok(());
+        };
+        // SAFETY: as the function's own.
+        let Some(fd) = (unsafe { socket::borrow(raw) }) else {
+            return Err(rustix::io::Errno::BADF.into());
+        };
+        let token = key.to_bits();
+        let owner = self.registered.get(raw as usize).copied().flatten();
+        match wanted {
+            Some(interest) if owner == Some(key) => poller.modify(fd, token, interest)?,
+            Some(interest) => {
+                // SAFETY: as the function's own.
+                match unsafe { poller.add(fd, token, interest) } {
+                    // The number belonged to a descriptor that was closed behind our back.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        poller.modify(fd, token, interest)?;
+                    }
+                    result => result?,
+                }
+                if self.registered.len() <= raw as usize {
+                    self.registered.resize(raw as usize + 1, None);
+                }
+                self.registered[raw as usize] = Some(key);
+            }
+            None if owner == Some(key) => {
+                self.registered[raw as usize] = None;
+                // It may be gone already: epoll forgets a descriptor when it is closed.
+                let _ = poller.remove(fd);
+            }
+            None => {}
+        }
+        *armed = wanted;
+        Ok(())
+    }
+
+    /// Takes a descriptor out of the poller that is about to be closed, if it is still registered for `key`.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is still open.
+    pub(super) unsafe fn forget(&mut self, key: Key, raw: RawFd) {
+        self.disown();
+        // SAFETY: as the function's own.
+        let Some(fd) = (unsafe { socket::borrow(raw) }) else {
+            return;
+        };
+        if let Some(owner) = self.registered.get_mut(raw as usize)
+            && *owner == Some(key)
+        {
+            *owner = None;
+            if let Some(poller) = &mut self.poller {
+                let _ = poller.remove(fd);
+            }
+        }
+    }
+
+    /// Waits for readiness, `timeout` at most; not at all if the waker was used.
+    pub(super) fn wait(
+        &mut self,
+        found: &mut Vec<Readiness>,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let Some(poller) = &mut self.poller else {
+            return Ok(());
+        };
+        let Some(waker) = &self.waker else {
+            return poller.wait(found, timeout);
+        };
+        let timeout = if waker.begin_wait() {
+            timeout
+        } else {
+            Some(Duration::ZERO)
+        };
+        let result = poller.wait(found, timeout);
+        waker.end_wait();
+        result
+    }
+}
+
+/// Has the poller watch for what other threads write to wake it.
+fn add_waker(poller: &mut dyn Poller, waker: &Waker) -> io::Result<()> {
+    // SAFETY: `Polling` keeps its waker for as long as its poller.
+    unsafe { poller.add(waker.as_fd(), WAKE_TOKEN, Interest::READ) }
+}

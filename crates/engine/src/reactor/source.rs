@@ -1,0 +1,71 @@
+//! What a key names.
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::listener::Listener;
+use crate::poller::Interest;
+use crate::registered::Registered;
+use crate::signals::SignalHandler;
+use crate::timers::TimerId;
+
+pub(super) enum Source {
+    Connection(Box<Connection>),
+    Listener(Box<Listener>),
+    Watch(Watch),
+    Signal(Box<SignalHandler>),
+    Lingering(Lingering),
+}
+
+/// A descriptor of somebody else.
+pub(super) struct Watch {
+    pub(super) fd: RawFd,
+    pub(super) interest: Interest,
+    pub(super) ready: Interest,
+    pub(super) registered: Registered,
+}
+
+/// A descriptor that outlives its connection for a moment.
+pub(super) struct Lingering {
+    pub(super) fd: OwnedFd,
+    pub(super) timer: Option<TimerId>,
+    pub(super) registered: Registered,
+}
+
+impl Source {
+    /// -1 for a signal, which has none.
+    pub(super) fn raw_fd(&self) -> RawFd {
+        match self {
+            Source::Connection(connection) => connection.fd.as_raw_fd(),
+            Source::Listener(listener) => listener.fd.as_raw_fd(),
+            Source::Watch(watch) => watch.fd,
+            Source::Signal(_) => -1,
+            Source::Lingering(lingering) => lingering.fd.as_raw_fd(),
+        }
+    }
+
+    /// What is noted of its registration; a signal has none.
+    pub(super) fn registered(&mut self) -> Option<&mut Registered> {
+        match self {
+            Source::Connection(connection) => Some(&mut connection.registered),
+            Source::Listener(listener) => Some(&mut listener.registered),
+            Source::Watch(watch) => Some(&mut watch.registered),
+            Source::Lingering(lingering) => Some(&mut lingering.registered),
+            Source::Signal(_) => None,
+        }
+    }
+
+    /// What the poller should be told; `None` for nothing at all.
+    pub(super) fn wanted(&self, config: &Config) -> Option<Interest> {
+        match self {
+            Source::Connection(connection) => connection.wanted(),
+            Source::Listener(listener) => listener
+                .wants_accept(config.max_connections)
+                .then_some(Interest::READ),
+            Source::Watch(watch) => (watch.interest != Interest::NONE).then_some(watch.interest),
+            Source::Lingering(_) => Some(Interest::READ),
+            Source::Signal(_) => None,
+        }
+    }
+}

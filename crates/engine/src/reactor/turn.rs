@@ -1,0 +1,97 @@
+//! How far a turn has got, and what is left of its time.
+
+use std::time::Duration;
+
+use crate::clock;
+use crate::timers;
+
+/// How long one turn may hand out I/O before timers and flushes get their turn, in nanoseconds.
+const IO_TIME: u64 = 5_000_000;
+
+/// How many sources are served between looks at the clock, and between flushes: an answer is sent while what it is
+/// made of is still in the processor's cache, and nobody waits for it until a crowd has been read.
+const SHARES_PER_FLUSH: u32 = 16;
+
+/// Where in the turn we are. The numbers are those of the front page.
+#[derive(Clone, Copy)]
+pub(super) enum Stage {
+    /// 1: before a flush.
+    Predrain,
+    /// 1
+    Flush,
+    /// 2, 3, 4
+    Wait,
+    /// 5
+    Io,
+    /// 6
+    Timers(timers::Due),
+    /// Between turns.
+    Over,
+}
+
+pub(super) struct Turn {
+    pub(super) stage: Stage,
+    /// What the wait of this turn may take.
+    pub(super) max_wait: Option<Duration>,
+    /// The clock, as it was read last, in nanoseconds.
+    pub(super) now: u64,
+    io_until: u64,
+    shares_until_flush: u32,
+    /// Whether step 5 has begun, so that a flush leads back to it.
+    pub(super) io_began: bool,
+    /// Whether the next share of step 5 is that of the companion.
+    companion_first: bool,
+}
+
+impl Turn {
+    pub(super) fn new() -> Turn {
+        Turn {
+            stage: Stage::Over,
+            max_wait: None,
+            now: clock::now(),
+            io_until: 0,
+            shares_until_flush: 0,
+            io_began: false,
+            companion_first: false,
+        }
+    }
+
+    /// Begins one, or goes on with one that was left in the middle.
+    pub(super) fn begin(&mut self, max_wait: Option<Duration>) {
+        self.max_wait = max_wait;
+        if matches!(self.stage, Stage::Over) {
+            self.stage = Stage::Predrain;
+        }
+    }
+
+    /// The wait is over: step 4, and the beginning of step 5.
+    pub(super) fn begin_io(&mut self) {
+        self.now = clock::now();
+        self.io_until = self.now + IO_TIME;
+        self.shares_until_flush = SHARES_PER_FLUSH;
+        self.io_began = true;
+        self.stage = Stage::Io;
+    }
+
+    /// Whether so many were served that a flush may be due; also the moment to look at the clock.
+    pub(super) fn is_share_of_flush(&mut self) -> bool {
+        if self.shares_until_flush > 0 {
+            return false;
+        }
+        self.shares_until_flush = SHARES_PER_FLUSH;
+        self.now = clock::now();
+        true
+    }
+
+    pub(super) fn has_time_for_io(&self) -> bool {
+        self.now <= self.io_until
+    }
+
+    /// One share of step 5 is given away. Whether it is the companion's where both have something: they alternate. A share
+    /// without an event, a step of a handshake for one, takes time as well and counts as much.
+    pub(super) fn is_share_of_companion(&mut self) -> bool {
+        self.shares_until_flush = self.shares_until_flush.saturating_sub(1);
+        self.companion_first = !self.companion_first;
+        self.companion_first
+    }
+}

@@ -1,0 +1,416 @@
+//! The threads of an [`EventLoop`](crate::EventLoop): each has a reactor of its own, whose consumer is the loop.
+//!
+//! ```text
+//!   the loop's thread                                   an I/O thread
+//!   Threads ── messages, a batch per flush ──▶ Channel ──▶ IoThread ── commands ──▶ Reactor ─▶ sockets, TLS
+//!   Threads ◀──────────────── Channel ◀── reports, in batches ────── IoThread ◀── events ─── Reactor
+//! ```
+//!
+//! A thread owns TCP connections: it accepts, reads, decrypts, encrypts and writes. The loop has a [`Remote`] for each, under the
+//! key that the thread has given, and its consumer cannot tell: the same events come in the same order, and the same
+//! commands work. Connections that the loop begins keep the key that the loop gave them.
+//!
+//! What keeps the order, and the memory bounded: connections of threads have a [`Credit`](crate::connection::Credit). What is
+//! written is bounded as it is on one thread: a counter that both sides see tells how much of it the system has taken.
+//!
+//! The slot of a key that a thread has given is used again only when the loop has let go of the key. So of two connections
+//! with one slot, the loop never knows both.
+//!
+//! The threads start with the first turn, because Prosody forks after its ports are bound; they block all signals, end
+//! with the loop, and never call anybody.
+
+use std::collections::VecDeque;
+use std::os::fd::AsRawFd;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::command::Command;
+use crate::config::Config;
+use crate::connection::{Connection, OwnSide};
+use crate::error::{Error, Reason};
+use crate::event::Level;
+use crate::fork;
+use crate::reactor::{Companion, Flushes, Reactor, Step};
+use crate::registry::{Key, Table};
+use messages::{Accepted, Facts, Message};
+use remote::{Remote, State, Tls};
+use reports::Reports;
+use thread::Thread;
+
+mod commands;
+mod delivery;
+mod io_thread;
+mod listeners;
+mod messages;
+mod newcomers;
+mod questions;
+mod remote;
+mod reports;
+mod thread;
+
+/// How often whoever waits for a thread's answer looks whether there still is a thread.
+const LIFE_SIGN: Duration = Duration::from_millis(100);
+
+/// All threads of a loop, and what it knows of their connections. Without threads it does nothing.
+pub(crate) struct Threads {
+    threads: Vec<Thread>,
+    /// Of which process they are: see [`fork::generation`].
+    process: u32,
+    /// What the last thread was numbered; no number is used twice. The loop itself is 0.
+    last_number: u8,
+    /// The connections, by the number of the thread that gave their keys.
+    remotes: Vec<Table<Box<Remote>>>,
+    listeners: Vec<listeners::Lent>,
+    reports: Reports,
+    /// Who gets the next outgoing connection.
+    next: usize,
+    flushes: Flushes,
+    /// What a thread waits for until the consumer asks for the next event.
+    owed: Option<Owed>,
+    /// Connections that are no longer paused, and for which something came meanwhile.
+    unheld: VecDeque<Key>,
+}
+
+/// What the thread waits for until the consumer is done with the event that it was given last.
+#[derive(Clone, Copy)]
+struct Owed {
+    thread: usize,
+    key: Key,
+    drain: bool,
+}
+
+/// Beginning and ending.
+impl Threads {
+    /// None yet.
+    pub(crate) fn new() -> Threads {
+        Threads {
+            threads: Vec::new(),
+            process: fork::generation(),
+            last_number: 0,
+            remotes: Vec::new(),
+            listeners: Vec::new(),
+            reports: Reports::new(),
+            next: 0,
+            flushes: Flushes::default(),
+            owed: None,
+            unheld: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn are_running(&self) -> bool {
+        !self.threads.is_empty()
+    }
+
+    /// Starts as many as the settings say, and gives them what is theirs.
+    pub(crate) fn start(&mut self, local: &mut Reactor) {
+        self.process = fork::generation();
+        let count = local.config().io_threads;
+        for index in 0..count {
+            match self.start_one(local, index, count) {
+                Ok(thread) => self.threads.push(thread),
+                Err(error) => {
+                    self.threads.clear();
+                    // The choice stays made: a server that changes its ways whenever memory is short helps nobody.
+                    local.configure(Config {
+                        io_threads: 0,
+                        ..local.config().clone()
+                    });
+                    let text = format!("serving without I/O threads: {error}");
+                    return local.notice(Level::Error, text);
+                }
+            }
+        }
+        for key in local.tcp_listeners() {
+            self.lend(local, key);
+        }
+        for key in local.outgoing() {
+            self.hand_over(local, key);
+        }
+    }
+
+    fn start_one(
+        &mut self,
+        local: &mut Reactor,
+        index: usize,
+        count: usize,
+    ) -> Result<Thread, Error> {
+        let number = self.last_number.checked_add(1);
+        let number = number.ok_or_else(|| Error::Thread("there were 255 already".into()))?;
+        let home = local.waker()?;
+        let config = share(local.config(), index, count);
+        let thread = Thread::start(index, number, local.backend(), config, &home)?;
+        self.last_number = number;
+        self.remotes
+            .resize_with(usize::from(number) + 1, Table::new);
+        Ok(thread)
+    }
+
+    /// A thread has failed, which only a mistake in this program does: its connections are lost, the server is not.
+    fn replace(&mut self, local: &mut Reactor, thread: usize) {
+        local.notice(
+            Level::Error,
+            "an I/O thread failed, please report it with the text on standard error; its connections are lost".into(),
+        );
+        self.lose(
+            local,
+            |remote| remote.thread == thread,
+            &Reason::Os(Errno::PIPE),
+        );
+        self.owed = None;
+        self.reports.forget(thread);
+        match self.start_one(local, thread, self.threads.len()) {
+            Ok(replacement) => {
+                self.threads[thread] = replacement;
+                self.lend_all_to(local, thread);
+            }
+            Err(error) => local.notice(Level::Error, format!("and could not be replaced: {error}")),
+        }
+    }
+
+    /// In a child of fork(2), where the threads are not: lets go of them and of what they served. Whatever lock they held is
+    /// held for ever.
+    pub(crate) fn disown(&mut self, local: &mut Reactor) {
+        if self.process == fork::generation() || !self.are_running() {
+            return;
+        }
+        for thread in self.threads.drain(..) {
+            std::mem::forget(thread);
+        }
+        self.lose(local, |_| true, &Reason::PeerClosed);
+        self.reports = Reports::new();
+        self.owed = None;
+        self.take_all_home(local);
+    }
+
+    /// Ends the connections that are lost with their thread.
+    fn lose(&mut self, local: &mut Reactor, is_lost: impl Fn(&Remote) -> bool, reason: &Reason) {
+        let all = self.remotes.iter().flat_map(Table::iter);
+        let lost: Vec<Key> = all
+            .filter(|(_, remote)| is_lost(remote))
+            .map(|(key, _)| key)
+            .collect();
+        for key in lost {
+            self.remove(key);
+            local.free(key);
+            local.tell_end(key, reason.clone());
+        }
+    }
+
+    /// Has the settings of all of them replaced.
+    pub(crate) fn configure(&mut self, config: &Config) {
+        let count = self.threads.len();
+        for (index, thread) in self.threads.iter_mut().enumerate() {
+            let config = Box::new(share(config, index, count));
+            thread.outgoing.push(Message::Configure(config));
+        }
+    }
+}
+
+impl Drop for Threads {
+    /// Waits for each, where it is one of this process.
+    fn drop(&mut self) {
+        if self.process != fork::generation() {
+            self.threads.drain(..).for_each(std::mem::forget);
+        }
+    }
+}
+
+/// Connections.
+impl Threads {
+    pub(crate) fn has(&self, key: Key) -> bool {
+        self.remote(key).is_some()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.remotes.iter().map(Table::len).sum()
+    }
+
+    fn remote(&self, key: Key) -> Option<&Remote> {
+        let remote = self.remotes.get(usize::from(key.thread()))?.get(key)?;
+        Some(remote)
+    }
+
+    fn remote_mut(&mut self, key: Key) -> Option<&mut Remote> {
+        let remotes = self.remotes.get_mut(usize::from(key.thread()))?;
+        Some(remotes.get_mut(key)?)
+    }
+
+    fn insert(&mut self, key: Key, remote: Box<Remote>) {
+        if let Some(remotes) = self.remotes.get_mut(usize::from(key.thread())) {
+            remotes.insert(key, remote);
+        }
+    }
+
+    fn remove(&mut self, key: Key) -> Option<Box<Remote>> {
+        self.remotes.get_mut(usize::from(key.thread()))?.remove(key)
+    }
+
+    /// Forgets a connection. Whatever its thread still tells of it is for nobody.
+    fn forget(&mut self, local: &mut Reactor, key: Key) {
+        if let Some(remote) = self.remove(key) {
+            self.let_go(local, remote.thread, key);
+        }
+    }
+
+    /// Nobody here uses the key any more: the connection ends if it has not, and its slot may be used again.
+    fn let_go(&mut self, local: &mut Reactor, thread: usize, key: Key) {
+        self.tell(thread, key, Command::Destroy);
+        local.free(key);
+    }
+
+    /// Takes in a connection that is being made, before anything has happened to it: a thread gets it.
+    pub(crate) fn take_in(&mut self, local: &mut Reactor, connection: Connection) -> Key {
+        let key = local.take_in(connection);
+        self.hand_over(local, key);
+        key
+    }
+
+    /// Gives a connection that is being made to a thread, with all that was said of it.
+    fn hand_over(&mut self, local: &mut Reactor, key: Key) {
+        let (peer, name) = (local.peer_name(key), local.local_name(key));
+        let Some(connection) = local.hand_over(key) else {
+            return;
+        };
+        self.next = (self.next + 1) % self.threads.len();
+        let told = Accepted {
+            fd: connection.fd.as_raw_fd(),
+            peer,
+            local: name,
+            sent: connection.sent(),
+        };
+        let mut remote = Remote::new(self.next, State::Connecting, told);
+        remote.written = connection.pending() as u64;
+        remote.paused = connection.paused;
+        remote.writes_paused = connection.writes_paused;
+        remote.finished = connection.own_side != OwnSide::Open;
+        remote.notify = connection.notify;
+        let tls = connection.tls.as_ref();
+        remote.tls = tls.map(|session| Tls::new(session.context().clone()));
+        self.insert(key, remote);
+        self.queue_flush(key);
+        let outgoing = &mut self.threads[self.next].outgoing;
+        outgoing.push(Message::Connect(key, connection));
+    }
+}
+
+/// What is said.
+impl Threads {
+    /// Says something to one thread, with the next post.
+    fn tell(&mut self, thread: usize, key: Key, command: Command) {
+        if let Some(thread) = self.threads.get_mut(thread) {
+            thread.outgoing.push(Message::Apply(key, command));
+        }
+    }
+
+    /// The consumer asks for the next event, so it is done with the last one.
+    pub(crate) fn settle(&mut self) {
+        if let Some(Owed { thread, key, drain }) = self.owed.take() {
+            self.threads[thread].outgoing.push(if drain {
+                Message::ReleaseDrain(key)
+            } else {
+                Message::Release(key)
+            });
+        }
+    }
+
+    fn post(&mut self) {
+        for thread in &mut self.threads {
+            thread.post();
+        }
+    }
+
+    /// Has the thread of `key` answer a question, and waits for it: between two events of the thread, so not long. `None`:
+    /// there is no such connection here, or its thread has failed.
+    pub(crate) fn ask<R: Send + 'static>(
+        &mut self,
+        key: Key,
+        question: impl FnOnce(&mut Reactor, Key) -> R + Send + 'static,
+    ) -> Option<R> {
+        let thread = self.remote(key)?.thread;
+        self.ask_thread(thread, key, question)
+    }
+
+    fn ask_thread<R: Send + 'static>(
+        &mut self,
+        thread: usize,
+        key: Key,
+        question: impl FnOnce(&mut Reactor, Key) -> R + Send + 'static,
+    ) -> Option<R> {
+        if self.process != fork::generation() {
+            return None;
+        }
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        let thread = &mut self.threads[thread];
+        let question = Box::new(move |reactor: &mut Reactor, key| {
+            let _ = answer.send(question(reactor, key));
+        });
+        thread.outgoing.push(Message::Ask(key, question));
+        thread.post();
+        loop {
+            match answered.recv_timeout(LIFE_SIGN) {
+                Ok(answer) => return Some(answer),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                // The question of a thread that has failed is never thrown away.
+                Err(RecvTimeoutError::Timeout) if thread.is_over() => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+}
+
+impl Companion for Threads {
+    fn takes_part(&self) -> bool {
+        true
+    }
+
+    fn next_predrain(&mut self) -> Option<Key> {
+        while let Some(key) = self.flushes.next_to_ask() {
+            if self.remote(key).is_some_and(Remote::wants_predrain) {
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    fn flush(&mut self) {
+        self.flushes.begin();
+        while let Some(key) = self.flushes.next() {
+            self.flush_one(key);
+        }
+        self.post();
+    }
+
+    fn has_events(&self) -> bool {
+        !self.unheld.is_empty() || self.reports.has_any(&self.threads)
+    }
+
+    fn next_share(&mut self, local: &mut Reactor) -> Option<Step> {
+        self.deliver(local)
+    }
+
+    /// There may be no next turn. What is to be flushed in one waits for those who want to add to it.
+    fn end_turn(&mut self) {
+        if self.flushes.is_empty() {
+            self.post();
+        }
+    }
+}
+
+/// What one of `count` threads is told: together they keep to the limits.
+fn share(config: &Config, index: usize, count: usize) -> Config {
+    let most = config.max_connections;
+    let extra = usize::from(index < most % count);
+    Config {
+        io_threads: 0,
+        max_waiting_handshakes: config.max_waiting_handshakes.div_ceil(count),
+        max_connections: if most == usize::MAX {
+            most
+        } else {
+            most / count + extra
+        },
+        ..config.clone()
+    }
+}

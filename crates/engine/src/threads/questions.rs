@@ -1,0 +1,83 @@
+//! What can be asked of a connection that a thread serves. What is asked about often the loop knows; the rest the thread is
+//! asked, and waited for.
+
+use std::os::fd::RawFd;
+
+use super::messages::{CHANNEL_BINDING, CHANNEL_BINDING_LENGTH};
+use super::{Facts, Threads};
+use crate::config::SocketOption;
+use crate::error::Error;
+use crate::registry::Key;
+use crate::socket::Name;
+use crate::tls::{Context, Info, VerifyError};
+
+impl Threads {
+    pub(crate) fn pending(&self, key: Key) -> usize {
+        self.remote(key).map_or(0, |remote| remote.pending())
+    }
+
+    pub(crate) fn fd(&self, key: Key) -> Option<RawFd> {
+        Some(self.remote(key)?.fd)
+    }
+
+    pub(crate) fn peer_name(&self, key: Key) -> Option<Name> {
+        self.remote(key)?.peer.clone()
+    }
+
+    pub(crate) fn local_name(&self, key: Key) -> Option<Name> {
+        self.remote(key)?.local.clone()
+    }
+
+    pub(crate) fn is_tls(&self, key: Key) -> bool {
+        self.remote(key).is_some_and(|remote| remote.tls.is_some())
+    }
+
+    pub(crate) fn tls_info(&self, key: Key) -> Option<Info> {
+        Some(self.facts(key)?.info.clone())
+    }
+
+    pub(crate) fn tls_context(&self, key: Key) -> Option<Context> {
+        Some(self.remote(key)?.tls.as_ref()?.context.clone())
+    }
+
+    pub(crate) fn peer_verification(&self, key: Key) -> Vec<Vec<VerifyError>> {
+        self.facts(key)
+            .map(|facts| facts.errors.clone())
+            .unwrap_or_default()
+    }
+
+    fn facts(&self, key: Key) -> Option<&Facts> {
+        self.remote(key)?.tls.as_ref()?.facts.as_deref()
+    }
+
+    pub(crate) fn set_option(&mut self, key: Key, option: SocketOption) -> Result<(), Error> {
+        self.ask(key, move |reactor, key| reactor.set_option(key, option))
+            .unwrap_or(Err(Error::Closed))
+    }
+
+    pub(crate) fn peer_certificates(&mut self, key: Key) -> Vec<Vec<u8>> {
+        if !self.is_tls(key) {
+            return Vec::new();
+        }
+        self.ask(key, |reactor, key| reactor.peer_certificates(key))
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn export_keying_material(
+        &mut self,
+        key: Key,
+        label: &[u8],
+        context: Option<&[u8]>,
+        length: usize,
+    ) -> Option<Vec<u8>> {
+        let facts = self.facts(key)?;
+        if (label, context, length) == (CHANNEL_BINDING, Some(b""), CHANNEL_BINDING_LENGTH) {
+            return facts.channel_binding.map(Into::into);
+        }
+        let (label, context) = (label.to_vec(), context.map(<[u8]>::to_vec));
+        self.ask(key, move |reactor, key| {
+            reactor.export_keying_material(key, &label, context.as_deref(), length)
+        })
+        .flatten()
+    }
+}
