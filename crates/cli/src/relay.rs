@@ -12,6 +12,7 @@ use std::thread;
 use trochee::server::{Builder, Contexts, ServerHandle};
 use trochee::{Event, Reactor};
 
+use common::Relay;
 use listening::Sockets;
 use log::Log;
 use manager::Manager;
@@ -23,6 +24,7 @@ pub use options::Options;
 mod addresses;
 mod behind;
 mod certificates;
+mod common;
 mod limits;
 mod listening;
 mod log;
@@ -192,7 +194,7 @@ fn session(
     server: &options::Server,
     clients: &Arc<AtomicUsize>,
     log: &Arc<Log>,
-) -> Result<session::Relay, String> {
+) -> Result<Relay, String> {
     if relay.to.is_empty() {
         return Err("no server behind: give --to ADDR (in a file: to)".into());
     }
@@ -203,7 +205,7 @@ fn session(
         return Err("alpn-strict needs alpn: without protocols of ours all clients that offer some would be refused".into());
     }
     let contexts = certificates::load(relay, log)?;
-    Ok(session::Relay {
+    Ok(Relay {
         servers: Servers::new(
             relay.to.clone(),
             relay.balance,

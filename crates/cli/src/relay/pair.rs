@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use trochee::{Conn, Error, Key};
 
+use super::common::Relay;
 use super::servers::Attempts;
-use super::session::Relay;
 
 /// The two ends, and what is known of both.
 pub struct Pair {

@@ -2,36 +2,17 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use trochee::server::{Contexts, Status};
+use trochee::server::Status;
 use trochee::{Conn, Handler, Name, ReadSize, Reason, TimerId};
 
 use super::behind;
-use super::log::Log;
-use super::options::{Network, Version};
+use super::common::Relay;
+use super::options::Version;
 use super::pair::Pair;
 use super::proxy_protocol::{self, Ends, Parser};
-use super::servers::Servers;
-
-/// What the connections of one relay have in common.
-pub struct Relay {
-    pub servers: Arc<Servers>,
-    pub contexts: Option<Contexts>,
-    pub proxy_protocol: Option<Version>,
-    /// The fronts whose PROXY header is believed; none where there is no front.
-    pub fronts: Vec<Network>,
-    pub buffer: usize,
-    pub handshake_timeout: Duration,
-    pub connect_timeout: Duration,
-    /// How long both sides may be silent; `None` for no limit.
-    pub idle_timeout: Option<Duration>,
-    /// The same once one of them has ended.
-    pub half_close_timeout: Option<Duration>,
-    pub clients: Arc<AtomicUsize>,
-    pub log: Arc<Log>,
-}
 
 /// The client's end.
 pub struct Client {
