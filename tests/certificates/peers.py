@@ -92,6 +92,10 @@ def peers(t):
     case("expired-self-signed", "self-signed, not trusted, expired", [t.leaf(dates=PAST)], [root])
     case("expired-unknown", "expired, of an unknown root", [t.leaf(other_root, dates=PAST)], [root])
 
+    # The first of two times that it is named
+    renamed = t.changed(root, lambda der: der.replace(b"\x2a\x86\x48\xce\x3d\x04\x03\x02", b"\x2a\x86\x48\xce\x3d\x04\x03\x7f", 1))
+    case("root-unknown-signature", "the trusted root names a signature algorithm that nobody knows", [t.leaf(root)], [renamed])
+
     # What an authority may do
     short = t.ca("Path length 0", number=17, constraints="critical, CA:TRUE, pathlen:0")
     below = t.ca("Below", short, number=18)
