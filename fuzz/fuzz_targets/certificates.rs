@@ -254,7 +254,7 @@ fn chains(input: &mut &[u8]) {
     );
 }
 
-/// What OpenSSL says of a client's chain; nothing where it cannot read it.
+/// What OpenSSL says of a client's chain; nothing where it cannot read the client's own certificate.
 fn trusted_by_openssl(chain: &[Vec<u8>], authorities: &[Vec<u8>], as_server: bool) -> Option<bool> {
     let mut store = X509StoreBuilder::new().ok()?;
     for der in authorities {
@@ -275,8 +275,11 @@ fn trusted_by_openssl(chain: &[Vec<u8>], authorities: &[Vec<u8>], as_server: boo
         .ok()?;
     store.set_param(&rules).ok()?;
     let mut sent = Stack::new().ok()?;
-    for der in chain {
-        sent.push(X509::from_der(der).ok()?).ok()?;
+    // With one that it cannot read OpenSSL ends the handshake, and we leave that one out: a peer may as well not send it.
+    for der in &chain[1..] {
+        if let Ok(certificate) = X509::from_der(der) {
+            sent.push(certificate).ok()?;
+        }
     }
     let leaf = X509::from_der(&chain[0]).ok()?;
     let mut context = X509StoreContext::new().ok()?;

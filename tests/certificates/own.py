@@ -3,7 +3,7 @@
 Each case is (id, title, list of (certificate file, key file), options). A file is its bytes, or None where there is none.
 """
 
-from toolkit import FUTURE, PASSWORD, PAST, der_of, one_line, pem_of
+from toolkit import FUTURE, KEY_TITLES, PASSWORD, PAST, der_of, one_line, pem_of
 
 BOM = b"\xef\xbb\xbf"
 CRITICAL_UNKNOWN = "1.2.3.4.5 = critical, ASN1:UTF8String:unknown"
@@ -27,7 +27,7 @@ def own(t):
     for kind in ("rsa", "rsa1024", "rsa3072", "rsa3", "pss", "pss-sha256", "ec", "p224", "p384", "p521", "k256", "brainpool", "explicit",
                  "ed25519", "ed448"):
         one = t.leaf(inter, key=kind)
-        case(f"key-{kind}", f"a {kind} key", read(one.path), read(one.key))
+        case(f"key-{kind}", f"key: {KEY_TITLES[kind]}", read(one.path), read(one.key))
     point = t.path("compressed.key")
     t.openssl("ec", "-in", ec.key, "-conv_form", "compressed", "-out", point)
     compressed = t.leaf(inter, key=point)

@@ -19,7 +19,7 @@ local json = require "util.json"
 local socket = require "socket"
 local ssl = require "ssl"
 
-local patience = 5
+local patience = 20
 local control = assert(socket.connect("127.0.0.1", tonumber(port)))
 
 local function answer(result)

@@ -4,7 +4,7 @@ Each case is (id, title, what the peer sends, cafile, options). The peer sends a
 key. cafile is a list of certificates or the bytes of a file.
 """
 
-from toolkit import FUTURE, PAST, Cert, one_line, pem_of
+from toolkit import FUTURE, KEY_TITLES, PAST, Cert, one_line, pem_of
 
 CRITICAL_UNKNOWN = "1.2.3.4.5 = critical, ASN1:UTF8String:unknown"
 
@@ -92,6 +92,10 @@ def peers(t):
     case("expired-self-signed", "self-signed, not trusted, expired", [t.leaf(dates=PAST)], [root])
     case("expired-unknown", "expired, of an unknown root", [t.leaf(other_root, dates=PAST)], [root])
 
+    # The first of two times that it is named
+    renamed = t.changed(root, lambda der: der.replace(b"\x2a\x86\x48\xce\x3d\x04\x03\x02", b"\x2a\x86\x48\xce\x3d\x04\x03\x7f", 1))
+    case("root-unknown-signature", "the trusted root names a signature algorithm that nobody knows", [t.leaf(root)], [renamed])
+
     # What an authority may do
     short = t.ca("Path length 0", number=17, constraints="critical, CA:TRUE, pathlen:0")
     below = t.ca("Below", short, number=18)
@@ -164,8 +168,8 @@ def peers(t):
         one = t.leaf(root, key=kind)
         for protocol in "tlsv1_3", "tlsv1_2":
             if not (protocol == "tlsv1_3" and kind in ("p224", "k256", "brainpool", "explicit")):
-                case(f"key-{kind}-{protocol[-1]}", f"a {kind} key, TLS 1.{protocol[-1]}", [one], [root], protocol=protocol)
-        case(f"key-{kind}-self-signed", f"a {kind} key, self-signed, not trusted, TLS 1.2", [t.leaf(key=kind, md="null" if kind.startswith("ed") else "sha256")],
+                case(f"key-{kind}-{protocol[-1]}", f"key: {KEY_TITLES[kind]}; TLS 1.{protocol[-1]}", [one], [root], protocol=protocol)
+        case(f"key-{kind}-self-signed", f"key: {KEY_TITLES[kind]}; self-signed, not trusted; TLS 1.2", [t.leaf(key=kind, md="null" if kind.startswith("ed") else "sha256")],
              [root], protocol="tlsv1_2")
     rsa_root = t.ca("RSA root", key="rsa")
     for md in "md5", "sha1", "sha224", "sha384", "sha512":
@@ -181,9 +185,9 @@ def peers(t):
     case("ca-dsa", "signed by a trusted DSA key", [t.leaf(dsa)], [dsa])
     for kind in "rsa3", "pss", "p224", "p384", "p521", "k256", "brainpool", "explicit", "ed25519", "ed448":
         top = t.ca(f"{kind} root", key=kind, md="null" if kind.startswith("ed") else "sha256")
-        case(f"ca-{kind}", f"signed by a trusted {kind} key", [t.leaf(top, md="null" if kind.startswith("ed") else "sha256")], [top])
+        case(f"ca-{kind}", f"key of the trusted root: {KEY_TITLES[kind]}", [t.leaf(top, md="null" if kind.startswith("ed") else "sha256")], [top])
         middle = t.ca(f"{kind} intermediate", root, key=kind)
-        case(f"intermediate-{kind}", f"an intermediate with a {kind} key",
+        case(f"intermediate-{kind}", f"key of the intermediate: {KEY_TITLES[kind]}",
              [t.leaf(middle, md="null" if kind.startswith("ed") else "sha256"), middle], [root])
     case("bad-signature", "the signature of the leaf is wrong", [t.bad_signature(direct)], [root])
     case("bad-signature-self-signed", "self-signed, trusted, wrong signature", [t.bad_signature(pinned)], [t.bad_signature(pinned)])

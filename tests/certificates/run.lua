@@ -22,7 +22,7 @@ local harness = require "harness"
 local tls = require "tls_support" (s)
 
 local here = debug.getinfo(1, "S").source:match("^@(.*)run%.lua$") or "./"
-local patience = 8
+local patience = 30
 
 local function wait(predicate)
 	local deadline = s.now() + patience

@@ -64,6 +64,25 @@ KEY_KINDS = {
     "ed448": "-algorithm ed448",
 }
 
+#: Kind of key -> what a title calls it, behind "key: "
+KEY_TITLES = {
+    "rsa": "RSA of 2048 bits",
+    "rsa1024": "RSA of 1024 bits",
+    "rsa3072": "RSA of 3072 bits",
+    "rsa3": "RSA with three primes",
+    "pss": "RSA-PSS",
+    "pss-sha256": "RSA-PSS for SHA-256 alone",
+    "ec": "ECDSA on P-256",
+    "p224": "ECDSA on P-224",
+    "p384": "ECDSA on P-384",
+    "p521": "ECDSA on P-521",
+    "k256": "ECDSA on secp256k1",
+    "brainpool": "ECDSA on brainpoolP256r1",
+    "explicit": "ECDSA on P-256 with explicit parameters",
+    "ed25519": "Ed25519",
+    "ed448": "Ed448",
+}
+
 
 @dataclass
 class Cert:

@@ -1,6 +1,7 @@
 //! TLS over every poller, against itself and against OpenSSL's command line.
 //!
-//! One suite, `tls/`, is compiled once for each poller, as in `reactor_conformance.rs`.
+//! One suite, `tls/`, is compiled once for each poller, as in `reactor_conformance.rs`. What has nothing to do with the poller
+//! is beside them and is compiled once.
 
 #![allow(clippy::duplicate_mod)]
 
@@ -13,3 +14,6 @@ mod poll;
 
 #[path = "tls/mod.rs"]
 mod select;
+
+#[path = "tls/chains.rs"]
+mod chains;

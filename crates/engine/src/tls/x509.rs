@@ -182,11 +182,10 @@ impl Certificate {
             ffi::X509_V_ERR_KEYUSAGE_NO_CERTSIGN => Issuing::KeyUsage,
             _ => return Issuing::No,
         };
-        let Some((signer, _)) = other.signature_info() else {
-            return Issuing::No;
-        };
-        match self.key() {
-            Some(key) if key.kind() == signer || key.is_rsa() && signer == ffi::NID_rsassaPss => {
+        match (self.key(), other.signer()) {
+            (Some(key), Some(signer))
+                if key.kind() == signer || key.is_rsa() && signer == ffi::NID_rsassaPss =>
+            {
                 allowed
             }
             _ => Issuing::No,
@@ -335,8 +334,34 @@ impl Certificate {
             .is_some_and(|key| unsafe { ffi::X509_verify(other.0.as_ptr(), key.pointer()) == 1 })
     }
 
-    /// The kind of key that signed it, and the strength of the signature's digest in bits.
-    fn signature_info(&self) -> Option<(i32, i32)> {
+    /// The kind of key that signed it, as what is signed says. The same stands beside the signature, where anybody can change
+    /// it.
+    fn signer(&self) -> Option<c_int> {
+        let (mut object, mut signer) = (ptr::null(), 0);
+        // SAFETY: the pointer is valid, what is written to are variables of that type, and what is not wanted may be null.
+        let (algorithm, known) = unsafe {
+            let algorithm = ffi::X509_get0_tbs_sigalg(self.0.as_ptr());
+            ffi::X509_ALGOR_get0(&mut object, ptr::null_mut(), ptr::null_mut(), algorithm);
+            let algorithm = ffi::OBJ_obj2nid(object);
+            (
+                algorithm,
+                ffi::OBJ_find_sigid_algs(algorithm, ptr::null_mut(), &mut signer),
+            )
+        };
+        match algorithm {
+            ffi::NID_rsassaPss => Some(algorithm),
+            _ => (known == 1).then_some(signer),
+        }
+    }
+
+    /// Whether it is signed in a way that aws-lc does not check any more (MD5). It is too weak by far, and whether the
+    /// signature is right is not known.
+    pub(super) fn is_signed_obsoletely(&self) -> bool {
+        self.signature_strength() < SHA1_STRENGTH
+    }
+
+    /// The strength of the digest that was signed, in bits (SP 800-57).
+    pub(super) fn signature_strength(&self) -> i32 {
         let (mut digest, mut signer, mut bits, mut flags) = (0, 0, 0, 0);
         // SAFETY: the pointer is valid, and what is written to are variables of that type.
         let (known, algorithm) = unsafe {
@@ -349,30 +374,17 @@ impl Certificate {
             );
             (known, ffi::X509_get_signature_nid(self.0.as_ptr()))
         };
-        if known != 1 {
-            return None;
-        }
-        Some(match (algorithm, digest) {
+        match (algorithm, digest) {
+            _ if known != 1 => 0,
             // aws-lc checks such a signature with SHA-256 or better, or not at all
-            (ffi::NID_rsassaPss, _) => (ffi::NID_rsassaPss, 128),
+            (ffi::NID_rsassaPss, _) => 128,
             // Both fall short of what their length promises
-            (_, ffi::NID_sha1) => (signer, SHA1_STRENGTH),
-            (_, ffi::NID_md5) => (signer, 39),
+            (_, ffi::NID_sha1) => SHA1_STRENGTH,
+            (_, ffi::NID_md5) => 39,
             // Signatures without a digest of their own
-            (_, ffi::NID_undef) => (signer, 128),
-            _ => (signer, bits),
-        })
-    }
-
-    /// Whether it is signed in a way that aws-lc does not check any more (MD5). It is too weak by far, and whether the
-    /// signature is right is not known.
-    pub(super) fn is_signed_obsoletely(&self) -> bool {
-        self.signature_strength() < SHA1_STRENGTH
-    }
-
-    /// The strength of the digest that was signed, in bits (SP 800-57).
-    pub(super) fn signature_strength(&self) -> i32 {
-        self.signature_info().map_or(0, |(_, bits)| bits)
+            (_, ffi::NID_undef) => 128,
+            _ => bits,
+        }
     }
 }
 

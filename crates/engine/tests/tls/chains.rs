@@ -1,15 +1,37 @@
 //! Chains of every kind, judged by OpenSSL and by us: the same errors at the same depths in the same words.
+//!
+//! What a chain is worth does not depend on the poller, so `tls.rs` compiles this once, beside the suites of the pollers.
+
+#[allow(dead_code)]
+#[path = "pki.rs"]
+mod pki;
+#[path = "s_server.rs"]
+mod s_server;
+#[allow(dead_code)]
+#[path = "../reactor/support.rs"]
+mod support;
+#[allow(dead_code)]
+#[path = "wire.rs"]
+mod wire;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
-use trochee::tls::VerifyError;
+use trochee::tls::{Context, Mode, Settings, Start, Tlsa, VerifyError};
+use trochee::{Key, ReadSize, Reason, SocketKind};
 
-use super::openssl::Server;
-use super::*;
+use pki::*;
+use s_server::Server;
+use support::*;
+use wire::named;
+
+fn driver() -> Driver {
+    Driver::open_named("poll").unwrap()
+}
 
 /// Where we differ, and what we say. Elsewhere there is no difference.
 const DIFFERENCES: &[(&str, &[(usize, VerifyError)])] = &[
@@ -151,11 +173,7 @@ fn trusting(directory: &Path, name: &str, protocol: &str, verifyext: &[&str]) ->
 
 #[test]
 fn chains_are_judged_as_openssl_judges_them() {
-    // What a certificate is worth does not depend on the poller.
-    if poller_name() != "epoll" {
-        return;
-    }
-    let mut driver = driver!();
+    let mut driver = driver();
     let (directory, names) = chains();
     assert!(names.len() >= 100, "{}", names.len());
     let mut wrong = BTreeMap::new();
@@ -199,10 +217,7 @@ fn chains_are_judged_as_openssl_judges_them() {
 
 #[test]
 fn a_chain_may_be_as_long_as_the_depth_says() {
-    if poller_name() != "epoll" {
-        return;
-    }
-    let mut driver = driver!();
+    let mut driver = driver();
     let (directory, _) = chains();
     for name in ["deep", "deep-unknown", "deep-with-root-sent", "self-pinned"] {
         let server = server(directory, name);
@@ -275,10 +290,7 @@ fn judged(
 #[test]
 fn clients_are_judged_by_the_same_rules() {
     use VerifyError::{EeKeyTooSmall, InvalidCa, InvalidPurpose};
-    if poller_name() != "epoll" {
-        return;
-    }
-    let mut driver = driver!();
+    let mut driver = driver();
     let go_on = &["lsec_continue"][..];
     // With it clients are judged as if they were servers, as in LuaSec.
     let ignore = &["lsec_continue", "lsec_ignore_purpose"][..];
@@ -349,10 +361,7 @@ fn record(file: &Path, usage: u8, selector: u8, matching: u8) -> Tlsa {
 
 #[test]
 fn tlsa_records_count_as_they_do_for_openssl() {
-    if poller_name() != "epoll" {
-        return;
-    }
-    let mut driver = driver!();
+    let mut driver = driver();
     let (directory, _) = chains();
     let of = |name: &str, usage, selector, matching| {
         record(
@@ -441,7 +450,7 @@ fn tlsa_records_count_as_they_do_for_openssl() {
 #[test]
 fn a_hostile_chain_costs_what_its_depth_allows() {
     const MOST: Duration = Duration::from_secs(2);
-    let mut driver = driver!();
+    let mut driver = driver();
     let issuer = |name: &str| {
         let mut params = rcgen::CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();

@@ -17,7 +17,7 @@ enum Outcome {
 /// What the scripts of the table begin with: keys and certificates that they start from. The password is `secret`.
 const MATERIAL: &str = r#"
 set -eu; cd "$1"
-self() { openssl req -x509 -new -key "$1" -passin pass:secret -subj /CN=example.test -days 2 -out "$2" $3; }
+self() { openssl req -x509 -new -key "$1" -passin pass:secret -subj /CN=example.test -addext subjectAltName=DNS:example.test -days 2 -out "$2" $3; }
 openssl genrsa -out rsa.key 2048; self rsa.key rsa.crt ''
 openssl rsa -in rsa.key -traditional -out rsa1.key
 openssl ecparam -name prime256v1 -genkey -noout -out ec.key; self ec.key ec.crt ''

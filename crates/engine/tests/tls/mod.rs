@@ -17,7 +17,6 @@ macro_rules! driver {
 }
 
 mod admission;
-mod chains;
 mod choosing;
 mod floods;
 mod handshakes;
@@ -28,6 +27,7 @@ mod openssl;
 mod pki;
 mod reading;
 mod resuming;
+mod s_server;
 mod starttls;
 #[allow(dead_code)]
 #[path = "../reactor/support.rs"]

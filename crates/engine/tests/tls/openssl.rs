@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
+use super::s_server::Server;
 use super::*;
 
 fn s_client(address: SocketAddr, arguments: &[&str]) -> Child {
@@ -275,46 +276,6 @@ fn s_client_cannot_renegotiate() {
         },
     );
     let _ = ended;
-}
-
-/// `openssl s_server`, which ends with it.
-pub struct Server {
-    pub address: SocketAddr,
-    child: Child,
-}
-
-impl Server {
-    pub fn start(pair: &Pair, arguments: &[&str]) -> Server {
-        // A port that was free a moment ago.
-        let address = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        let child = Command::new("openssl")
-            .args(["s_server", "-accept", &address.port().to_string(), "-rev"])
-            .args(["-cert", &pair.certificate.to_string_lossy()])
-            .args(["-key", &pair.key.to_string_lossy()])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Server { address, child };
-        let give_up = std::time::Instant::now() + PATIENCE;
-        while std::net::TcpStream::connect(address).is_err() {
-            assert!(std::time::Instant::now() < give_up);
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        server
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]

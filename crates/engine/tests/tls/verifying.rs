@@ -85,7 +85,7 @@ fn unreadable_certificates_are_errors_for_those_who_go_on() {
     let critical = authority().issue(critical);
     let version1 = version_1();
     let mut join = |pair: &Pair, protocol: &str, verifyext: &[&str], trusted: &Pair| {
-        let server = super::openssl::Server::start(pair, &[]);
+        let server = super::s_server::Server::start(pair, &[]);
         let client = context(&Settings {
             protocol: Some(protocol.into()),
             cafile: Some(trusted.certificate.clone()),
