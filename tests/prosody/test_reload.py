@@ -116,3 +116,42 @@ def test_expired(two_hosts, ca):
         _reload(server)
         served = _served(server, s2s_port)
         assert {certificate for (_, name), certificate in served.items() if name == HOST} == {new}
+
+
+def _configure(server, pair):
+    """The pair that both hosts and all ports have from now on, by the configuration alone."""
+    server.options["ssl"] = {"certificate": pair, "key": pair.with_suffix(".key")}
+    server.write_config()
+    for name in (HOST, OTHER_HOST):
+        # What was there before is half deleted.
+        (server.certs / f"{name}.key").unlink()
+
+
+def test_another_pair_is_configured(two_hosts, ca):
+    """A certificate whose key is gone is no longer served once the configuration has another one for the same names."""
+    server, s2s_port = two_hosts
+    server.tolerated = [r"(?i)certificate|TLS|creating context"]
+    pair = ca.issue(server.folder / "moved", [*NAMES, OTHER_HOST])
+    with server:
+        _configure(server, pair)
+        # Prosody may reload a host before certmanager forgets what was in its folder: that host's turn comes with the next.
+        _reload(server)
+        said = _reload(server)
+        assert "Keeping the certificate" not in said
+        assert set(_served(server, s2s_port).values()) == {der(pair)}
+
+
+@pytest.mark.parametrize("missing", [".crt", ".key"])
+def test_what_is_configured_is_missing(two_hosts, ca, missing):
+    server, s2s_port = two_hosts
+    server.tolerated = [r"(?i)certificate|TLS|creating context"]
+    pair = ca.issue(server.folder / "moved", [*NAMES, OTHER_HOST])
+    with server:
+        before = _served(server, s2s_port)
+        pair.with_suffix(missing).unlink()
+        _configure(server, pair)
+        _reload(server)
+        for _ in range(2):
+            said = _reload(server)
+            assert re.search(rf"\terror\tKeeping the certificate .*moved/localhost\{missing}: .*\(No such file or directory\)", said), said
+            assert _served(server, s2s_port) == before

@@ -97,6 +97,11 @@ fn questions(functions: &Functions<'_>) -> Result<()> {
     functions.add("ascii_name", |_, _, host: mlua::LuaString| {
         Ok(name::to_ascii(&host.as_bytes()))
     })?;
+    // tls_names(context) → array of the DNS names in its own certificate, as ascii_name has them
+    functions.add("tls_names", |lua, _, context: UserDataRef<TlsContext>| {
+        let names = context.0.names();
+        lua.create_sequence_from(names.iter().map(|it| name::to_ascii(it.as_bytes())))
+    })?;
     // tls_info(key) → table
     functions.add("tls_info", |lua, core, number: Option<i64>| {
         let Some(info) = core.with(|reactor| reactor.tls_info(key(number))).flatten() else {

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -28,8 +28,9 @@ pub(super) use pem::trusted as trusted_in_pem;
 use pkey::Key;
 pub(super) use resolver::Choice;
 
-/// The largest PEM file that is read, in bytes: the system store in one file has a fifth of it.
-const LARGEST: u64 = 1 << 20;
+/// The largest PEM file that is read, in bytes. The system store in one file has 200 kB, and four times that with the
+/// certificates in words beside them. A device has no end.
+const LARGEST: u64 = 16 << 20;
 
 const CERTIFICATE: &str = "certificate";
 const PRIVATE_KEY: &str = "private key";
@@ -54,11 +55,16 @@ pub(super) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Error> {
         };
         loading(what, &reason).in_file(path)
     };
-    let length = fs::metadata(path).map_err(|error| refused(&error))?.len();
-    if length > LARGEST {
+    let file = fs::File::open(path).map_err(|error| refused(&error))?;
+    let mut bytes = Vec::new();
+    let mut limited = file.take(LARGEST + 1);
+    limited
+        .read_to_end(&mut bytes)
+        .map_err(|error| refused(&error))?;
+    if bytes.len() as u64 > LARGEST {
         return Err(loading(what, "file too large").in_file(path));
     }
-    fs::read(path).map_err(|error| refused(&error))
+    Ok(bytes)
 }
 
 impl Material {

@@ -1,9 +1,10 @@
 //! Trusted certificates: a file, OpenSSL's hashed directory, or both.
 
 use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::SystemTime;
 
 use aws_lc_rs::digest::{self, SHA256};
 use rustls::pki_types::CertificateDer;
@@ -139,41 +140,75 @@ fn cached(
     place: &Path,
     read: impl FnOnce(&Path) -> Result<Vec<CertificateDer<'static>>, Error>,
 ) -> Result<Arc<Certificates>, Error> {
-    type Known = HashMap<PathBuf, (SystemTime, Arc<Certificates>)>;
+    type Known = HashMap<PathBuf, (Vec<State>, Arc<Certificates>)>;
     static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
-    let changed = std::fs::metadata(place)
-        .and_then(|metadata| metadata.modified())
-        .ok();
+    let state = state(place);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let known = known.get_or_insert_default();
-    if let (Some((at, certificates)), Some(changed)) = (known.get(place), changed)
-        && *at == changed
+    if let Some((before, certificates)) = known.get(place)
+        && !state.is_empty()
+        && *before == state
     {
         return Ok(Arc::clone(certificates));
     }
     let certificates = shared(&read(place)?);
-    if let Some(changed) = changed {
-        if known.len() >= MOST_PLACES {
-            known.clear();
-        }
-        known.insert(place.to_owned(), (changed, Arc::clone(&certificates)));
+    if known.len() >= MOST_PLACES {
+        known.clear();
     }
+    known.insert(place.to_owned(), (state, Arc::clone(&certificates)));
     Ok(certificates)
 }
 
-/// The files of a directory that c_rehash(1) made: eight digits of hash, a dot, a number. What cannot be read is
-/// skipped, as OpenSSL does.
+/// What changes when a file is written or another one takes its place. The time of its last modification alone does not: copies
+/// keep it, and package managers set it.
+#[derive(PartialEq, Eq)]
+struct State {
+    file: (u64, u64),
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl State {
+    fn of(path: &Path) -> Option<State> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(State {
+            file: (metadata.dev(), metadata.ino()),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+/// Of a file, or of a directory and the files in it that count.
+fn state(place: &Path) -> Vec<State> {
+    State::of(place)
+        .into_iter()
+        .chain(files(place).iter().filter_map(|file| State::of(file)))
+        .collect()
+}
+
+/// The certificates of a directory. What cannot be read is skipped, as OpenSSL does.
 fn hashed(directory: &Path) -> Vec<CertificateDer<'static>> {
-    let Ok(entries) = std::fs::read_dir(directory) else {
+    files(directory)
+        .iter()
+        .filter_map(|file| keys::read(file, "CA locations").ok())
+        .filter_map(|text| keys::trusted_in_pem(&text).ok())
+        .flatten()
+        .collect()
+}
+
+/// The files of a directory that c_rehash(1) made: eight digits of hash, a dot, a number. None of what is no directory.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else {
         return Vec::new();
     };
     entries
         .filter_map(Result::ok)
         .filter(|entry| is_hash(&entry.file_name().to_string_lossy()))
         .take(MOST_FILES)
-        .filter_map(|entry| keys::read(&entry.path(), "CA locations").ok())
-        .filter_map(|text| keys::trusted_in_pem(&text).ok())
-        .flatten()
+        .map(|entry| entry.path())
         .collect()
 }
 

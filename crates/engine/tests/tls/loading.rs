@@ -1,6 +1,7 @@
 //! Certificates and keys of every kind, and the errors that Prosody parses.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::*;
@@ -240,4 +241,71 @@ fn a_hashed_directory_is_trusted() {
         ..Settings::default()
     });
     driver.pair(server(), client);
+}
+
+/// Whether a client that trusts what is there now accepts the server of [`authority`].
+fn is_trusted(driver: &mut Driver, cafile: Option<&Path>, capath: Option<&Path>) -> bool {
+    let ends = driver.pair(
+        server(),
+        context(&Settings {
+            cafile: cafile.map(Into::into),
+            capath: capath.map(Into::into),
+            verifyext: words(&["lsec_continue"]),
+            ..client_settings()
+        }),
+    );
+    let trusted = driver.reactor.peer_verification(ends.client).is_empty();
+    driver.reactor.destroy(ends.client);
+    driver.reactor.destroy(ends.server);
+    trusted
+}
+
+/// Another file in its place, with the dates of the one before, as cp -p, rsync and package managers leave it.
+fn replace(file: &Path, by: &Path) {
+    let modified = fs::metadata(file).unwrap().modified().unwrap();
+    let new = file.with_extension("new");
+    fs::copy(by, &new).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&new)
+        .unwrap()
+        .set_modified(modified)
+        .unwrap();
+    fs::rename(&new, file).unwrap();
+}
+
+#[test]
+fn what_is_trusted_is_read_again_when_it_changes() {
+    let mut driver = driver!();
+    let other = make_authority("another");
+    let file = file(&fs::read_to_string(&authority().file).unwrap());
+    assert!(is_trusted(&mut driver, Some(&file), None));
+    replace(&file, &other.file);
+    assert!(!is_trusted(&mut driver, Some(&file), None));
+
+    // The directory itself does not change when a file is written, or what a link leads to.
+    let hashed = directory().join("changing");
+    fs::create_dir_all(&hashed).unwrap();
+    std::os::unix::fs::symlink(&file, hashed.join("0123abcd.0")).unwrap();
+    assert!(!is_trusted(&mut driver, None, Some(&hashed)));
+    replace(&file, &authority().file);
+    assert!(is_trusted(&mut driver, None, Some(&hashed)));
+    fs::write(&file, fs::read(&other.file).unwrap()).unwrap();
+    assert!(!is_trusted(&mut driver, None, Some(&hashed)));
+}
+
+#[test]
+fn large_files_are_read_and_endless_ones_are_refused() {
+    let mut driver = driver!();
+    let words = "# trusted, in so many words\n".repeat(100_000);
+    let large = file(&(words + &fs::read_to_string(&authority().file).unwrap()));
+    assert!(is_trusted(&mut driver, Some(&large), None));
+    let endless = Settings {
+        cafile: Some("/dev/zero".into()),
+        ..client_settings()
+    };
+    assert_eq!(
+        Context::build(&endless).unwrap_err().to_string(),
+        "error loading CA locations (file too large)"
+    );
 }

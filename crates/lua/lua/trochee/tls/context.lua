@@ -15,7 +15,8 @@ local table_concat = table.concat;
 
 local has_luasec, ssl = pcall(require, "ssl");
 
--- LuaSec context or raw table -> { config = LuaSec's configuration table, native = the core's context once built }
+-- LuaSec context or raw table -> { config = LuaSec's configuration table; once it is built, native = the core's context,
+-- names = the set of the DNS names in its certificate }
 local known = setmetatable({}, { __mode = "k" });
 
 -- What the caller does with his table afterwards is not meant for a context that exists
@@ -103,6 +104,10 @@ local function build(record)
 			remark(text);
 		end
 		record.native = native;
+		record.names = {};
+		for _, name in ipairs(core.tls_names(native)) do
+			record.names[name] = true;
+		end
 	end
 	return record;
 end
@@ -189,10 +194,11 @@ end
 local files = { certificate = true, key = true };
 
 -- Text that is the same for a context and for the one that a reload makes in its place. Where certmanager finds a certificate
--- to be unreadable it takes another one, or none: so the files count only where nothing else tells contexts apart
+-- to be unreadable it takes another one, or none: so the files count only where nothing else tells contexts apart. Also what
+-- the context is for, if that is known
 local function place_of(cfg)
 	local purpose = purpose_of(cfg);
-	return purpose and signature(purpose)..signature(cfg, files) or signature(cfg);
+	return purpose and signature(purpose)..signature(cfg, files) or signature(cfg), purpose;
 end
 
 -- Place -> contexts by number, as long as somebody uses them: several may be alike, and one that was made last may be forgotten
@@ -251,7 +257,8 @@ local function fault(cfg, err, file)
 	if tostring(err):find("private key does not match", 1, true) then
 		return ("%s and %s: %s"):format(certificate, key, err);
 	end
-	return ("%s: %s"):format(file or tostring(err):find("private key", 1, true) and key or certificate, err);
+	file = file or tostring(err):find("private key", 1, true) and cfg.key or cfg.certificate;
+	return file and ("%s: %s"):format(file, err) or tostring(err);
 end
 
 -- Files of which it was said in this turn of the loop: Prosody makes a dozen contexts of each certificate
@@ -269,7 +276,8 @@ local function say_kept(text)
 	end
 end
 
--- LuaSec's context and our record of it | nil, why not, the file at fault if that is known
+-- LuaSec's context and our record of it | nil, why not in LuaSec's words, the file at fault if that is known, why not in the core's
+-- words if it finds fault as well: LuaSec's may be about an earlier file, OpenSSL's errors wait in a queue
 local function new_context(newcontext, cfg)
 	local given, kept = remembered(cfg);
 	local record = { config = kept };
@@ -278,14 +286,14 @@ local function new_context(newcontext, cfg)
 		-- OpenSSL has no words for what the system refuses
 		local unexplained = tostring(err):find("((null))", 1, true) or tostring(err):find("(system lib)", 1, true);
 		local _, why, file = build(record);
-		return nil, unexplained and why or err, file;
+		return nil, unexplained and why or err, file, why;
 	end
 	-- A certificate is loaded now: a moment later its files may belong to a renewal that is half done, or no longer be
 	-- readable. And what cannot be used is better known when the server starts than when somebody connects
 	if cfg.certificate or cfg.certificates then
 		local ok, why, file = build(record);
 		if not ok then
-			return nil, why, file;
+			return nil, why, file, why;
 		end
 	end
 	return ctx, record;
@@ -299,27 +307,48 @@ local function damage(newcontext, ctx)
 	elseif not cfg.key or unreadable(cfg.key) then
 		return fault(cfg, ("error loading private key (%s)"):format(cfg.key and unreadable(cfg.key) or "there is none"));
 	end
-	local again, why, file = new_context(newcontext, cfg);
-	return not again and fault(cfg, why, file) or nil;
+	local again, err, file, why = new_context(newcontext, cfg);
+	return not again and fault(cfg, why or err, file) or nil;
+end
+
+-- Whether a certificate with these names is good for a host
+local function is_for(names, host)
+	host = core.ascii_name(host);
+	return names[host] or names[host:gsub("^[^.]+", "*", 1)] or false;
+end
+
+-- Whether the certificate of record can take the place of the one before, which has become bad: it must be for the host, if that
+-- one was, or else have a name in common with it
+local function can_replace(record, before, purpose)
+	if not (record.names and before.names) then
+		return false;
+	elseif purpose and is_for(before.names, purpose) then
+		return is_for(record.names, purpose);
+	end
+	for name in pairs(before.names) do
+		if record.names[name] then return true; end
+	end
+	return false;
 end
 
 -- The context for a configuration, or the one that it would replace where its certificate has become bad | nil, why not
 local function renewed(newcontext, cfg)
-	local place = place_of(cfg);
+	local place, purpose = place_of(cfg);
 	local last, same = last_of(place, cfg);
 	local bad = last and not same and damage(newcontext, last);
-	if bad then
-		say_kept(bad);
-		return last;
-	end
-	local ctx, record, file = new_context(newcontext, cfg);
+	local ctx, record, file, why = new_context(newcontext, cfg);
+	local kept = same or last;
 	if not ctx then
-		if not same then
+		if not kept then
 			return nil, record;
 		end
 		-- mod_tls would take the nil for its new context, and no longer offer STARTTLS
-		say_kept(fault(cfg, record, file));
-		return same;
+		say_kept(not cfg.certificate and bad or fault(cfg, why or record, file));
+		return kept;
+	elseif bad and not can_replace(record, known[last], purpose) then
+		-- certmanager has taken another host's where it found none for this one
+		say_kept(bad);
+		return last;
 	end
 	known[ctx] = record;
 	if cfg.certificate or cfg.certificates then
