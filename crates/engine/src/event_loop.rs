@@ -13,6 +13,7 @@ use crate::poller::Interest;
 use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::socket::Name;
+use crate::stats::Stats;
 use crate::threads::Threads;
 use crate::timers::TimerId;
 use crate::tls::{Context, Info, VerifyError};
@@ -117,6 +118,15 @@ impl EventLoop {
         self.threads.disown(&mut self.local);
         self.threads.settle();
         self.local.next_event_with(&mut self.threads)
+    }
+
+    /// What has happened since the start, on all threads together. Each I/O thread is asked, and waited for.
+    pub fn stats(&mut self) -> Stats {
+        let mut stats = self.local.stats();
+        for of_thread in self.threads.stats() {
+            stats += of_thread;
+        }
+        stats
     }
 
     /// How many sources there are: connections, listeners, watches and signals.

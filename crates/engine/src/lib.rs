@@ -90,6 +90,7 @@ mod registry;
 pub mod server;
 mod signals;
 mod socket;
+mod stats;
 mod sync;
 mod threads;
 mod timers;
@@ -107,6 +108,7 @@ pub use reactor::Reactor;
 pub use registry::Key;
 pub use server::{Conn, Handle, Handler, Server};
 pub use socket::Name;
+pub use stats::Stats;
 pub use timers::TimerId;
 pub use waker::Waker;
 

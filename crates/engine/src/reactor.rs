@@ -16,6 +16,7 @@ use crate::event::{Chunk, Event, Level};
 use crate::listener::{Gate, Listener};
 use crate::poller::Readiness;
 use crate::registry::{Key, Registry};
+use crate::stats::Stats;
 use crate::timers::Timers;
 
 pub(crate) use companion::Companion;
@@ -89,6 +90,7 @@ pub struct Reactor {
     /// That too many handshakes wait.
     crowd_notice: LastNotice,
     warned_of_fd_limit: bool,
+    stats: Stats,
 }
 
 /// An event without the borrow of the read buffer.
@@ -126,6 +128,7 @@ impl Reactor {
             on_credit: false,
             crowd_notice: LastNotice::default(),
             warned_of_fd_limit: false,
+            stats: Stats::default(),
         }
     }
 
@@ -152,6 +155,11 @@ impl Reactor {
     /// The settings in force.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What has happened on this thread since the reactor was made.
+    pub fn stats(&self) -> Stats {
+        self.stats
     }
 
     /// Begins a turn. Call [`next_event`](Reactor::next_event) until it returns `None`.
@@ -263,6 +271,7 @@ impl Reactor {
                     }
                     None => {
                         companion.end_turn();
+                        self.stats.turns += 1;
                         self.turn.stage = Stage::Over;
                     }
                 },

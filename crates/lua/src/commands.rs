@@ -26,6 +26,11 @@ fn backend(functions: &Functions<'_>) -> Result<()> {
     functions.add("backend", |_, core, ()| {
         Ok(core.with(|reactor| reactor.backend()))
     })?;
+    // stats() → counters by name
+    functions.add("stats", |lua, core, ()| {
+        let stats = core.with(|reactor| reactor.stats()).unwrap_or_default();
+        lua.create_table_from(stats.iter())
+    })?;
     // set_backend(name) → true | nil, why not
     functions.add_fallible("set_backend", |core, name: String| {
         core.command(|reactor| done(reactor.set_backend(&name)))

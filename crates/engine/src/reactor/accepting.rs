@@ -45,6 +45,7 @@ impl Reactor {
                 if listener.connections >= max_connections {
                     self.want(key);
                 }
+                self.stats.accepted += 1;
                 let accepted = self.add(connection).ok()?;
                 Some(Step::Event(Event::Accepted {
                     listener: key,
@@ -53,6 +54,7 @@ impl Reactor {
             }
             Accept::Nothing => None,
             Accept::TurnedAway(peer) => {
+                self.stats.turned_away += 1;
                 listener.registered.in_ready = true;
                 self.ready.push(key, Rank::NEW);
                 let text = self.gate.turned_away(peer, self.turn.now);

@@ -188,6 +188,8 @@ impl Reactor {
         };
         match connection.read(&mut self.read_buffer, &self.config, now) {
             Read::Data { len, full, last } => {
+                self.stats.reads += 1;
+                self.stats.received_bytes += len as u64;
                 connection.reads = connection.reads.saturating_add(1);
                 let again = connection.readable && connection.budget > 0 && connection.wants_read();
                 let throttled = !connection.paused && !connection.wants_read();

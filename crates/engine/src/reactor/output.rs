@@ -78,6 +78,12 @@ impl Reactor {
     /// Ends a connection and has the consumer told.
     pub(crate) fn end(&mut self, key: Key, reason: Reason) {
         if self.remove(key, true) {
+            let timed_out = matches!(
+                reason,
+                Reason::ConnectTimeout | Reason::HandshakeTimeout | Reason::WriteTimeout
+            );
+            self.stats.ended += 1;
+            self.stats.timed_out += u64::from(timed_out);
             self.untold.closed(key, reason);
         }
     }

@@ -63,6 +63,7 @@ impl Reactor {
             return;
         };
         if let Err(text) = session.begin(peer, now) {
+            self.stats.tls_failures += 1;
             self.end(key, Reason::Tls(text));
             return;
         }
@@ -165,6 +166,7 @@ impl Reactor {
 
     /// The handshake is complete: what was written meanwhile can go, what arrived behind it is delivered.
     fn secured(&mut self, key: Key) {
+        self.stats.handshakes += 1;
         self.queue_flush(key);
         self.want(key);
         let Some(connection) = self.connection(key) else {

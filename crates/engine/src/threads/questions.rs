@@ -9,9 +9,19 @@ use crate::config::SocketOption;
 use crate::error::Error;
 use crate::registry::Key;
 use crate::socket::Name;
+use crate::stats::Stats;
 use crate::tls::{Context, Info, VerifyError};
 
 impl Threads {
+    /// What each thread has counted. A thread that has failed counts no more.
+    pub(crate) fn stats(&mut self) -> Vec<Stats> {
+        (0..self.threads.len())
+            .filter_map(|thread| {
+                self.ask_thread(thread, Key::from_bits(0), |reactor, _| reactor.stats())
+            })
+            .collect()
+    }
+
     pub(crate) fn pending(&self, key: Key) -> usize {
         self.remote(key).map_or(0, |remote| remote.pending())
     }

@@ -40,6 +40,7 @@ macro_rules! driver {
 mod accepting;
 mod closing;
 mod connecting;
+mod counting;
 mod datagrams;
 mod exhaustion;
 mod fairness;

@@ -379,6 +379,7 @@ return {
 		return "trochee "..core.backend();
 	end;
 	set_config = state.configure;
+	stats = core.stats;
 
 	listen = listen;
 	addserver = addserver;

@@ -148,6 +148,8 @@ function server.tls_builder(basedir) end
 function server.set_config(network_settings) end
 ---@return string name "trochee" and the poller
 function server.get_backend() end
+---@return table<string, integer> counters by name, which docs/counters.md explains; not on the stock backends
+function server.stats() end
 ---@param once? boolean a single turn
 ---@return "quitting"?
 function server.loop(once) end

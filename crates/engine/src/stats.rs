@@ -1,0 +1,51 @@
+//! What a reactor counts: plain numbers, which only grow.
+
+use std::ops::AddAssign;
+
+/// The counters, each with what it counts. A new one is a line here, the place that adds to it, and a row in docs/counters.md.
+macro_rules! counters {
+    ($($(#[$about:meta])* $name:ident;)*) => {
+        /// What has happened since the start. Each thread counts for itself, and [`EventLoop::stats`](crate::EventLoop::stats)
+        /// adds up. The rate of something is the difference of two looks at it.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            $($(#[$about])* pub $name: u64,)*
+        }
+
+        impl Stats {
+            /// All counters by name, in the order of their declaration.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+        }
+
+        impl AddAssign for Stats {
+            fn add_assign(&mut self, other: Stats) {
+                $(self.$name = self.$name.wrapping_add(other.$name);)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// Turns of the loop that are complete.
+    turns;
+    /// Connections that listeners accepted.
+    accepted;
+    /// Connections that were accepted and closed at once, because no descriptor was free for them.
+    turned_away;
+    /// Connections that ended by themselves: by the peer, by an error, or once all was sent after a close. Those that the
+    /// consumer destroyed are not counted.
+    ended;
+    /// Of `ended`, those that a time limit ended: of connecting, of a TLS handshake or of writing.
+    timed_out;
+    /// Reads that delivered data, or datagrams.
+    reads;
+    /// Bytes that they delivered; over TLS those of the plaintext.
+    received_bytes;
+    /// TLS handshakes that were completed, by clients and servers.
+    handshakes;
+    /// TLS handshakes and sessions that failed.
+    tls_failures;
+}
