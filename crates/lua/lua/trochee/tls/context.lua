@@ -201,6 +201,23 @@ local function place_of(cfg)
 	return purpose and signature(purpose)..signature(cfg, files) or signature(cfg), purpose;
 end
 
+-- A pass is what happens up to the next turn of the loop: a start, or a reload. Prosody makes a dozen contexts of each certificate
+-- in it, in any order
+local pass, pass_is_open = 0, false;
+
+-- Files of which it was said in this pass that they cannot be used
+local said = {};
+
+local function current_pass()
+	if not pass_is_open then
+		pass_is_open = true;
+		timers.add_task(0, function ()
+			pass, pass_is_open, said = pass + 1, false, {};
+		end);
+	end
+	return pass;
+end
+
 -- Place -> contexts by number, as long as somebody uses them: several may be alike, and one that was made last may be forgotten
 -- first. As values: what is being collected vanishes from weak keys only after its finaliser has run
 local places, place_count, sweep_at, made = {}, 0, 64, 0;
@@ -219,17 +236,20 @@ local function remember(place, ctx)
 	end
 	made = made + 1;
 	places[place][made] = ctx;
+	known[ctx].pass = current_pass();
 end
 
--- The newest one, and the newest of the same files
+-- The newest one of before this pass, which is what a reload replaces, and the newest of the same files
 local function last_of(place, cfg)
+	local now = current_pass();
 	local last, same;
 	local last_number, same_number = 0, 0;
 	for number, ctx in pairs(places[place] or {}) do
-		if number > last_number then
+		local record = known[ctx] or {};
+		if number > last_number and record.pass ~= now then
 			last, last_number = ctx, number;
 		end
-		local config = known[ctx] and known[ctx].config or {};
+		local config = record.config or {};
 		if config.certificate == cfg.certificate and config.key == cfg.key and number > same_number then
 			same, same_number = ctx, number;
 		end
@@ -261,13 +281,7 @@ local function fault(cfg, err, file)
 	return file and ("%s: %s"):format(file, err) or tostring(err);
 end
 
--- Files of which it was said in this turn of the loop: Prosody makes a dozen contexts of each certificate
-local said = {};
-
 local function say_kept(text)
-	if next(said) == nil then
-		timers.add_task(0, function () said = {}; end);
-	end
 	-- OpenSSL has different words for the same fault, one after the other
 	local file = text:match("^(.-): ") or text;
 	if not said[file] then
