@@ -101,6 +101,7 @@ impl EventLoop {
     }
 
     /// As [`Reactor::begin_turn`].
+    #[inline]
     pub fn begin_turn(&mut self, max_wait: Option<Duration>) {
         self.threads.disown(&mut self.local);
         if self.local.config().io_threads > 0 && !self.threads.are_running() {
@@ -110,10 +111,16 @@ impl EventLoop {
     }
 
     /// As [`Reactor::next_event`].
+    #[inline]
     pub fn next_event(&mut self) -> Option<Event<'_>> {
-        if !self.threads.are_running() {
-            return self.local.next_event();
+        if self.threads.are_running() {
+            self.next_event_with_threads()
+        } else {
+            self.local.next_event()
         }
+    }
+
+    fn next_event_with_threads(&mut self) -> Option<Event<'_>> {
         self.threads.disown(&mut self.local);
         self.threads.settle();
         self.local.next_event_with(&mut self.threads)
@@ -219,6 +226,7 @@ impl EventLoop {
     /// # Errors
     ///
     /// As there.
+    #[inline]
     pub fn write(&mut self, key: Key, data: &[u8]) -> Result<usize, Error> {
         if self.threads.has(key) {
             return self.threads.write(&mut self.local, key, data);

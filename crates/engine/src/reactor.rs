@@ -133,7 +133,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Backend`] names the ones there are, or says why this one can not work; [`Error::BackendInUse`] after
+    /// [`Error::Backend`] names the ones there are, or says why this one cannot work; [`Error::BackendInUse`] after
     /// the first turn. Either way the choice stays what it was.
     pub fn set_backend(&mut self, name: &str) -> Result<(), Error> {
         self.polling.choose(name)
@@ -241,8 +241,9 @@ impl Reactor {
                     {
                         self.turn.stage = Stage::Predrain;
                     } else if goes_on && self.turn.has_time_for_io() {
-                        let first = self.turn.is_share_of_companion();
-                        let step = if accompanied && (first || self.ready.is_empty()) {
+                        self.turn.spend_share();
+                        let first = accompanied && self.turn.is_share_of_companion();
+                        let step = if first || self.ready.is_empty() {
                             companion.next_share(self)
                         } else {
                             self.next_io()

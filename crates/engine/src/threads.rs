@@ -99,6 +99,7 @@ impl Threads {
         }
     }
 
+    #[inline]
     pub(crate) fn are_running(&self) -> bool {
         !self.threads.is_empty()
     }
@@ -171,10 +172,15 @@ impl Threads {
 
     /// In a child of fork(2), where the threads are not: lets go of them and of what they served. Whatever lock they held is
     /// held for ever.
+    #[inline]
     pub(crate) fn disown(&mut self, local: &mut Reactor) {
-        if self.process == fork::generation() || !self.are_running() {
-            return;
+        if self.are_running() && self.process != fork::generation() {
+            self.let_go_of_all(local);
         }
+    }
+
+    #[cold]
+    fn let_go_of_all(&mut self, local: &mut Reactor) {
         for thread in self.threads.drain(..) {
             std::mem::forget(thread);
         }
@@ -219,8 +225,9 @@ impl Drop for Threads {
 
 /// Connections.
 impl Threads {
+    #[inline]
     pub(crate) fn has(&self, key: Key) -> bool {
-        self.remote(key).is_some()
+        !self.remotes.is_empty() && self.remote(key).is_some()
     }
 
     /// How many there are.

@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::{Alarm, Reactor, Source};
+use crate::buffer::overflows;
 use crate::clock;
 use crate::command::{Close, Command, command_methods};
 use crate::config::{SocketKind, SocketOption};
@@ -34,7 +35,7 @@ impl Reactor {
         if connection.state == State::Closing || connection.own_side != OwnSide::Open {
             return Err(Error::Closed);
         }
-        let connection = if connection.overflows(data.len(), limit) {
+        let connection = if overflows(connection.out.len(), data.len(), limit) {
             self.make_room(key, data.len())?
         } else {
             connection
@@ -58,7 +59,7 @@ impl Reactor {
         let limit = self.config.max_send_buffer_size;
         let connection = self.found(key)?;
         let failed = connection.may_flush() && matches!(connection.flush(), Flush::Failed(_));
-        if failed || connection.overflows(len, limit) {
+        if failed || overflows(connection.out.len(), len, limit) {
             if !connection.writes_paused {
                 self.end(key, Reason::SendBufferFull);
             }

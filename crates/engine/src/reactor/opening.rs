@@ -50,7 +50,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if it is no socket, [`Error::NotListening`], [`Error::Poller`] if the poller can not hold its number.
+    /// [`Error::Os`] if it is no socket, [`Error::NotListening`], [`Error::Poller`] if the poller cannot hold its number.
     pub fn listen_on(&mut self, fd: OwnedFd, read_size: ReadSize) -> Result<Key, Error> {
         socket::adopt_listener(&fd)?;
         socket::set_listener_options(&fd, &self.config);
@@ -74,7 +74,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] where the system refuses at once, [`Error::Poller`] if the poller can not hold the descriptor.
+    /// [`Error::Os`] where the system refuses at once, [`Error::Poller`] if the poller cannot hold the descriptor.
     pub fn connect(
         &mut self,
         peer: SocketAddr,
@@ -103,7 +103,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if it is no such socket, [`Error::Poller`] if the poller can not hold its number.
+    /// [`Error::Os`] if it is no such socket, [`Error::Poller`] if the poller cannot hold its number.
     pub fn adopt(&mut self, fd: OwnedFd, read_size: ReadSize) -> Result<Key, Error> {
         let connection = self.adopting(fd, read_size)?;
         self.add(connection).map_err(Error::Poller)
@@ -152,7 +152,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Poller`]: the poller can not watch it, such as a regular file on epoll. Before the first turn such a
+    /// [`Error::Poller`]: the poller cannot watch it, such as a regular file on epoll. Before the first turn such a
     /// refusal arrives as a [`Event::Notice`](crate::Event).
     #[allow(unsafe_code)] // a descriptor that somebody else owns
     pub unsafe fn watch(&mut self, fd: RawFd, interest: Interest) -> Result<Key, Error> {
@@ -193,7 +193,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`]: there is no such signal, or it can not be caught.
+    /// [`Error::Os`]: there is no such signal, or it cannot be caught.
     pub fn watch_signal(&mut self, signal: i32) -> Result<Key, Error> {
         let handler = SignalHandler::install(signal).map_err(|error| {
             Error::Os(rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::INVAL))
@@ -208,7 +208,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`]: out of descriptors. [`Error::Poller`]: the poller can not hold its number.
+    /// [`Error::Os`]: out of descriptors. [`Error::Poller`]: the poller cannot hold its number.
     pub fn waker(&mut self) -> Result<Waker, Error> {
         self.polling.waker()
     }

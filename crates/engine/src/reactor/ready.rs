@@ -1,4 +1,4 @@
-//! Who is served next: the sources that are ready, in an order that a crowd of newcomers can not upset.
+//! Who is served next: the sources that are ready, in an order that a crowd of newcomers cannot upset.
 //!
 //! When all users of a server come back at once, thousands of connections are ready in every turn, and each costs far more
 //! than a message does. In the order of arrival those who are in would wait for all of them, and all of them would be

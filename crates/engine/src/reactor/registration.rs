@@ -97,14 +97,14 @@ impl Reactor {
         unsafe { self.polling.tell(key, raw, wanted, &mut registered.armed) }
     }
 
-    /// The poller refused a source that was made before it was there, or that it can not hold.
+    /// The poller refused a source that was made before it was there, or that it cannot hold.
     fn unregistrable(&mut self, key: Key, error: io::Error) {
         self.explain_fd_limit(&error);
         match self.sources.get(key) {
             Some(Source::Connection(_)) => self.end(key, Reason::Poller(error.to_string())),
             Some(_) => self.notice(
                 Level::Error,
-                format!("a descriptor can not be watched: {error}"),
+                format!("a descriptor cannot be watched: {error}"),
             ),
             None => {}
         }
@@ -120,7 +120,7 @@ impl Reactor {
         {
             self.warned_of_fd_limit = true;
             let text = format!(
-                "select(2) can not serve more than {} descriptors: new connections are refused until others end. \
+                "select(2) cannot serve more than {} descriptors: new connections are refused until others end. \
                  Use epoll or poll to serve more.",
                 limit.limit
             );

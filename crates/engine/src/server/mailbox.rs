@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::place::{Place, Plan};
+use crate::buffer::overflows;
 use crate::command::Command;
 use crate::error::Error;
 use crate::registry::Key;
@@ -99,8 +100,7 @@ impl Mailbox {
         };
         let bounded = matches!(request, Request::Write(..) | Request::Apply(..));
         let full = queue.requests.len() >= MAILBOX_REQUESTS
-            // A single write is its caller's memory already.
-            || (queue.bytes > 0 && queue.bytes + bytes > MAILBOX_BYTES);
+            || overflows(queue.bytes, bytes, MAILBOX_BYTES);
         if bounded && full {
             return Err(Error::MailboxFull);
         }

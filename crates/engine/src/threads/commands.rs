@@ -3,6 +3,7 @@
 use super::Threads;
 use super::messages::Message;
 use super::remote::{Held, Remote, State, Tls};
+use crate::buffer::overflows;
 use crate::command::{Close, Command};
 use crate::error::{Error, Reason};
 use crate::reactor::Reactor;
@@ -19,21 +20,18 @@ impl Threads {
     ) -> Result<usize, Error> {
         let limit = local.config().max_send_buffer_size;
         let len = data.len();
-        let overflows = |remote: &Remote| {
-            let pending = remote.pending();
-            pending > 0 && pending + len > limit
-        };
+        let is_full = |remote: &Remote| overflows(remote.pending(), len, limit);
         let remote = self.remote_mut(key).ok_or(Error::Closed)?;
         if remote.is_closing() || remote.finished {
             return Err(Error::Closed);
         }
-        if overflows(remote) {
+        if is_full(remote) {
             if remote.writes_paused {
                 return Err(Error::SendBufferFull);
             }
             // The thread may not have been told yet of what is queued, and the peer may have caught up.
             self.ask(key, Reactor::catch_up);
-            if self.remote(key).is_some_and(overflows) {
+            if self.remote(key).is_some_and(is_full) {
                 self.forget(local, key);
                 local.tell_end(key, Reason::SendBufferFull);
                 return Err(Error::SendBufferFull);

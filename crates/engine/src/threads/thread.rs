@@ -105,7 +105,7 @@ mod tests {
     use crate::connection::{Connection, State};
     use crate::registry::Key;
 
-    /// Something that the thread has to tell of without being asked again: it can not hold a file.
+    /// Something that the thread has to tell of without being asked again: it cannot hold a file.
     fn hand_over_a_file(thread: &mut Thread, key: u64) {
         let file = std::fs::File::open("/dev/null").expect("a file");
         let (kind, state) = (SocketKind::Stream, State::Connecting);
