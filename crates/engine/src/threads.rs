@@ -35,7 +35,7 @@ use crate::fork;
 use crate::reactor::{Companion, Flushes, Reactor, Step};
 use crate::registry::{Key, Table};
 use messages::{Accepted, Facts, Message};
-use remote::{Remote, State, Tls};
+use remote::{Phase, Remote, Tls};
 use reports::Reports;
 use thread::Thread;
 
@@ -288,7 +288,7 @@ impl Threads {
             local: name,
             sent: connection.sent(),
         };
-        let mut remote = Remote::new(self.next, State::Connecting, told);
+        let mut remote = Remote::new(self.next, Phase::Connecting, told);
         remote.written = connection.pending() as u64;
         remote.paused = connection.paused;
         remote.writes_paused = connection.writes_paused;

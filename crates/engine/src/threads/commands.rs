@@ -2,7 +2,7 @@
 
 use super::Threads;
 use super::messages::Message;
-use super::remote::{Held, Remote, State, Tls};
+use super::remote::{Held, Phase, Remote, Tls};
 use crate::buffer::overflows;
 use crate::command::{Close, Command};
 use crate::error::{Error, Reason};
@@ -65,8 +65,8 @@ impl Threads {
             return Close::Gone;
         }
         let nothing_left =
-            remote.pending() == 0 || remote.state == State::Connecting || !remote.is_secured();
-        remote.state = State::Closing;
+            remote.pending() == 0 || remote.phase == Phase::Connecting || !remote.is_secured();
+        remote.phase = Phase::Closing;
         let thread = remote.thread;
         self.tell(thread, key, Command::Close);
         if nothing_left {
@@ -130,11 +130,8 @@ impl Threads {
                 self.forget(local, key);
                 return Ok(());
             }
-            Command::HalfOpen(_)
-            | Command::RateLimit(_)
-            | Command::ReadSize(_)
-            | Command::ReadTimeout(_)
-            | Command::WriteTimeout(_) => {}
+            // The loop need not know.
+            _ => {}
         }
         self.tell(thread, key, command);
         Ok(())

@@ -1,7 +1,7 @@
 //! Events of connections that threads serve, from what the threads report.
 
 use super::messages::{Accepted, Report};
-use super::remote::{Remote, State};
+use super::remote::{Phase, Remote};
 use super::{Owed, Threads};
 use crate::command::Command;
 use crate::event::{Chunk, Event};
@@ -24,7 +24,7 @@ impl Threads {
             } => self.accepted(thread, listener, key, *accepted),
             Report::Connected { key, local } => {
                 let remote = self.remote_mut(key).filter(|remote| !remote.is_closing())?;
-                (remote.state, remote.local) = (State::Open, local);
+                (remote.phase, remote.local) = (Phase::Open, local);
                 // Whoever has nothing queued is told as well that there is room; the thread knows.
                 remote.notify = true;
                 self.queue_flush(key);
@@ -69,7 +69,7 @@ impl Threads {
             self.tell(thread, key, Command::Destroy);
             return None;
         }
-        self.insert(key, Remote::new(thread, State::Open, accepted));
+        self.insert(key, Remote::new(thread, Phase::Open, accepted));
         self.owe(thread, key, false);
         Some(Step::Event(Event::Accepted { listener, key }))
     }

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::messages::{Accepted, Channel, Facts, Message, Report};
+use crate::batch::{Batch, Reading};
 use crate::clock;
 use crate::command::Command;
 use crate::connection::NEWCOMER_READS;
 use crate::error::{Error, Reason};
 use crate::event::{Chunk, Event};
-use crate::mailbox::{Batch, Reading};
 use crate::reactor::{Reactor, Step};
 use crate::registry::{Key, Table};
 

@@ -4,11 +4,11 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+use crate::batch::BatchQueue;
 use crate::command::Command;
 use crate::config::{Config, ReadSize};
 use crate::connection::Connection;
 use crate::event::{Chunk, Event};
-use crate::mailbox::Mailbox;
 use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::socket::Name;
@@ -17,10 +17,10 @@ use crate::waker::Waker;
 
 /// What is shared by the two ends.
 pub(super) struct Channel {
-    pub(super) messages: Mailbox<Message>,
-    pub(super) reports: Mailbox<Report>,
+    pub(super) messages: BatchQueue<Message>,
+    pub(super) reports: BatchQueue<Report>,
     /// Of newcomers, each with the number of reads that the loop has dealt with before.
-    pub(super) newcomers: Mailbox<(u8, Report)>,
+    pub(super) newcomers: BatchQueue<(u8, Report)>,
     /// Wakes the loop.
     pub(super) home: Waker,
     pub(super) stop: AtomicBool,
@@ -30,9 +30,9 @@ impl Channel {
     /// With nothing in it, of a loop that `home` wakes.
     pub(super) fn new(home: Waker) -> Channel {
         Channel {
-            messages: Mailbox::new(),
-            reports: Mailbox::new(),
-            newcomers: Mailbox::new(),
+            messages: BatchQueue::new(),
+            reports: BatchQueue::new(),
+            newcomers: BatchQueue::new(),
             home,
             stop: AtomicBool::new(false),
         }

@@ -18,7 +18,7 @@ pub(super) struct Remote {
     pub(super) fd: RawFd,
     pub(super) peer: Option<Name>,
     pub(super) local: Option<Name>,
-    pub(super) state: State,
+    pub(super) phase: Phase,
     /// Bytes that were written, and how many of them the thread has handed to the system.
     pub(super) written: u64,
     sent: Arc<AtomicU64>,
@@ -37,7 +37,7 @@ pub(super) struct Remote {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum Phase {
     Connecting,
     Open,
     Closing,
@@ -74,13 +74,13 @@ pub(super) struct Held {
 
 impl Remote {
     /// A connection as a thread tells of it.
-    pub(super) fn new(thread: usize, state: State, told: Accepted) -> Box<Remote> {
+    pub(super) fn new(thread: usize, phase: Phase, told: Accepted) -> Box<Remote> {
         Box::new(Remote {
             thread,
             fd: told.fd,
             peer: told.peer,
             local: told.local,
-            state,
+            phase,
             written: 0,
             sent: told.sent,
             paused: false,
@@ -105,11 +105,11 @@ impl Remote {
     }
 
     pub(super) fn is_closing(&self) -> bool {
-        self.state == State::Closing
+        self.phase == Phase::Closing
     }
 
     /// Whether the consumer is to hear that a flush comes.
     pub(super) fn wants_predrain(&self) -> bool {
-        self.notify && self.is_secured() && self.state == State::Open && !self.writes_paused
+        self.notify && self.is_secured() && self.phase == Phase::Open && !self.writes_paused
     }
 }

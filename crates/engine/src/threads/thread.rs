@@ -6,9 +6,9 @@ use std::thread::JoinHandle;
 
 use super::io_thread::IoThread;
 use super::messages::{Channel, Message, Report};
+use crate::batch::{Batch, Reading};
 use crate::config::Config;
 use crate::error::Error;
-use crate::mailbox::{Batch, Reading};
 use crate::reactor::Reactor;
 use crate::signals;
 use crate::waker::Waker;

@@ -51,15 +51,15 @@ impl<T> Batch<T> {
 
 /// One direction between two threads. Who posts also wakes the other side; see [`Waker`](crate::Waker).
 #[derive(Debug)]
-pub(crate) struct Mailbox<T> {
+pub(crate) struct BatchQueue<T> {
     posted: Mutex<Batch<T>>,
     /// Whether there is something in `posted`: a look without the lock.
     full: AtomicBool,
 }
 
-impl<T> Mailbox<T> {
-    pub(crate) fn new() -> Mailbox<T> {
-        Mailbox {
+impl<T> BatchQueue<T> {
+    pub(crate) fn new() -> BatchQueue<T> {
+        BatchQueue {
             posted: Mutex::new(Batch::new()),
             full: AtomicBool::new(false),
         }
@@ -87,7 +87,7 @@ impl<T> Mailbox<T> {
     }
 }
 
-/// The reading end of a [`Mailbox`]: what was taken out of it, message by message.
+/// The reading end of a [`BatchQueue`]: what was taken out of it, message by message.
 #[derive(Debug)]
 pub(crate) struct Reading<T> {
     batch: Batch<T>,
@@ -108,16 +108,16 @@ impl<T> Reading<T> {
     }
 
     /// Takes what was posted, once all that was taken before is read. False: there is nothing.
-    pub(crate) fn take(&mut self, mailbox: &Mailbox<T>) -> bool {
+    pub(crate) fn take(&mut self, queue: &BatchQueue<T>) -> bool {
         debug_assert!(self.is_empty());
-        if mailbox.is_empty() {
+        if queue.is_empty() {
             return false;
         }
         self.batch.clear();
         self.read = 0;
-        let mut posted = mailbox.posted();
+        let mut posted = queue.posted();
         std::mem::swap(&mut *posted, &mut self.batch);
-        mailbox.full.store(false, Ordering::Release);
+        queue.full.store(false, Ordering::Release);
         drop(posted);
         !self.is_empty()
     }
