@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
-/// More spare room than this is given back, so that one large transfer does not cost its memory for ever.
+/// Spare room beyond this many bytes is freed, so that one large transfer does not keep its memory.
 const KEPT: usize = 256 * 1024;
 
 /// Messages in the order of sending, and behind each other the bytes that some of them speak of.

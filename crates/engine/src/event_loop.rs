@@ -87,16 +87,11 @@ impl EventLoop {
     }
 
     /// As [`Reactor::configure`]. [`Config::io_threads`] does not change after the first turn.
-    pub fn configure(&mut self, config: Config) {
-        let io_threads = if self.has_begun() {
-            self.config().io_threads
-        } else {
-            config.io_threads
-        };
-        self.local.configure(Config {
-            io_threads,
-            ..config
-        });
+    pub fn configure(&mut self, mut config: Config) {
+        if self.has_begun() {
+            config.io_threads = self.config().io_threads;
+        }
+        self.local.configure(config);
         self.threads.configure(self.local.config());
     }
 
@@ -161,7 +156,7 @@ impl EventLoop {
         Ok(key)
     }
 
-    /// Threads that run already accept for a new listener, too.
+    /// Has the threads accept for a new listener as well, if they run already.
     fn lend(&mut self, key: Key) {
         if self.threads.are_running() && matches!(self.local_name(key), Some(Name::Inet(_))) {
             self.threads.lend(&mut self.local, key);
@@ -197,7 +192,7 @@ impl EventLoop {
         if self.threads.are_running() && connection.is_outgoing() {
             return Ok(self.threads.take_in(&mut self.local, connection));
         }
-        self.local.add(connection).map_err(Error::Poller)
+        self.local.add(connection)
     }
 }
 

@@ -173,7 +173,7 @@ impl Reactor {
         self.next_event_with(&mut Alone)
     }
 
-    /// The same with somebody who takes part in the turn.
+    /// As [`next_event`](Reactor::next_event), with somebody who takes part in the turn.
     pub(crate) fn next_event_with(&mut self, companion: &mut impl Companion) -> Option<Event<'_>> {
         match self.step(companion)? {
             Step::Event(event) => Some(event),
@@ -272,9 +272,9 @@ impl Reactor {
         }
     }
 
-    /// Has the log told.
+    /// Has an [`Event::Notice`] told.
     pub(crate) fn notice(&mut self, level: Level, text: String) {
-        self.untold.notice(level, text);
+        self.untold.push(Event::Notice { level, text });
     }
 
     fn connection(&mut self, key: Key) -> Option<&mut Connection> {

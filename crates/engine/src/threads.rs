@@ -50,7 +50,7 @@ mod remote;
 mod reports;
 mod thread;
 
-/// How often whoever waits for a thread's answer looks whether there still is a thread.
+/// How often the loop, while it waits for the answer of a thread, looks whether the thread still runs.
 const LIFE_SIGN: Duration = Duration::from_millis(100);
 
 /// All threads of a loop, and what it knows of their connections. Without threads it does nothing.
@@ -64,7 +64,7 @@ pub(crate) struct Threads {
     remotes: Vec<Table<Box<Remote>>>,
     listeners: Vec<listeners::Lent>,
     reports: Reports,
-    /// Who gets the next outgoing connection.
+    /// The thread that got the last outgoing connection; the next one goes to the thread behind it.
     next: usize,
     flushes: Flushes,
     /// What a thread waits for until the consumer asks for the next event.
@@ -83,7 +83,7 @@ struct Owed {
 
 /// Beginning and ending.
 impl Threads {
-    /// None yet.
+    /// No threads yet.
     pub(crate) fn new() -> Threads {
         Threads {
             threads: Vec::new(),
@@ -104,7 +104,7 @@ impl Threads {
         !self.threads.is_empty()
     }
 
-    /// Starts as many as the settings say, and gives them what is theirs.
+    /// Starts as many threads as the settings say. They get the listeners and the connections that are being made.
     pub(crate) fn start(&mut self, local: &mut Reactor) {
         self.process = fork::generation();
         let count = local.config().io_threads;
@@ -204,7 +204,7 @@ impl Threads {
         }
     }
 
-    /// Has the settings of all of them replaced.
+    /// Replaces the settings of all threads.
     pub(crate) fn configure(&mut self, config: &Config) {
         let count = self.threads.len();
         for (index, thread) in self.threads.iter_mut().enumerate() {
@@ -230,7 +230,7 @@ impl Threads {
         !self.remotes.is_empty() && self.remote(key).is_some()
     }
 
-    /// How many there are.
+    /// How many connections the threads serve.
     pub(crate) fn len(&self) -> usize {
         self.remotes.iter().map(Table::len).sum()
     }
@@ -305,7 +305,7 @@ impl Threads {
 
 /// What is said.
 impl Threads {
-    /// Says something to one thread, with the next post.
+    /// Has one thread apply a command. It is sent with the next post.
     fn tell(&mut self, thread: usize, key: Key, command: Command) {
         if let Some(thread) = self.threads.get_mut(thread) {
             thread.outgoing.push(Message::Apply(key, command));

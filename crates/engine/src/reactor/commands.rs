@@ -27,11 +27,7 @@ impl Reactor {
     /// writes are paused. [`Error::Unsupported`] for a key of something else.
     pub fn write(&mut self, key: Key, data: &[u8]) -> Result<usize, Error> {
         let limit = self.config.max_send_buffer_size;
-        let connection = match self.sources.get_mut(key) {
-            Some(Source::Connection(connection)) => connection,
-            Some(_) => return Err(Error::Unsupported),
-            None => return Err(Error::Closed),
-        };
+        let connection = self.found(key)?;
         if connection.state == State::Closing || connection.own_side != OwnSide::Open {
             return Err(Error::Closed);
         }
@@ -169,7 +165,7 @@ impl Reactor {
     }
 
     /// The connection that a command is for.
-    fn found(&mut self, key: Key) -> Result<&mut Connection, Error> {
+    pub(super) fn found(&mut self, key: Key) -> Result<&mut Connection, Error> {
         match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => Ok(connection),
             Some(_) => Err(Error::Unsupported),

@@ -20,7 +20,7 @@ use crate::waker::Waker;
 
 impl Reactor {
     /// Replaces the settings. Listeners take over the options of their sockets; timeouts and limits count at once, for
-    /// connections that stand already, too.
+    /// connections that are established already as well.
     pub fn configure(&mut self, config: Config) {
         self.config = config;
         for key in self.sources.keys() {
@@ -64,7 +64,7 @@ impl Reactor {
     fn add_listener(&mut self, fd: Arc<OwnedFd>, read_size: ReadSize) -> Result<Key, Error> {
         let listener = Box::new(Listener::new(fd, read_size));
         let key = self.sources.insert(Source::Listener(listener));
-        self.armed_or_removed(key)?;
+        self.begin_serving(key)?;
         Ok(key)
     }
 
@@ -82,10 +82,10 @@ impl Reactor {
         read_size: ReadSize,
     ) -> Result<Key, Error> {
         let connection = self.connecting(peer, kind, read_size)?;
-        self.add(connection).map_err(Error::Poller)
+        self.add(connection)
     }
 
-    /// The same of which the poller does not know yet.
+    /// The connection that [`connect`](Reactor::connect) adds, before it is added.
     pub(crate) fn connecting(
         &mut self,
         peer: SocketAddr,
@@ -106,10 +106,10 @@ impl Reactor {
     /// [`Error::Os`] if it is no such socket, [`Error::Poller`] if the poller cannot hold its number.
     pub fn adopt(&mut self, fd: OwnedFd, read_size: ReadSize) -> Result<Key, Error> {
         let connection = self.adopting(fd, read_size)?;
-        self.add(connection).map_err(Error::Poller)
+        self.add(connection)
     }
 
-    /// The same of which the poller does not know yet.
+    /// The connection that [`adopt`](Reactor::adopt) adds, before it is added.
     pub(crate) fn adopting(
         &mut self,
         fd: OwnedFd,
@@ -138,7 +138,7 @@ impl Reactor {
         let mut connection =
             Connection::new(fd, SocketKind::Stream, State::Open, read_size, clock::now());
         connection.peer = peer;
-        self.add(connection).map_err(Error::Poller)
+        self.add(connection)
     }
 
     /// Reports when `fd` is ready, as [`Event::Ready`](crate::Event), for as long as it is.
@@ -162,7 +162,7 @@ impl Reactor {
             registered: Registered::default(),
             ready: Interest::NONE,
         }));
-        self.armed_or_removed(key)?;
+        self.begin_serving(key)?;
         Ok(key)
     }
 
@@ -213,10 +213,18 @@ impl Reactor {
         self.polling.waker()
     }
 
-    pub(super) fn armed_or_removed(&mut self, key: Key) -> Result<(), Error> {
+    /// Takes a connection in; if the poller cannot hold it, says why and drops it.
+    pub(crate) fn add(&mut self, connection: Connection) -> Result<Key, Error> {
+        let key = self.take_in(connection);
+        self.begin_serving(key)?;
+        Ok(key)
+    }
+
+    /// Has the poller told of a source that was just taken in. One that it cannot hold is dropped.
+    pub(super) fn begin_serving(&mut self, key: Key) -> Result<(), Error> {
         if !self.has_begun() {
             self.want(key);
-        } else if let Err(error) = self.arm(key) {
+        } else if let Err(error) = self.reconcile(key) {
             self.explain_fd_limit(&error);
             self.discard(key);
             return Err(Error::Poller(error));

@@ -6,7 +6,7 @@ use std::io;
 
 use super::{Reactor, Source};
 use crate::error::Reason;
-use crate::event::Level;
+use crate::event::{Event, Level};
 use crate::poller::FdLimit;
 use crate::registered::Registered;
 use crate::registry::Key;
@@ -51,7 +51,8 @@ impl Reactor {
             if let Some(Source::Signal(handler)) = self.sources.get(key)
                 && handler.take()
             {
-                self.untold.signal(key, handler.signal);
+                let signal = handler.signal;
+                self.untold.push(Event::Signal { key, signal });
             }
         }
     }
