@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::{Mutex, lock};
 
 /// Spare room beyond this many bytes is freed, so that one large transfer does not keep its memory.
 const KEPT: usize = 256 * 1024;
@@ -65,14 +65,9 @@ impl<T> BatchQueue<T> {
         }
     }
 
-    fn posted(&self) -> MutexGuard<'_, Batch<T>> {
-        // Nothing panics while it holds the lock, and a batch is whole at any time.
-        self.posted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Hands over what is in `batch`, behind what was not taken yet, and leaves it empty.
     pub(crate) fn post(&self, batch: &mut Batch<T>) {
-        let mut posted = self.posted();
+        let mut posted = lock(&self.posted);
         if posted.is_empty() {
             std::mem::swap(&mut *posted, batch);
         } else {
@@ -115,7 +110,7 @@ impl<T> Reading<T> {
         }
         self.batch.clear();
         self.read = 0;
-        let mut posted = queue.posted();
+        let mut posted = lock(&queue.posted);
         std::mem::swap(&mut *posted, &mut self.batch);
         queue.full.store(false, Ordering::Release);
         drop(posted);

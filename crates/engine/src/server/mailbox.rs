@@ -4,7 +4,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use super::place::{Place, Plan};
@@ -12,6 +12,7 @@ use crate::buffer::overflows;
 use crate::command::Command;
 use crate::error::Error;
 use crate::registry::Key;
+use crate::sync::lock;
 use crate::waker::Waker;
 
 /// Most bytes that may be on their way to the connections of one thread.
@@ -89,12 +90,8 @@ impl Mailbox {
         let _ = self.waker.set(waker);
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn post(&self, request: Request) -> Result<(), Error> {
-        let mut queue = self.queue();
+        let mut queue = lock(&self.queue);
         if queue.closed {
             return Err(Error::Closed);
         }
@@ -119,14 +116,14 @@ impl Mailbox {
 
     /// Everything that waits; `requests` is emptied and becomes the next queue.
     pub(super) fn take(&self, requests: &mut Vec<Request>) {
-        let mut queue = self.queue();
+        let mut queue = lock(&self.queue);
         queue.bytes = 0;
         mem::swap(&mut queue.requests, requests);
     }
 
     /// Nobody looks here any more.
     pub(super) fn close(&self) {
-        let mut queue = self.queue();
+        let mut queue = lock(&self.queue);
         queue.closed = true;
         queue.bytes = 0;
         let rest = mem::take(&mut queue.requests);
