@@ -6,6 +6,12 @@ use std::io::IoSlice;
 /// Small writes are gathered into chunks of this many bytes, so that one vectored write carries hundreds of stanzas.
 const CHUNK: usize = 16 * 1024;
 
+/// Whether `more` bytes are too many beside those that are queued. A single write into an empty queue is not, whatever its
+/// size: its memory is the caller's already.
+pub(crate) fn overflows(queued: usize, more: usize, limit: usize) -> bool {
+    queued > 0 && queued.saturating_add(more) > limit
+}
+
 /// Bytes waiting to be sent, in order.
 ///
 /// Appending copies once; taking from the front moves an offset and never the bytes behind it, so a slow reader

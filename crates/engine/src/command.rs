@@ -67,7 +67,7 @@ macro_rules! command_methods {
         /// `false`.
         impl $type {
             /// Asks for [`Event::Predrain`](crate::Event) before the next flush and [`Event::Drain`](crate::Event) when the queue
-            /// is empty, be it already. Once; `false` takes it back.
+            /// is empty, even if it is empty now. Each comes once; `false` takes the request back.
             pub fn notify_flush(&mut self, key: $crate::Key, on: bool) -> bool {
                 self.apply(key, $crate::Command::NotifyFlush(on)).is_ok()
             }
@@ -88,7 +88,7 @@ macro_rules! command_methods {
                 self.apply(key, $crate::Command::PauseWrites(true)).is_ok()
             }
 
-            /// Sends again.
+            /// Sends again what is written, beginning with what was queued meanwhile.
             pub fn resume_writes(&mut self, key: $crate::Key) -> bool {
                 self.apply(key, $crate::Command::PauseWrites(false)).is_ok()
             }

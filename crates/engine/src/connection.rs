@@ -243,12 +243,6 @@ impl Connection {
         }
     }
 
-    /// Whether `more` bytes are too many. A single write into an empty queue is not, whatever its size: its memory is
-    /// the caller's already.
-    pub(crate) fn overflows(&self, more: usize, limit: usize) -> bool {
-        !self.out.is_empty() && self.out.len() + more > limit
-    }
-
     /// Reads once into `buffer`, no more than read size, limits and this turn's budget allow.
     pub(crate) fn read(&mut self, buffer: &mut [u8], config: &Config, now: u64) -> Read {
         if self.tls.is_some() {

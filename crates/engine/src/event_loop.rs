@@ -88,20 +88,16 @@ impl EventLoop {
     }
 
     /// As [`Reactor::configure`]. [`Config::io_threads`] does not change after the first turn.
-    pub fn configure(&mut self, config: Config) {
-        let io_threads = if self.has_begun() {
-            self.config().io_threads
-        } else {
-            config.io_threads
-        };
-        self.local.configure(Config {
-            io_threads,
-            ..config
-        });
+    pub fn configure(&mut self, mut config: Config) {
+        if self.has_begun() {
+            config.io_threads = self.config().io_threads;
+        }
+        self.local.configure(config);
         self.threads.configure(self.local.config());
     }
 
     /// As [`Reactor::begin_turn`].
+    #[inline]
     pub fn begin_turn(&mut self, max_wait: Option<Duration>) {
         self.threads.disown(&mut self.local);
         if self.local.config().io_threads > 0 && !self.threads.are_running() {
@@ -111,10 +107,16 @@ impl EventLoop {
     }
 
     /// As [`Reactor::next_event`].
+    #[inline]
     pub fn next_event(&mut self) -> Option<Event<'_>> {
-        if !self.threads.are_running() {
-            return self.local.next_event();
+        if self.threads.are_running() {
+            self.next_event_with_threads()
+        } else {
+            self.local.next_event()
         }
+    }
+
+    fn next_event_with_threads(&mut self) -> Option<Event<'_>> {
         self.threads.disown(&mut self.local);
         self.threads.settle();
         self.local.next_event_with(&mut self.threads)
@@ -164,7 +166,7 @@ impl EventLoop {
         Ok(key)
     }
 
-    /// Threads that run already accept for a new listener, too.
+    /// Has the threads accept for a new listener as well, if they run already.
     fn lend(&mut self, key: Key) {
         if self.threads.are_running() && matches!(self.local_name(key), Some(Name::Inet(_))) {
             self.threads.lend(&mut self.local, key);
@@ -200,7 +202,7 @@ impl EventLoop {
         if self.threads.are_running() && connection.is_outgoing() {
             return Ok(self.threads.take_in(&mut self.local, connection));
         }
-        self.local.add(connection).map_err(Error::Poller)
+        self.local.add(connection)
     }
 }
 
@@ -229,6 +231,7 @@ impl EventLoop {
     /// # Errors
     ///
     /// As there.
+    #[inline]
     pub fn write(&mut self, key: Key, data: &[u8]) -> Result<usize, Error> {
         if self.threads.has(key) {
             return self.threads.write(&mut self.local, key, data);

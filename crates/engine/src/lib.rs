@@ -69,6 +69,9 @@
 //! [`poll(2)`]: https://man7.org/linux/man-pages/man2/poll.2.html
 //! [`select(2)`]: https://man7.org/linux/man-pages/man2/select.2.html
 
+mod batch;
+#[cfg(test)]
+mod batch_tests;
 mod buffer;
 mod clock;
 mod command;
@@ -79,9 +82,6 @@ mod event;
 mod event_loop;
 mod fork;
 mod listener;
-mod mailbox;
-#[cfg(test)]
-mod mailbox_tests;
 pub mod poller;
 mod ranked;
 mod reactor;

@@ -136,7 +136,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Backend`] names the ones there are, or says why this one can not work; [`Error::BackendInUse`] after
+    /// [`Error::Backend`] names the ones there are, or says why this one cannot work; [`Error::BackendInUse`] after
     /// the first turn. Either way the choice stays what it was.
     pub fn set_backend(&mut self, name: &str) -> Result<(), Error> {
         self.polling.choose(name)
@@ -181,7 +181,7 @@ impl Reactor {
         self.next_event_with(&mut Alone)
     }
 
-    /// The same with somebody who takes part in the turn.
+    /// As [`next_event`](Reactor::next_event), with somebody who takes part in the turn.
     pub(crate) fn next_event_with(&mut self, companion: &mut impl Companion) -> Option<Event<'_>> {
         match self.step(companion)? {
             Step::Event(event) => Some(event),
@@ -249,8 +249,9 @@ impl Reactor {
                     {
                         self.turn.stage = Stage::Predrain;
                     } else if goes_on && self.turn.has_time_for_io() {
-                        let first = self.turn.is_share_of_companion();
-                        let step = if accompanied && (first || self.ready.is_empty()) {
+                        self.turn.spend_share();
+                        let first = accompanied && self.turn.is_share_of_companion();
+                        let step = if first || self.ready.is_empty() {
                             companion.next_share(self)
                         } else {
                             self.next_io()
@@ -280,9 +281,9 @@ impl Reactor {
         }
     }
 
-    /// Has the log told.
+    /// Has an [`Event::Notice`] told.
     pub(crate) fn notice(&mut self, level: Level, text: String) {
-        self.untold.notice(level, text);
+        self.untold.push(Event::Notice { level, text });
     }
 
     fn connection(&mut self, key: Key) -> Option<&mut Connection> {

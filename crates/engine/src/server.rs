@@ -29,7 +29,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,7 @@ use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::signals;
 use crate::socket::Name;
+use crate::sync::lock;
 
 mod acceptor;
 mod builder;
@@ -170,7 +171,7 @@ impl Server {
             }
         }
         drop(ready);
-        *self.handle.mailboxes() = mailboxes.clone();
+        *lock(&self.handle.shared.mailboxes) = mailboxes.clone();
         let started: Result<(), Error> = readied.iter().collect();
         let acceptor = started.and_then(|()| {
             Acceptor::new(
@@ -186,7 +187,7 @@ impl Server {
             Ok(acceptor) => (Ok(()), acceptor.run()),
             Err(error) => (Err(error), Instant::now()),
         };
-        self.handle.copies().clear();
+        lock(&self.handle.shared.copies).clear();
         for mailbox in &mailboxes {
             // Closed where the thread has not begun.
             let _ = mailbox.post(Request::Shutdown(deadline));
@@ -207,7 +208,7 @@ impl Server {
 impl Drop for Server {
     /// A handle may outlive it, and must not keep sockets listening that nobody serves.
     fn drop(&mut self) {
-        self.handle.copies().clear();
+        lock(&self.handle.shared.copies).clear();
     }
 }
 
@@ -290,7 +291,10 @@ impl ServerHandle {
     ///
     /// Out of descriptors.
     pub fn listeners(&self) -> io::Result<Vec<OwnedFd>> {
-        self.copies().iter().map(OwnedFd::try_clone).collect()
+        lock(&self.shared.copies)
+            .iter()
+            .map(OwnedFd::try_clone)
+            .collect()
     }
 
     /// Asks all threads of the server for a sign of life, those that serve and the one that accepts: for a watchdog, which
@@ -299,26 +303,12 @@ impl ServerHandle {
     pub fn probe(&self) -> Probe {
         // Whoever lets go of it has answered.
         let asked = Arc::new(());
-        for mailbox in self.mailboxes().iter() {
+        for mailbox in lock(&self.shared.mailboxes).iter() {
             // Closed where the thread has ended.
             let _ = mailbox.post(Request::Probe(Arc::clone(&asked)));
         }
         self.shared.stop.probe(Arc::clone(&asked));
         Probe(asked)
-    }
-
-    fn mailboxes(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Mailbox>>> {
-        self.shared
-            .mailboxes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn copies(&self) -> std::sync::MutexGuard<'_, Vec<OwnedFd>> {
-        self.shared
-            .copies
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

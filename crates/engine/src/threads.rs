@@ -35,7 +35,7 @@ use crate::fork;
 use crate::reactor::{Companion, Flushes, Reactor, Step};
 use crate::registry::{Key, Table};
 use messages::{Accepted, Facts, Message};
-use remote::{Remote, State, Tls};
+use remote::{Phase, Remote, Tls};
 use reports::Reports;
 use thread::Thread;
 
@@ -50,7 +50,7 @@ mod remote;
 mod reports;
 mod thread;
 
-/// How often whoever waits for a thread's answer looks whether there still is a thread.
+/// How often the loop, while it waits for the answer of a thread, looks whether the thread still runs.
 const LIFE_SIGN: Duration = Duration::from_millis(100);
 
 /// All threads of a loop, and what it knows of their connections. Without threads it does nothing.
@@ -64,7 +64,7 @@ pub(crate) struct Threads {
     remotes: Vec<Table<Box<Remote>>>,
     listeners: Vec<listeners::Lent>,
     reports: Reports,
-    /// Who gets the next outgoing connection.
+    /// The thread that got the last outgoing connection; the next one goes to the thread behind it.
     next: usize,
     flushes: Flushes,
     /// What a thread waits for until the consumer asks for the next event.
@@ -83,7 +83,7 @@ struct Owed {
 
 /// Beginning and ending.
 impl Threads {
-    /// None yet.
+    /// No threads yet.
     pub(crate) fn new() -> Threads {
         Threads {
             threads: Vec::new(),
@@ -99,11 +99,12 @@ impl Threads {
         }
     }
 
+    #[inline]
     pub(crate) fn are_running(&self) -> bool {
         !self.threads.is_empty()
     }
 
-    /// Starts as many as the settings say, and gives them what is theirs.
+    /// Starts as many threads as the settings say. They get the listeners and the connections that are being made.
     pub(crate) fn start(&mut self, local: &mut Reactor) {
         self.process = fork::generation();
         let count = local.config().io_threads;
@@ -171,10 +172,15 @@ impl Threads {
 
     /// In a child of fork(2), where the threads are not: lets go of them and of what they served. Whatever lock they held is
     /// held for ever.
+    #[inline]
     pub(crate) fn disown(&mut self, local: &mut Reactor) {
-        if self.process == fork::generation() || !self.are_running() {
-            return;
+        if self.are_running() && self.process != fork::generation() {
+            self.let_go_of_all(local);
         }
+    }
+
+    #[cold]
+    fn let_go_of_all(&mut self, local: &mut Reactor) {
         for thread in self.threads.drain(..) {
             std::mem::forget(thread);
         }
@@ -198,7 +204,7 @@ impl Threads {
         }
     }
 
-    /// Has the settings of all of them replaced.
+    /// Replaces the settings of all threads.
     pub(crate) fn configure(&mut self, config: &Config) {
         let count = self.threads.len();
         for (index, thread) in self.threads.iter_mut().enumerate() {
@@ -219,11 +225,12 @@ impl Drop for Threads {
 
 /// Connections.
 impl Threads {
+    #[inline]
     pub(crate) fn has(&self, key: Key) -> bool {
-        self.remote(key).is_some()
+        !self.remotes.is_empty() && self.remote(key).is_some()
     }
 
-    /// How many there are.
+    /// How many connections the threads serve.
     pub(crate) fn len(&self) -> usize {
         self.remotes.iter().map(Table::len).sum()
     }
@@ -281,7 +288,7 @@ impl Threads {
             local: name,
             sent: connection.sent(),
         };
-        let mut remote = Remote::new(self.next, State::Connecting, told);
+        let mut remote = Remote::new(self.next, Phase::Connecting, told);
         remote.written = connection.pending() as u64;
         remote.paused = connection.paused;
         remote.writes_paused = connection.writes_paused;
@@ -298,7 +305,7 @@ impl Threads {
 
 /// What is said.
 impl Threads {
-    /// Says something to one thread, with the next post.
+    /// Has one thread apply a command. It is sent with the next post.
     fn tell(&mut self, thread: usize, key: Key, command: Command) {
         if let Some(thread) = self.threads.get_mut(thread) {
             thread.outgoing.push(Message::Apply(key, command));

@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::event::EventfdFlags;
 
 use crate::sync::Arc;
-use state::State;
+use wait::Wait;
 
-mod state;
+mod wait;
 
 /// Ends the wait of a [`Reactor`](crate::Reactor) from any thread: the current one, or else the next.
 ///
@@ -19,7 +19,7 @@ pub struct Waker(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    state: State,
+    wait: Wait,
     fd: OwnedFd,
 }
 
@@ -27,14 +27,14 @@ impl Waker {
     pub(crate) fn open() -> rustix::io::Result<Waker> {
         let fd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Waker(Arc::new(Shared {
-            state: State::new(),
+            wait: Wait::new(),
             fd,
         })))
     }
 
     /// Ends the wait. Once the reactor is gone, or its process forked, it does nothing.
     pub fn wake(&self) {
-        if self.0.state.wake() {
+        if self.0.wait.wake() {
             // The only error is a counter that is full, which wakes as well.
             let _ = rustix::io::write(&self.0.fd, &1u64.to_ne_bytes());
         }
@@ -42,17 +42,17 @@ impl Waker {
 
     /// Whether a wake would cost a system call, at the moment.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.0.state.is_waiting()
+        self.0.wait.is_waiting()
     }
 
     /// Says that the reactor is going to wait. False: somebody has asked it not to.
     pub(crate) fn begin_wait(&self) -> bool {
-        self.0.state.begin_wait()
+        self.0.wait.begin_wait()
     }
 
     /// Says that it waits no more.
     pub(crate) fn end_wait(&self) {
-        self.0.state.end_wait();
+        self.0.wait.end_wait();
     }
 
     /// Makes the descriptor unreadable again.

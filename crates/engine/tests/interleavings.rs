@@ -1,23 +1,26 @@
-//! The ways in which threads can meet in a mailbox and at a waker, tried by loom.
+//! The ways in which threads can meet in a queue and at a waker, tried by loom.
 //!
 //! The files are those of the engine, with loom's atomics and locks instead of the standard library's.
 
 #![allow(dead_code)] // what the engine needs of them and these tests do not
 
-#[path = "../src/mailbox.rs"]
-mod mailbox;
-#[path = "../src/waker/state.rs"]
-mod state;
+#[path = "../src/batch.rs"]
+mod batch;
+#[path = "../src/waker/wait.rs"]
+mod wait;
 
 mod sync {
     pub(crate) use loom::sync::{Arc, Condvar, Mutex, MutexGuard, atomic};
-    pub(crate) use std::sync::PoisonError;
+
+    pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap()
+    }
 }
 
+use batch::{Batch, BatchQueue, Reading};
 use loom::thread;
-use mailbox::{Batch, Mailbox, Reading};
-use state::State;
 use sync::{Arc, Condvar, Mutex};
+use wait::Wait;
 
 /// All of them would take minutes; what goes wrong goes wrong with few switches between threads at odd moments.
 fn model(f: impl Fn() + Send + Sync + 'static) {
@@ -26,31 +29,31 @@ fn model(f: impl Fn() + Send + Sync + 'static) {
     builder.check(f);
 }
 
-/// A mailbox, who waits for it, and the eventfd that ends the wait.
+/// A queue, who waits for it, and the eventfd that ends the wait.
 struct Post {
-    mailbox: Mailbox<u32>,
-    state: State,
+    queue: BatchQueue<u32>,
+    wait: Wait,
     eventfd: (Mutex<bool>, Condvar),
 }
 
 impl Post {
     fn new() -> Arc<Post> {
         Arc::new(Post {
-            mailbox: Mailbox::new(),
-            state: State::new(),
+            queue: BatchQueue::new(),
+            wait: Wait::new(),
             eventfd: (Mutex::new(false), Condvar::new()),
         })
     }
 
     fn send(&self, batch: &mut Batch<u32>) {
-        self.mailbox.post(batch);
-        if self.state.wake() {
+        self.queue.post(batch);
+        if self.wait.wake() {
             *self.eventfd.0.lock().unwrap() = true;
             self.eventfd.1.notify_one();
         }
     }
 
-    /// As in a turn: a look at the mailbox, a wait that only the eventfd ends, another look.
+    /// As in a turn: a look at the queue, a wait that only the eventfd ends, another look.
     fn receive(&self, count: usize) -> Vec<u32> {
         let mut reading = Reading::<u32>::new();
         let mut received = Vec::new();
@@ -59,10 +62,10 @@ impl Post {
                 assert_eq!(reading.bytes(4), letter.to_ne_bytes());
                 received.push(letter);
             }
-            if reading.take(&self.mailbox) || received.len() == count {
+            if reading.take(&self.queue) || received.len() == count {
                 continue;
             }
-            if self.state.begin_wait() {
+            if self.wait.begin_wait() {
                 // A wake that is lost leaves this without an end, which loom reports as a deadlock.
                 let mut readable = self.eventfd.0.lock().unwrap();
                 while !*readable {
@@ -70,7 +73,7 @@ impl Post {
                 }
                 *readable = false;
             }
-            self.state.end_wait();
+            self.wait.end_wait();
         }
         received
     }

@@ -8,7 +8,7 @@ use super::{Connection, State};
 use crate::config::SocketKind;
 use crate::socket::{self, Name};
 
-/// See the module's documentation.
+/// The state of a connection whose consumer answers later.
 pub(crate) struct Credit {
     /// The consumer has not dealt with the last data: nothing more is read until it has.
     awaiting: bool,
@@ -18,19 +18,19 @@ pub(crate) struct Credit {
     taken_back: Vec<u8>,
     /// How often the consumer was told of an empty queue and has not answered.
     drains_untold: u32,
-    /// Bytes that the consumer has written. Of TLS's own it knows nothing.
+    /// Bytes that the consumer has written. What TLS adds is not counted.
     written: u64,
-    /// And how many of them the system has taken, for the consumer to see.
+    /// How many of these bytes the system has taken. The consumer sees this counter.
     sent: Arc<AtomicU64>,
 }
 
 impl Credit {
-    /// Of a connection of which the consumer has just been told.
+    /// The credit of a connection that was accepted. Nothing is read before the consumer has dealt with the news.
     pub(crate) fn of_newcomer() -> Box<Credit> {
         Credit::new(true, 0)
     }
 
-    /// Of a connection that is being made, with so many bytes queued.
+    /// The credit of a connection that is being made and has this many bytes queued.
     pub(crate) fn of_outgoing(queued: usize) -> Box<Credit> {
         Credit::new(false, queued as u64)
     }
@@ -49,7 +49,7 @@ impl Credit {
 
 /// Handing over.
 impl Connection {
-    /// Whether it is TCP that is being made, of which no poller knows: it can be served elsewhere.
+    /// Whether this is a TCP connection that is being made and that no poller knows. Such a one can be served by another reactor.
     pub(crate) fn is_outgoing(&self) -> bool {
         self.state == State::Connecting
             && self.registered.armed.is_none()
@@ -80,7 +80,7 @@ impl Connection {
         }
     }
 
-    /// Has the poller not asked about reading while nothing is read. False where that is so already.
+    /// Stops asking the poller about reading while nothing is read. False if that was so already.
     pub(crate) fn silence(&mut self) -> bool {
         match &mut self.credit {
             Some(credit) if credit.awaiting => !std::mem::replace(&mut credit.silenced, true),

@@ -1,6 +1,5 @@
 //! Listeners: connections that are accepted, and what happens when the system has no descriptor for them.
 
-use super::ready::Rank;
 use super::{Alarm, Reactor, Source, Step};
 use crate::clock;
 use crate::config::SocketKind;
@@ -20,17 +19,12 @@ impl Reactor {
         }
         match self.gate.accept(listener, !self.lingering.is_empty()) {
             Accept::MakeRoom => {
-                listener.registered.in_ready = true;
-                self.ready.push(key, Rank::NEW);
+                self.serve_in_turn(key);
                 self.stop_lingering();
                 None
             }
             Accept::Connection(fd, peer) => {
                 listener.budget -= 1;
-                if listener.budget > 0 {
-                    listener.registered.in_ready = true;
-                    self.ready.push(key, Rank::NEW);
-                }
                 let mut connection = Connection::new(
                     fd,
                     SocketKind::Stream,
@@ -42,7 +36,12 @@ impl Reactor {
                 connection.credit = self.on_credit.then(Credit::of_newcomer);
                 connection.peer = peer;
                 listener.connections += 1;
-                if listener.connections >= max_connections {
+                let (goes_on, is_full) =
+                    (listener.budget > 0, listener.connections >= max_connections);
+                if goes_on {
+                    self.serve_in_turn(key);
+                }
+                if is_full {
                     self.want(key);
                 }
                 self.stats.accepted += 1;
@@ -55,8 +54,7 @@ impl Reactor {
             Accept::Nothing => None,
             Accept::TurnedAway(peer) => {
                 self.stats.turned_away += 1;
-                listener.registered.in_ready = true;
-                self.ready.push(key, Rank::NEW);
+                self.serve_in_turn(key);
                 let text = self.gate.turned_away(peer, self.turn.now);
                 self.accepting_failed(text)
             }

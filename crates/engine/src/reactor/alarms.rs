@@ -58,31 +58,20 @@ impl Reactor {
         };
         connection.timer = None;
         let unthrottled = connection.unthrottle(now);
-        if connection
-            .write_deadline(&self.config)
-            .is_some_and(|deadline| deadline <= now)
-        {
-            let connecting = connection.state == State::Connecting;
-            self.end(
-                key,
-                if connecting {
-                    Reason::ConnectTimeout
-                } else {
-                    Reason::WriteTimeout
-                },
-            );
+        let is_due = |deadline: Option<u64>| deadline.is_some_and(|at| at <= now);
+        if is_due(connection.write_deadline(&self.config)) {
+            let reason = match connection.state {
+                State::Connecting => Reason::ConnectTimeout,
+                _ => Reason::WriteTimeout,
+            };
+            self.end(key, reason);
             return None;
         }
-        if connection
-            .handshake_deadline(&self.config)
-            .is_some_and(|deadline| deadline <= now)
-        {
+        if is_due(connection.handshake_deadline(&self.config)) {
             self.end(key, Reason::HandshakeTimeout);
             return None;
         }
-        let silent = connection
-            .read_deadline(&self.config)
-            .is_some_and(|deadline| deadline <= now);
+        let silent = is_due(connection.read_deadline(&self.config));
         if silent {
             connection.read_since = now;
         }

@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::{Alarm, Reactor, Source};
+use crate::buffer::overflows;
 use crate::clock;
 use crate::command::{Close, Command, command_methods};
 use crate::config::{SocketKind, SocketOption};
@@ -26,15 +27,11 @@ impl Reactor {
     /// writes are paused. [`Error::Unsupported`] for a key of something else.
     pub fn write(&mut self, key: Key, data: &[u8]) -> Result<usize, Error> {
         let limit = self.config.max_send_buffer_size;
-        let connection = match self.sources.get_mut(key) {
-            Some(Source::Connection(connection)) => connection,
-            Some(_) => return Err(Error::Unsupported),
-            None => return Err(Error::Closed),
-        };
+        let connection = self.found(key)?;
         if connection.state == State::Closing || connection.own_side != OwnSide::Open {
             return Err(Error::Closed);
         }
-        let connection = if connection.overflows(data.len(), limit) {
+        let connection = if overflows(connection.out.len(), data.len(), limit) {
             self.make_room(key, data.len())?
         } else {
             connection
@@ -58,7 +55,7 @@ impl Reactor {
         let limit = self.config.max_send_buffer_size;
         let connection = self.found(key)?;
         let failed = connection.may_flush() && matches!(connection.flush(), Flush::Failed(_));
-        if failed || connection.overflows(len, limit) {
+        if failed || overflows(connection.out.len(), len, limit) {
             if !connection.writes_paused {
                 self.end(key, Reason::SendBufferFull);
             }
@@ -168,7 +165,7 @@ impl Reactor {
     }
 
     /// The connection that a command is for.
-    fn found(&mut self, key: Key) -> Result<&mut Connection, Error> {
+    pub(super) fn found(&mut self, key: Key) -> Result<&mut Connection, Error> {
         match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) => Ok(connection),
             Some(_) => Err(Error::Unsupported),

@@ -8,13 +8,14 @@ use super::{Reactor, Source, Stage};
 use crate::config::ReadSize;
 use crate::connection::{Connection, Credit, State};
 use crate::error::{Error, Reason};
+use crate::event::Event;
 use crate::listener::Listener;
 use crate::registry::{Key, Registry};
 use crate::socket::{self, Name};
 
 /// The side that serves.
 impl Reactor {
-    /// A reactor whose keys have this number, and whose connections read on only after [`release`](Reactor::release).
+    /// Makes a reactor that gives keys with this thread number. Its connections read on only after [`release`](Reactor::release).
     pub(crate) fn on_credit(thread: u8) -> Reactor {
         Reactor {
             on_credit: true,
@@ -23,7 +24,7 @@ impl Reactor {
         }
     }
 
-    /// Whether this turn may still wait, and so what it has told must not be kept back.
+    /// Whether this turn may still wait. What it has told by then must not be kept back.
     pub(crate) fn is_before_wait(&self) -> bool {
         !self.turn.io_began && matches!(self.turn.stage, Stage::Predrain | Stage::Flush)
     }
@@ -67,7 +68,7 @@ impl Reactor {
         }
     }
 
-    /// What was read too early: the handshake begins with it.
+    /// Takes back bytes that were read too early. The TLS handshake begins with them.
     pub(crate) fn take_back(&mut self, key: Key, bytes: Vec<u8>) {
         if let Some(connection) = self.connection(key) {
             connection.take_back(bytes);
@@ -82,7 +83,7 @@ impl Reactor {
         }
     }
 
-    /// Accepts on a socket that other reactors accept on, too, under the key of the one that opened it.
+    /// Accepts on a socket that other reactors share. The listener has the key that the reactor gave which opened it.
     pub(crate) fn share_listener(
         &mut self,
         key: Key,
@@ -91,19 +92,19 @@ impl Reactor {
     ) -> Result<(), Error> {
         let listener = Box::new(Listener::new(fd, read_size));
         self.sources.insert_as(key, Source::Listener(listener));
-        self.armed_or_removed(key)
+        self.begin_serving(key)
     }
 
-    /// Takes over a connection that is being made, under the key of the reactor that began it.
+    /// Takes over a connection that is being made. It keeps the key that it has from the reactor that began it.
     pub(crate) fn take_over(&mut self, key: Key, connection: Box<Connection>) -> Result<(), Error> {
         self.sources.insert_as(key, Source::Connection(connection));
-        self.begin_serving(key).map_err(Error::Poller)
+        self.begin_serving(key)
     }
 }
 
 /// The side that hands over what others are to serve.
 impl Reactor {
-    /// The connections that can be handed over: TCP that is being made, of which the poller does not know.
+    /// The connections that can be handed over. These are TCP connections that are being made and that the poller does not know.
     pub(crate) fn outgoing(&self) -> Vec<Key> {
         let keys = self.sources.iter().map(|(key, _)| key);
         keys.filter(|key| self.is_outgoing(*key)).collect()
@@ -137,14 +138,14 @@ impl Reactor {
         Some(connection)
     }
 
-    /// Nobody uses the key any more of a connection that was handed over.
+    /// Has the key of a connection that was handed over used again: nobody needs it any more.
     pub(crate) fn free(&mut self, key: Key) {
         self.sources.free(key);
     }
 
-    /// The consumer is to be told of the end of a connection that was handed over.
+    /// Has the consumer told that a connection that was handed over has ended.
     pub(crate) fn tell_end(&mut self, key: Key, reason: Reason) {
-        self.untold.closed(key, reason);
+        self.untold.push(Event::Closed { key, reason });
     }
 
     /// Where [`next_share`](super::Companion::next_share) puts data.
@@ -164,7 +165,7 @@ impl Reactor {
         found.map(|(key, _)| key).collect()
     }
 
-    /// A listener, for whoever shares its socket.
+    /// The listener under this key, for those that share its socket.
     pub(crate) fn listener_of(&self, key: Key) -> Option<&Listener> {
         match self.sources.get(key)? {
             Source::Listener(listener) => Some(listener),

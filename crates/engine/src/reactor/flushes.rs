@@ -1,44 +1,51 @@
 //! Who has something to send, in the order of the writes.
 
-use std::collections::VecDeque;
-
 use crate::registry::Key;
 
-/// Keys go through it twice: first each is asked whether its consumer wants to add to what is queued, then all are flushed. Who
-/// joins while others are asked is asked, too; who joins during the flush waits for the next one.
+/// The keys of connections that wait for a flush. Each goes through it twice: first its consumer is asked whether to add to what
+/// is queued, then it is flushed. A connection that joins while others are asked is asked as well. One that joins during the flush
+/// waits for the next flush.
 #[derive(Default)]
 pub(crate) struct Flushes {
-    queued: Vec<Key>,
-    /// How many of those were asked.
+    /// First those of the flush that has begun, then those of the next one.
+    queue: Vec<Key>,
     asked: usize,
-    flushing: VecDeque<Key>,
+    flushed: usize,
+    /// How many belong to the flush that has begun; zero between two flushes.
+    flushing: usize,
 }
 
 impl Flushes {
     pub(crate) fn push(&mut self, key: Key) {
-        self.queued.push(key);
+        self.queue.push(key);
     }
 
-    /// Whether nobody waits for a flush that has not begun.
+    /// Whether no connection waits for a flush that has not begun.
     pub(crate) fn is_empty(&self) -> bool {
-        self.queued.is_empty()
+        self.queue.len() == self.flushing
     }
 
-    /// Who is asked next.
+    /// The next connection whose consumer is to be asked.
     pub(crate) fn next_to_ask(&mut self) -> Option<Key> {
-        let key = self.queued.get(self.asked).copied()?;
+        let key = *self.queue.get(self.asked)?;
         self.asked += 1;
         Some(key)
     }
 
-    /// All were asked.
+    /// Begins the flush: all were asked.
     pub(crate) fn begin(&mut self) {
-        self.flushing.extend(self.queued.drain(..));
-        self.asked = 0;
+        (self.asked, self.flushed) = (0, 0);
+        self.flushing = self.queue.len();
     }
 
-    /// Who is flushed next.
+    /// The next connection to flush. `None` says that the flush is over.
     pub(crate) fn next(&mut self) -> Option<Key> {
-        self.flushing.pop_front()
+        if self.flushed == self.flushing {
+            self.queue.drain(..std::mem::take(&mut self.flushing));
+            self.flushed = 0;
+            return None;
+        }
+        self.flushed += 1;
+        self.queue.get(self.flushed - 1).copied()
     }
 }

@@ -9,7 +9,7 @@ use crate::event::Level;
 use crate::registry::Key;
 
 impl Reactor {
-    /// A ClientHello is there, and what it is answered with: it waits for its turn.
+    /// Queues a handshake whose ClientHello waits for our answer, if there is room for one more.
     pub(super) fn admit(&mut self, key: Key) {
         let full = self.ready.waiting_handshakes() >= self.config.max_waiting_handshakes;
         let Some(connection) = self.connection(key) else {
@@ -63,7 +63,7 @@ impl Reactor {
         );
     }
 
-    /// Answers a ClientHello whose turn it is.
+    /// Answers the ClientHello of a connection that has come to its turn.
     pub(super) fn answer_hello(&mut self, key: Key) {
         let Some(connection) = self.connection(key) else {
             return;

@@ -4,7 +4,7 @@ use super::polling::WAKE_TOKEN;
 use super::ready::Rank;
 use super::{READ_BUFFER, Reactor, Source, Step};
 use crate::config::SocketKind;
-use crate::connection::{Connection, OwnSide, Read, State};
+use crate::connection::{OwnSide, Read, State};
 use crate::error::Reason;
 use crate::event::{Chunk, Event};
 use crate::listener;
@@ -16,7 +16,7 @@ use crate::socket;
 const READ_BUDGET: usize = READ_BUFFER;
 
 impl Reactor {
-    /// Takes down what the poller said about one source; acting on it comes later, when the turn gets there.
+    /// Notes what the poller said about one source. The turn acts on it later, when it is the turn of this source.
     pub(super) fn note_ready(&mut self, ready: Readiness) {
         if ready.token == WAKE_TOKEN {
             return self.polling.clear_waker();
@@ -61,7 +61,23 @@ impl Reactor {
         }
     }
 
-    /// One share of step 5: serves whoever is first in the queue.
+    /// Queues a connection or a listener to be served in this turn, in the order of the ranks. One that is queued already stays
+    /// where it is.
+    pub(super) fn serve_in_turn(&mut self, key: Key) {
+        let (registered, rank) = match self.sources.get_mut(key) {
+            Some(Source::Connection(connection)) => {
+                let rank = Rank::of(connection);
+                (&mut connection.registered, rank)
+            }
+            Some(Source::Listener(listener)) => (&mut listener.registered, Rank::NEW),
+            _ => return,
+        };
+        if registered.enter_ready() {
+            self.ready.push(key, rank);
+        }
+    }
+
+    /// One share of step 5: serves the source that is first in the queue.
     pub(super) fn next_io(&mut self) -> Option<Step> {
         let key = self.ready.pop()?;
         let source = self.sources.get_mut(key)?;
@@ -130,7 +146,7 @@ impl Reactor {
         }
     }
 
-    /// A connection in the making is ready: for better or worse.
+    /// A connection that is being made is ready: it is established, or it has failed.
     fn establish(&mut self, key: Key) -> Option<Event<'static>> {
         let now = self.turn.now;
         let connection = self.connection(key)?;
@@ -166,10 +182,8 @@ impl Reactor {
         self.queue_flush(key);
         if let Some(connection) = self.connection(key)
             && (connection.readable || connection.holds_input())
-            && connection.registered.enter_ready()
         {
-            let rank = Rank::of(connection);
-            self.ready.push(key, rank);
+            self.serve_in_turn(key);
         }
         Event::Connected { key }
     }
@@ -263,7 +277,7 @@ impl Reactor {
         }
     }
 
-    /// The same on a connection whose sides end one by one: the end of it where ours has ended already.
+    /// The peer has ended its side of a connection whose sides end one by one. If our side has ended before, the connection ends.
     fn peer_ended(&mut self, key: Key) -> Option<Step> {
         let connection = self.connection(key)?;
         if connection.own_side == OwnSide::Finished {
@@ -293,26 +307,5 @@ impl Reactor {
             Ok(_) | Err(rustix::io::Errno::AGAIN) => connection.hung_up = false,
             Err(errno) => self.end(key, Reason::Os(errno)),
         }
-    }
-
-    /// Takes a connection in; if the poller cannot hold it, says why and drops it.
-    pub(crate) fn add(&mut self, connection: Connection) -> std::io::Result<Key> {
-        let key = self
-            .sources
-            .insert(Source::Connection(Box::new(connection)));
-        self.begin_serving(key)?;
-        Ok(key)
-    }
-
-    /// Has the poller told of a connection that was just taken in.
-    pub(super) fn begin_serving(&mut self, key: Key) -> std::io::Result<()> {
-        if !self.has_begun() {
-            self.want(key);
-        } else if let Err(error) = self.reconcile(key) {
-            self.explain_fd_limit(&error);
-            self.discard(key);
-            return Err(error);
-        }
-        Ok(())
     }
 }

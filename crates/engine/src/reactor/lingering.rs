@@ -2,7 +2,7 @@
 //!
 //! A socket that is closed while its peer still sends answers with a reset, and a reset destroys what the peer has not
 //! received yet: the last bytes that were written, such as the error that explains the close. So the descriptor stays,
-//! and what arrives is read in vain, until the peer ends its side or `linger_timeout` has passed.
+//! and what arrives is read and discarded, until the peer ends its side or `linger_timeout` has passed.
 
 use std::os::fd::OwnedFd;
 
@@ -13,10 +13,10 @@ use crate::registered::Registered;
 use crate::registry::Key;
 use crate::socket::{self, Goodbye};
 
-/// More would let peers hold descriptors after they were thrown out; the oldest go first.
+/// At most this many descriptors linger; beyond that the oldest is closed. More would let peers that were closed hold descriptors.
 const MOST: usize = 1024;
 
-/// Reads in vain per turn and descriptor.
+/// Reads for each descriptor in a turn.
 const READS: usize = 4;
 
 impl Reactor {
@@ -47,7 +47,7 @@ impl Reactor {
         }
     }
 
-    /// Takes what the peer sent in vain.
+    /// Reads and discards what the peer has sent.
     pub(super) fn read_in_vain(&mut self, key: Key) {
         let Some(Source::Lingering(lingering)) = self.sources.get(key) else {
             return;
@@ -64,7 +64,7 @@ impl Reactor {
         }
     }
 
-    /// Gives up all descriptors that only linger: somebody needs them.
+    /// Closes all descriptors that only linger, because somebody needs them.
     pub(super) fn stop_lingering(&mut self) {
         for key in std::mem::take(&mut self.lingering) {
             self.remove(key, false);

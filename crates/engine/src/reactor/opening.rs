@@ -20,7 +20,7 @@ use crate::waker::Waker;
 
 impl Reactor {
     /// Replaces the settings. Listeners take over the options of their sockets; timeouts and limits count at once, for
-    /// connections that stand already, too.
+    /// connections that are established already as well.
     pub fn configure(&mut self, config: Config) {
         self.config = config;
         for key in self.sources.keys() {
@@ -50,7 +50,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if it is no socket, [`Error::NotListening`], [`Error::Poller`] if the poller can not hold its number.
+    /// [`Error::Os`] if it is no socket, [`Error::NotListening`], [`Error::Poller`] if the poller cannot hold its number.
     pub fn listen_on(&mut self, fd: OwnedFd, read_size: ReadSize) -> Result<Key, Error> {
         socket::adopt_listener(&fd)?;
         socket::set_listener_options(&fd, &self.config);
@@ -64,7 +64,7 @@ impl Reactor {
     fn add_listener(&mut self, fd: Arc<OwnedFd>, read_size: ReadSize) -> Result<Key, Error> {
         let listener = Box::new(Listener::new(fd, read_size));
         let key = self.sources.insert(Source::Listener(listener));
-        self.armed_or_removed(key)?;
+        self.begin_serving(key)?;
         Ok(key)
     }
 
@@ -74,7 +74,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] where the system refuses at once, [`Error::Poller`] if the poller can not hold the descriptor.
+    /// [`Error::Os`] where the system refuses at once, [`Error::Poller`] if the poller cannot hold the descriptor.
     pub fn connect(
         &mut self,
         peer: SocketAddr,
@@ -82,10 +82,10 @@ impl Reactor {
         read_size: ReadSize,
     ) -> Result<Key, Error> {
         let connection = self.connecting(peer, kind, read_size)?;
-        self.add(connection).map_err(Error::Poller)
+        self.add(connection)
     }
 
-    /// The same of which the poller does not know yet.
+    /// The connection that [`connect`](Reactor::connect) adds, before it is added.
     pub(crate) fn connecting(
         &mut self,
         peer: SocketAddr,
@@ -103,13 +103,13 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if it is no such socket, [`Error::Poller`] if the poller can not hold its number.
+    /// [`Error::Os`] if it is no such socket, [`Error::Poller`] if the poller cannot hold its number.
     pub fn adopt(&mut self, fd: OwnedFd, read_size: ReadSize) -> Result<Key, Error> {
         let connection = self.adopting(fd, read_size)?;
-        self.add(connection).map_err(Error::Poller)
+        self.add(connection)
     }
 
-    /// The same of which the poller does not know yet.
+    /// The connection that [`adopt`](Reactor::adopt) adds, before it is added.
     pub(crate) fn adopting(
         &mut self,
         fd: OwnedFd,
@@ -138,7 +138,7 @@ impl Reactor {
         let mut connection =
             Connection::new(fd, SocketKind::Stream, State::Open, read_size, clock::now());
         connection.peer = peer;
-        self.add(connection).map_err(Error::Poller)
+        self.add(connection)
     }
 
     /// Reports when `fd` is ready, as [`Event::Ready`](crate::Event), for as long as it is.
@@ -152,7 +152,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Poller`]: the poller can not watch it, such as a regular file on epoll. Before the first turn such a
+    /// [`Error::Poller`]: the poller cannot watch it, such as a regular file on epoll. Before the first turn such a
     /// refusal arrives as a [`Event::Notice`](crate::Event).
     #[allow(unsafe_code)] // a descriptor that somebody else owns
     pub unsafe fn watch(&mut self, fd: RawFd, interest: Interest) -> Result<Key, Error> {
@@ -162,7 +162,7 @@ impl Reactor {
             registered: Registered::default(),
             ready: Interest::NONE,
         }));
-        self.armed_or_removed(key)?;
+        self.begin_serving(key)?;
         Ok(key)
     }
 
@@ -193,7 +193,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`]: there is no such signal, or it can not be caught.
+    /// [`Error::Os`]: there is no such signal, or it cannot be caught.
     pub fn watch_signal(&mut self, signal: i32) -> Result<Key, Error> {
         let handler = SignalHandler::install(signal).map_err(|error| {
             Error::Os(rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::INVAL))
@@ -208,15 +208,23 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`]: out of descriptors. [`Error::Poller`]: the poller can not hold its number.
+    /// [`Error::Os`]: out of descriptors. [`Error::Poller`]: the poller cannot hold its number.
     pub fn waker(&mut self) -> Result<Waker, Error> {
         self.polling.waker()
     }
 
-    pub(super) fn armed_or_removed(&mut self, key: Key) -> Result<(), Error> {
+    /// Takes a connection in; if the poller cannot hold it, says why and drops it.
+    pub(crate) fn add(&mut self, connection: Connection) -> Result<Key, Error> {
+        let key = self.take_in(connection);
+        self.begin_serving(key)?;
+        Ok(key)
+    }
+
+    /// Has the poller told of a source that was just taken in. One that it cannot hold is dropped.
+    pub(super) fn begin_serving(&mut self, key: Key) -> Result<(), Error> {
         if !self.has_begun() {
             self.want(key);
-        } else if let Err(error) = self.arm(key) {
+        } else if let Err(error) = self.reconcile(key) {
             self.explain_fd_limit(&error);
             self.discard(key);
             return Err(Error::Poller(error));

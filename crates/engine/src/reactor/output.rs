@@ -84,7 +84,7 @@ impl Reactor {
             );
             self.stats.ended += 1;
             self.stats.timed_out += u64::from(timed_out);
-            self.untold.closed(key, reason);
+            self.untold.push(Event::Closed { key, reason });
         }
     }
 
@@ -103,11 +103,11 @@ impl Reactor {
         let Some(source) = source else {
             return false;
         };
+        if let Some(timer) = source.timer() {
+            self.timers.cancel(timer);
+        }
         match source {
             Source::Connection(mut connection) => {
-                if let Some(timer) = connection.timer {
-                    self.timers.cancel(timer);
-                }
                 if graceful {
                     connection.say_goodbye();
                 }
@@ -126,20 +126,10 @@ impl Reactor {
                 // Only now is the descriptor free for those who wait for one.
                 self.connection_left(listener);
             }
-            Source::Listener(listener) => {
-                if let Some(timer) = listener.resting {
-                    self.timers.cancel(timer);
-                }
-            }
-            Source::Watch(_) => {}
+            Source::Listener(_) | Source::Watch(_) => {}
             // Dropping the handler has restored the signal's action.
             Source::Signal(_) => self.signals.retain(|signal| *signal != key),
-            Source::Lingering(lingering) => {
-                if let Some(timer) = lingering.timer {
-                    self.timers.cancel(timer);
-                }
-                self.lingering.retain(|other| *other != key);
-            }
+            Source::Lingering(_) => self.lingering.retain(|other| *other != key),
         }
         true
     }

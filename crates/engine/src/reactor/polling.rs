@@ -205,7 +205,7 @@ impl Polling {
         }
     }
 
-    /// Waits for readiness, `timeout` at most; not at all if the waker was used.
+    /// Waits for readiness, for at most `timeout`. It does not wait if the waker was used.
     pub(super) fn wait(
         &mut self,
         found: &mut Vec<Readiness>,

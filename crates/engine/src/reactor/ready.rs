@@ -1,4 +1,4 @@
-//! Who is served next: the sources that are ready, in an order that a crowd of newcomers can not upset.
+//! Who is served next: the sources that are ready, in an order that a crowd of newcomers cannot upset.
 //!
 //! When all users of a server come back at once, thousands of connections are ready in every turn, and each costs far more
 //! than a message does. In the order of arrival those who are in would wait for all of them, and all of them would be
@@ -59,7 +59,7 @@ impl Rank {
     }
 }
 
-/// Keys may be stale: whoever takes one out looks.
+/// The keys of sources that are ready. A key may be stale, so the reactor looks it up when it takes one out.
 pub(super) struct ReadyQueue {
     next: Option<Key>,
     ranks: Ranked<Key, RANKS>,
@@ -79,7 +79,7 @@ impl ReadyQueue {
         self.ranks.push(rank.index(), key);
     }
 
-    /// Whatever its rank, it is the next.
+    /// Puts a key before all others, whatever its rank.
     pub(super) fn push_next(&mut self, key: Key) {
         if let Some(other) = self.next.replace(key) {
             self.ranks.push_front(Rank::ESTABLISHED.index(), other);
@@ -90,7 +90,7 @@ impl ReadyQueue {
         self.next.is_none() && self.ranks.is_empty()
     }
 
-    /// Who gets the next share.
+    /// Takes out the key of the source that gets the next share.
     pub(super) fn pop(&mut self) -> Option<Key> {
         if self.is_empty() {
             return None;
@@ -110,12 +110,12 @@ impl ReadyQueue {
         self.ranks.pop(rank?)
     }
 
-    /// How many handshakes wait for our answer, those included whose connection is over.
+    /// How many handshakes wait for our answer. This includes those whose connection has ended meanwhile.
     pub(super) fn waiting_handshakes(&self) -> usize {
         self.ranks.len(Rank::STRANGER.index()) + self.ranks.len(Rank::RESUMING.index())
     }
 
-    /// Gives up the stranger that has come last.
+    /// Takes out the key of the stranger that has come last.
     pub(super) fn pop_stranger(&mut self) -> Option<Key> {
         self.ranks.pop_last(Rank::STRANGER.index())
     }

@@ -6,7 +6,7 @@ use std::io;
 
 use super::{Reactor, Source};
 use crate::error::Reason;
-use crate::event::Level;
+use crate::event::{Event, Level};
 use crate::poller::FdLimit;
 use crate::registered::Registered;
 use crate::registry::Key;
@@ -51,7 +51,8 @@ impl Reactor {
             if let Some(Source::Signal(handler)) = self.sources.get(key)
                 && handler.take()
             {
-                self.untold.signal(key, handler.signal);
+                let signal = handler.signal;
+                self.untold.push(Event::Signal { key, signal });
             }
         }
     }
@@ -97,14 +98,14 @@ impl Reactor {
         unsafe { self.polling.tell(key, raw, wanted, &mut registered.armed) }
     }
 
-    /// The poller refused a source that was made before it was there, or that it can not hold.
+    /// The poller refused a source that was made before it was there, or that it cannot hold.
     fn unregistrable(&mut self, key: Key, error: io::Error) {
         self.explain_fd_limit(&error);
         match self.sources.get(key) {
             Some(Source::Connection(_)) => self.end(key, Reason::Poller(error.to_string())),
             Some(_) => self.notice(
                 Level::Error,
-                format!("a descriptor can not be watched: {error}"),
+                format!("a descriptor cannot be watched: {error}"),
             ),
             None => {}
         }
@@ -120,7 +121,7 @@ impl Reactor {
         {
             self.warned_of_fd_limit = true;
             let text = format!(
-                "select(2) can not serve more than {} descriptors: new connections are refused until others end. \
+                "select(2) cannot serve more than {} descriptors: new connections are refused until others end. \
                  Use epoll or poll to serve more.",
                 limit.limit
             );

@@ -56,6 +56,16 @@ impl Source {
         }
     }
 
+    /// The timer that it has set for itself.
+    pub(super) fn timer(&self) -> Option<TimerId> {
+        match self {
+            Source::Connection(connection) => connection.timer,
+            Source::Listener(listener) => listener.resting,
+            Source::Lingering(lingering) => lingering.timer,
+            Source::Watch(_) | Source::Signal(_) => None,
+        }
+    }
+
     /// What the poller should be told; `None` for nothing at all.
     pub(super) fn wanted(&self, config: &Config) -> Option<Interest> {
         match self {

@@ -1,6 +1,5 @@
 //! TLS: beginning it, the handshake's steps in the turn, and what a connection tells of its session.
 
-use super::ready::Rank;
 use super::{READ_BUFFER, Reactor, Source, Step};
 use crate::clock;
 use crate::config::SocketKind;
@@ -18,11 +17,7 @@ const HANDSHAKE_READ: usize = 4096;
 /// TLS. A stale key, or a connection without TLS, gives nothing.
 impl Reactor {
     pub(super) fn begin_tls(&mut self, key: Key, start: Start) -> Result<(), Error> {
-        let connection = match self.sources.get_mut(key) {
-            Some(Source::Connection(connection)) => connection,
-            Some(_) => return Err(Error::Unsupported),
-            None => return Err(Error::Closed),
-        };
+        let connection = self.found(key)?;
         if connection.tls.is_some() {
             return Err(Error::TlsActive);
         }
@@ -89,13 +84,9 @@ impl Reactor {
     }
 
     pub(super) fn asked(&mut self, key: Key) -> Result<&mut Session, Error> {
-        match self.sources.get_mut(key) {
-            Some(Source::Connection(connection)) => match &mut connection.tls {
-                Some(session) if session.is_asked() => Ok(session),
-                _ => Err(Error::Unsupported),
-            },
-            Some(_) => Err(Error::Unsupported),
-            None => Err(Error::Closed),
+        match &mut self.found(key)?.tls {
+            Some(session) if session.is_asked() => Ok(session),
+            _ => Err(Error::Unsupported),
         }
     }
 
@@ -179,7 +170,7 @@ impl Reactor {
         }
     }
 
-    /// Ends a connection whose session broke; an alert for the peer goes out if the system takes it at once.
+    /// Ends a connection whose TLS session has failed. The alert for the peer is sent if the system takes it at once.
     pub(super) fn fail_tls(&mut self, key: Key, text: String) {
         if let Some(connection) = self.connection(key) {
             let _ = connection.flush();
@@ -196,15 +187,12 @@ impl Reactor {
         }
     }
 
-    /// Step 5 begins: those with input of their own are ready, too.
+    /// Step 5 begins. Connections whose TLS session has input of its own are ready as well.
     pub(super) fn note_backlog(&mut self) {
         for key in std::mem::take(&mut self.backlog) {
             if let Some(connection) = self.connection(key) {
                 connection.budget = READ_BUFFER;
-                if connection.registered.enter_ready() {
-                    let rank = Rank::of(connection);
-                    self.ready.push(key, rank);
-                }
+                self.serve_in_turn(key);
             }
         }
     }

@@ -87,10 +87,14 @@ impl Turn {
         self.now <= self.io_until
     }
 
-    /// One share of step 5 is given away. Whether it is the companion's where both have something: they alternate. A share
-    /// without an event, a step of a handshake for one, takes time as well and counts as much.
-    pub(super) fn is_share_of_companion(&mut self) -> bool {
+    /// One share of step 5 is given away. A share without an event, such as a step of a handshake, takes time as well and
+    /// counts as much.
+    pub(super) fn spend_share(&mut self) {
         self.shares_until_flush = self.shares_until_flush.saturating_sub(1);
+    }
+
+    /// Whether this share is the companion's where both have something: they alternate.
+    pub(super) fn is_share_of_companion(&mut self) -> bool {
         self.companion_first = !self.companion_first;
         self.companion_first
     }

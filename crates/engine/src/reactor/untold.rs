@@ -2,11 +2,10 @@
 
 use std::collections::VecDeque;
 
-use crate::error::Reason;
-use crate::event::{Event, Level};
+use crate::event::Event;
 use crate::registry::Key;
 
-/// Told in the order in which it happened, before anything else.
+/// Events that are told before anything else, in the order in which they happened.
 pub(super) struct Untold(VecDeque<Event<'static>>);
 
 impl Untold {
@@ -22,19 +21,11 @@ impl Untold {
         self.0.pop_front()
     }
 
-    pub(super) fn closed(&mut self, key: Key, reason: Reason) {
-        self.0.push_back(Event::Closed { key, reason });
+    pub(super) fn push(&mut self, event: Event<'static>) {
+        self.0.push_back(event);
     }
 
-    pub(super) fn signal(&mut self, key: Key, signal: i32) {
-        self.0.push_back(Event::Signal { key, signal });
-    }
-
-    pub(super) fn notice(&mut self, level: Level, text: String) {
-        self.0.push_back(Event::Notice { level, text });
-    }
-
-    /// Whoever destroyed `key` is not told of its end. Whether that was still to be told.
+    /// Discards what was to be told of `key`, because its consumer has destroyed it. Says whether there was anything.
     pub(super) fn withdraw(&mut self, key: Key) -> bool {
         let untold = self.0.len();
         self.0.retain(|event| event.key() != Some(key));

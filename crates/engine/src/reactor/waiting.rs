@@ -11,7 +11,7 @@ use crate::event::Level;
 const WAIT_ERROR_PAUSE: Duration = Duration::from_millis(50);
 
 impl Reactor {
-    /// Waits for as long as nothing is due, and notes who is ready.
+    /// Waits until something is due, and notes which sources are ready.
     pub(super) fn wait(&mut self, companion: &impl Companion) {
         // One that came before there was anything to wake the wait with.
         self.collect_signals();

@@ -5,7 +5,7 @@
 //! than a fifth off its share. Dealing is even to the connection, and does for sockets that were inherited, too.
 
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use super::Notice;
@@ -17,6 +17,7 @@ use crate::listener::{self, Accept, Gate, Listener};
 use crate::poller::Interest;
 use crate::reactor::Reactor;
 use crate::registry::Key;
+use crate::sync::lock;
 use crate::timers::TimerId;
 use crate::waker::Waker;
 
@@ -32,17 +33,14 @@ pub(super) struct Stop {
 impl Stop {
     /// The first deadline counts.
     pub(super) fn at(&self, deadline: Instant) {
-        self.deadline
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(deadline);
+        lock(&self.deadline).get_or_insert(deadline);
         if let Some(waker) = self.waker.get() {
             waker.wake();
         }
     }
 
     pub(super) fn probe(&self, asked: Arc<()>) {
-        let mut probes = self.probes();
+        let mut probes = lock(&self.probes);
         if self.deadline().is_some() {
             // The thread may be gone already.
             return;
@@ -54,12 +52,8 @@ impl Stop {
         }
     }
 
-    fn probes(&self) -> std::sync::MutexGuard<'_, Vec<Arc<()>>> {
-        self.probes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn deadline(&self) -> Option<Instant> {
-        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.deadline)
     }
 }
 
@@ -128,7 +122,7 @@ impl Acceptor {
         loop {
             let deadline = self.stop.deadline();
             // After that look: what comes later finds the deadline itself.
-            self.stop.probes().clear();
+            lock(&self.stop.probes).clear();
             if let Some(deadline) = deadline {
                 // Before the descriptors are closed.
                 for door in &self.doors {

@@ -4,13 +4,15 @@ use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use super::place::{Place, Plan};
+use crate::buffer::overflows;
 use crate::command::Command;
 use crate::error::Error;
 use crate::registry::Key;
+use crate::sync::lock;
 use crate::waker::Waker;
 
 /// Most bytes that may be on their way to the connections of one thread.
@@ -89,7 +91,7 @@ impl Mailbox {
     }
 
     pub(super) fn post(&self, request: Request) -> Result<(), Error> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = lock(&self.queue);
         if queue.closed {
             return Err(Error::Closed);
         }
@@ -99,8 +101,7 @@ impl Mailbox {
         };
         let bounded = matches!(request, Request::Write(..) | Request::Apply(..));
         let full = queue.requests.len() >= MAILBOX_REQUESTS
-            // A single write is its caller's memory already.
-            || (queue.bytes > 0 && queue.bytes + bytes > MAILBOX_BYTES);
+            || overflows(queue.bytes, bytes, MAILBOX_BYTES);
         if bounded && full {
             return Err(Error::MailboxFull);
         }
@@ -115,14 +116,14 @@ impl Mailbox {
 
     /// Everything that waits; `requests` is emptied and becomes the next queue.
     pub(super) fn take(&self, requests: &mut Vec<Request>) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = lock(&self.queue);
         queue.bytes = 0;
         mem::swap(&mut queue.requests, requests);
     }
 
     /// Nobody looks here any more.
     pub(super) fn close(&self) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = lock(&self.queue);
         queue.closed = true;
         queue.bytes = 0;
         let rest = mem::take(&mut queue.requests);

@@ -2,7 +2,8 @@
 
 use super::Threads;
 use super::messages::Message;
-use super::remote::{Held, Remote, State, Tls};
+use super::remote::{Held, Phase, Remote, Tls};
+use crate::buffer::overflows;
 use crate::command::{Close, Command};
 use crate::error::{Error, Reason};
 use crate::reactor::Reactor;
@@ -19,21 +20,18 @@ impl Threads {
     ) -> Result<usize, Error> {
         let limit = local.config().max_send_buffer_size;
         let len = data.len();
-        let overflows = |remote: &Remote| {
-            let pending = remote.pending();
-            pending > 0 && pending + len > limit
-        };
+        let is_full = |remote: &Remote| overflows(remote.pending(), len, limit);
         let remote = self.remote_mut(key).ok_or(Error::Closed)?;
         if remote.is_closing() || remote.finished {
             return Err(Error::Closed);
         }
-        if overflows(remote) {
+        if is_full(remote) {
             if remote.writes_paused {
                 return Err(Error::SendBufferFull);
             }
             // The thread may not have been told yet of what is queued, and the peer may have caught up.
             self.ask(key, Reactor::catch_up);
-            if self.remote(key).is_some_and(overflows) {
+            if self.remote(key).is_some_and(is_full) {
                 self.forget(local, key);
                 local.tell_end(key, Reason::SendBufferFull);
                 return Err(Error::SendBufferFull);
@@ -67,8 +65,8 @@ impl Threads {
             return Close::Gone;
         }
         let nothing_left =
-            remote.pending() == 0 || remote.state == State::Connecting || !remote.is_secured();
-        remote.state = State::Closing;
+            remote.pending() == 0 || remote.phase == Phase::Connecting || !remote.is_secured();
+        remote.phase = Phase::Closing;
         let thread = remote.thread;
         self.tell(thread, key, Command::Close);
         if nothing_left {
@@ -132,11 +130,8 @@ impl Threads {
                 self.forget(local, key);
                 return Ok(());
             }
-            Command::HalfOpen(_)
-            | Command::RateLimit(_)
-            | Command::ReadSize(_)
-            | Command::ReadTimeout(_)
-            | Command::WriteTimeout(_) => {}
+            // The loop need not know.
+            _ => {}
         }
         self.tell(thread, key, command);
         Ok(())

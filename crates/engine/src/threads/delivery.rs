@@ -1,7 +1,7 @@
 //! Events of connections that threads serve, from what the threads report.
 
 use super::messages::{Accepted, Report};
-use super::remote::{Remote, State};
+use super::remote::{Phase, Remote};
 use super::{Owed, Threads};
 use crate::command::Command;
 use crate::event::{Chunk, Event};
@@ -24,7 +24,7 @@ impl Threads {
             } => self.accepted(thread, listener, key, *accepted),
             Report::Connected { key, local } => {
                 let remote = self.remote_mut(key).filter(|remote| !remote.is_closing())?;
-                (remote.state, remote.local) = (State::Open, local);
+                (remote.phase, remote.local) = (Phase::Open, local);
                 // Whoever has nothing queued is told as well that there is room; the thread knows.
                 remote.notify = true;
                 self.queue_flush(key);
@@ -69,7 +69,7 @@ impl Threads {
             self.tell(thread, key, Command::Destroy);
             return None;
         }
-        self.insert(key, Remote::new(thread, State::Open, accepted));
+        self.insert(key, Remote::new(thread, Phase::Open, accepted));
         self.owe(thread, key, false);
         Some(Step::Event(Event::Accepted { listener, key }))
     }
@@ -106,26 +106,25 @@ impl Threads {
         let remote = self.remote_mut(key).filter(|remote| !remote.paused)?;
         let thread = remote.thread;
         let mut held = remote.held.take()?;
-        if let Some((data, end)) = held.data.take() {
-            if held.ended || held.closed.is_some() {
-                remote.held = Some(held);
-                self.unheld.push_back(key);
-            }
-            self.owe(thread, key, false);
+        let step = if let Some((data, end)) = held.data.take() {
             let len = data.len();
             local.read_buffer()[..len].copy_from_slice(&data);
-            return Some(Step::Data { key, len, end });
+            Step::Data { key, len, end }
+        } else if std::mem::take(&mut held.ended) {
+            Step::Event(Event::Ended { key })
+        } else {
+            let reason = held.closed?;
+            self.forget(local, key);
+            return Some(Step::Event(Event::Closed { key, reason }));
+        };
+        if held.ended || held.closed.is_some() {
+            remote.held = Some(held);
+            self.unheld.push_back(key);
         }
-        if std::mem::take(&mut held.ended) {
-            if held.closed.is_some() {
-                remote.held = Some(held);
-                self.unheld.push_back(key);
-            }
-            return Some(Step::Event(Event::Ended { key }));
+        if matches!(step, Step::Data { .. }) {
+            self.owe(thread, key, false);
         }
-        let reason = held.closed?;
-        self.forget(local, key);
-        Some(Step::Event(Event::Closed { key, reason }))
+        Some(step)
     }
 
     /// An event that goes on to the consumer as it is, if nothing is in its way.

@@ -5,20 +5,20 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::messages::{Accepted, Channel, Facts, Message, Report};
+use crate::batch::{Batch, Reading};
 use crate::clock;
 use crate::command::Command;
 use crate::connection::NEWCOMER_READS;
 use crate::error::{Error, Reason};
 use crate::event::{Chunk, Event};
-use crate::mailbox::{Batch, Reading};
 use crate::reactor::{Reactor, Step};
 use crate::registry::{Key, Table};
 
-/// So many reports are handed over at once, while more is to be done. Fewer would wake the loop more often than it has
-/// work for; more would let it wait for what is there already.
+/// This many reports are handed over at once while there is more to do. Fewer would wake the loop more often than it has work
+/// for. More would let it wait for what is there already.
 const REPORTS: usize = 64;
 
-/// And so old is the first of them at most, in nanoseconds, when what comes next is told of.
+/// Reports are handed over when the first of them is this old, in nanoseconds, even if there are fewer.
 const AGE: u64 = 500_000;
 
 pub(super) struct IoThread {
@@ -27,7 +27,7 @@ pub(super) struct IoThread {
     messages: Reading<Message>,
     reports: Batch<Report>,
     of_newcomers: Batch<(u8, Report)>,
-    /// Since when reports wait.
+    /// When the first of the waiting reports was seen, in nanoseconds of the [clock](clock::now).
     since: Option<u64>,
     newcomers: Table<Newcomer>,
 }
@@ -38,7 +38,7 @@ struct Newcomer {
     reads: u8,
     /// How many of them the loop had dealt with when its reports last changed their rank.
     rank: u8,
-    /// The loop was told of nothing since the last read.
+    /// Nothing was reported of it since its last read.
     read_is_last: bool,
 }
 
@@ -72,8 +72,8 @@ impl IoThread {
         self.hand_over();
     }
 
-    /// A post that comes once the messages are read ends the wait of the turn, or keeps it from beginning. Whether there
-    /// was anything to tell of.
+    /// Runs one turn, and says whether there was anything to report. A message that comes after the messages were read ends the
+    /// wait of this turn, or keeps it from beginning.
     fn turn(&mut self, max_wait: Option<Duration>) -> bool {
         let waits = max_wait.is_none();
         let mut told = false;

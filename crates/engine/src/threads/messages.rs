@@ -4,35 +4,35 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+use crate::batch::BatchQueue;
 use crate::command::Command;
 use crate::config::{Config, ReadSize};
 use crate::connection::Connection;
 use crate::event::{Chunk, Event};
-use crate::mailbox::Mailbox;
 use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::socket::Name;
 use crate::tls::{Info, VerifyError};
 use crate::waker::Waker;
 
-/// What is shared by the two ends.
+/// What the loop and one of its threads share.
 pub(super) struct Channel {
-    pub(super) messages: Mailbox<Message>,
-    pub(super) reports: Mailbox<Report>,
-    /// Of newcomers, each with the number of reads that the loop has dealt with before.
-    pub(super) newcomers: Mailbox<(u8, Report)>,
+    pub(super) messages: BatchQueue<Message>,
+    pub(super) reports: BatchQueue<Report>,
+    /// Reports of newcomers, each with the number of reads of that connection that the loop has dealt with.
+    pub(super) newcomers: BatchQueue<(u8, Report)>,
     /// Wakes the loop.
     pub(super) home: Waker,
     pub(super) stop: AtomicBool,
 }
 
 impl Channel {
-    /// With nothing in it, of a loop that `home` wakes.
+    /// An empty channel to a loop that `home` wakes.
     pub(super) fn new(home: Waker) -> Channel {
         Channel {
-            messages: Mailbox::new(),
-            reports: Mailbox::new(),
-            newcomers: Mailbox::new(),
+            messages: BatchQueue::new(),
+            reports: BatchQueue::new(),
+            newcomers: BatchQueue::new(),
             home,
             stop: AtomicBool::new(false),
         }
@@ -41,20 +41,20 @@ impl Channel {
 
 /// What the loop wants of a thread.
 pub(super) enum Message {
-    /// To write what is in the batch.
+    /// Write the bytes that are in the batch.
     Write {
         key: Key,
         len: usize,
         notify: bool,
     },
-    /// What was last told of a connection has been dealt with: data, or the connection itself.
+    /// The consumer has dealt with what it was last told of this connection: data, or that it was accepted.
     Release(Key),
-    /// The same of an empty queue.
+    /// The consumer has dealt with [`Event::Drain`].
     ReleaseDrain(Key),
     Apply(Key, Command),
-    /// Bytes were delivered that belong to a TLS handshake.
+    /// Take back bytes that were delivered and belong to a TLS handshake.
     TakeBack(Key, Vec<u8>),
-    /// A question that somebody waits for the answer of.
+    /// Answer a question. The loop waits for the answer.
     Ask(Key, Question),
     Listen {
         key: Key,
@@ -71,7 +71,7 @@ pub(super) type Question = Box<dyn FnOnce(&mut Reactor, Key) + Send>;
 /// What a thread has to tell.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// Something happened of which there is nothing to add.
+    /// An event that needs nothing beside it.
     Event(Event<'static>),
     Accepted {
         listener: Key,
@@ -121,12 +121,12 @@ pub(super) struct Facts {
     pub(super) info: Info,
     /// What is wrong with the peer's certificates: once the connection is gone there, nobody could tell that anything is.
     pub(super) errors: Vec<Vec<VerifyError>>,
-    /// `tls-exporter` of RFC 9266, for whoever logs in by it.
+    /// The channel binding `tls-exporter` (RFC 9266), which clients may log in with.
     pub(super) channel_binding: Option<[u8; 32]>,
 }
 
 impl Facts {
-    /// Of a connection whose handshake is complete.
+    /// The facts of a connection whose handshake is complete.
     pub(super) fn of(reactor: &Reactor, key: Key) -> Option<Box<Facts>> {
         let channel_binding = reactor
             .export_keying_material(key, CHANNEL_BINDING, Some(b""), CHANNEL_BINDING_LENGTH)

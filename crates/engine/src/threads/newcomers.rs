@@ -2,8 +2,8 @@
 //! some are done before others begin.
 
 use super::messages::Report;
+use crate::batch::Reading;
 use crate::connection::NEWCOMER_READS;
-use crate::mailbox::Reading;
 use crate::ranked::Ranked;
 
 /// Reports by how many reads of their connection were dealt with when they were made.
@@ -56,13 +56,13 @@ impl Newcomers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::{Batch, BatchQueue};
     use crate::event::{Chunk, Event};
-    use crate::mailbox::{Batch, Mailbox};
     use crate::registry::Key;
 
     /// Has a thread tell of data, with the number of its connection as the only byte, and of ends.
     fn tell(newcomers: &mut Newcomers, thread: usize, reports: &[(u8, u8, bool)]) {
-        let (mailbox, mut reading) = (Mailbox::new(), Reading::new());
+        let (queue, mut reading) = (BatchQueue::new(), Reading::new());
         let mut batch = Batch::new();
         for &(rank, connection, data) in reports {
             let key = Key::from_bits(connection.into());
@@ -73,8 +73,8 @@ mod tests {
                 batch.push((rank, Report::Event(Event::Ended { key })));
             }
         }
-        mailbox.post(&mut batch);
-        reading.take(&mailbox);
+        queue.post(&mut batch);
+        reading.take(&queue);
         newcomers.sort(thread, &mut reading);
         assert!(reading.is_empty());
     }

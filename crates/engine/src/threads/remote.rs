@@ -10,7 +10,7 @@ use crate::event::Chunk;
 use crate::socket::Name;
 use crate::tls::Context;
 
-/// See the module's documentation.
+/// What the loop knows of a connection that a thread serves.
 pub(super) struct Remote {
     /// Which of the threads serves it.
     pub(super) thread: usize,
@@ -18,7 +18,7 @@ pub(super) struct Remote {
     pub(super) fd: RawFd,
     pub(super) peer: Option<Name>,
     pub(super) local: Option<Name>,
-    pub(super) state: State,
+    pub(super) phase: Phase,
     /// Bytes that were written, and how many of them the thread has handed to the system.
     pub(super) written: u64,
     sent: Arc<AtomicU64>,
@@ -28,7 +28,7 @@ pub(super) struct Remote {
     pub(super) finished: bool,
     /// The consumer wants to hear of the next flush.
     pub(super) notify: bool,
-    /// And the thread has not been told so.
+    /// The thread has not been told yet that [`notify`](Remote::notify) is set.
     pub(super) untold: bool,
     pub(super) in_flush: bool,
     pub(super) tls: Option<Box<Tls>>,
@@ -37,7 +37,7 @@ pub(super) struct Remote {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum Phase {
     Connecting,
     Open,
     Closing,
@@ -46,14 +46,14 @@ pub(super) enum State {
 pub(super) struct Tls {
     pub(super) context: Context,
     pub(super) secured: bool,
-    /// From then on, where the session still had them to tell.
+    /// Known once the handshake is complete, unless the session had ended by then.
     pub(super) facts: Option<Box<Facts>>,
     /// The client has said what it wants, and waits for the answer.
     pub(super) asked: bool,
 }
 
 impl Tls {
-    /// Of a session that has just begun.
+    /// What is known of a session that has just begun.
     pub(super) fn new(context: Context) -> Box<Tls> {
         Box::new(Tls {
             context,
@@ -64,7 +64,7 @@ impl Tls {
     }
 }
 
-/// At most one read, and the ends behind it.
+/// What came while the connection was paused: at most one read, and the ends behind it.
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) data: Option<(Vec<u8>, Chunk)>,
@@ -74,13 +74,13 @@ pub(super) struct Held {
 
 impl Remote {
     /// A connection as a thread tells of it.
-    pub(super) fn new(thread: usize, state: State, told: Accepted) -> Box<Remote> {
+    pub(super) fn new(thread: usize, phase: Phase, told: Accepted) -> Box<Remote> {
         Box::new(Remote {
             thread,
             fd: told.fd,
             peer: told.peer,
             local: told.local,
-            state,
+            phase,
             written: 0,
             sent: told.sent,
             paused: false,
@@ -105,11 +105,11 @@ impl Remote {
     }
 
     pub(super) fn is_closing(&self) -> bool {
-        self.state == State::Closing
+        self.phase == Phase::Closing
     }
 
     /// Whether the consumer is to hear that a flush comes.
     pub(super) fn wants_predrain(&self) -> bool {
-        self.notify && self.is_secured() && self.state == State::Open && !self.writes_paused
+        self.notify && self.is_secured() && self.phase == Phase::Open && !self.writes_paused
     }
 }

@@ -6,9 +6,9 @@ use std::thread::JoinHandle;
 
 use super::io_thread::IoThread;
 use super::messages::{Channel, Message, Report};
+use crate::batch::{Batch, Reading};
 use crate::config::Config;
 use crate::error::Error;
-use crate::mailbox::{Batch, Reading};
 use crate::reactor::Reactor;
 use crate::signals;
 use crate::waker::Waker;
@@ -105,7 +105,7 @@ mod tests {
     use crate::connection::{Connection, State};
     use crate::registry::Key;
 
-    /// Something that the thread has to tell of without being asked again: it can not hold a file.
+    /// Something that the thread has to tell of without being asked again: it cannot hold a file.
     fn hand_over_a_file(thread: &mut Thread, key: u64) {
         let file = std::fs::File::open("/dev/null").expect("a file");
         let (kind, state) = (SocketKind::Stream, State::Connecting);

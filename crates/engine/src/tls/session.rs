@@ -269,7 +269,7 @@ impl Session {
             without_alpn,
         } = self.context.side()
         else {
-            return Err("a client's context can not accept".into());
+            return Err("a client's context cannot accept".into());
         };
         let ours = alpn.as_ref().unwrap_or(&config.alpn_protocols);
         let agreed = offered.is_empty() || offered.iter().any(|name| ours.contains(name));

@@ -3,9 +3,11 @@
 use std::ffi::{CStr, c_char, c_int, c_short, c_void};
 use std::io::{self, Write};
 use std::os::fd::RawFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use libloading::Library;
+
+use crate::sync::lock;
 
 /// The sonames of libevent 2.1, the one without what is not needed here first.
 const LIBRARIES: &[&str] = &["libevent_core-2.1.so.7", "libevent-2.1.so.7"];
@@ -58,7 +60,7 @@ impl Api {
     /// The library, opened when it is first needed and never closed. One that was missing may have been installed since.
     pub(super) fn get() -> io::Result<&'static Api> {
         static OPENED: Mutex<Option<&'static Api>> = Mutex::new(None);
-        let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opened = lock(&OPENED);
         if opened.is_none() {
             *opened = Some(Box::leak(Box::new(Api::load(LIBRARIES)?)));
         }

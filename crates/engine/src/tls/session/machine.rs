@@ -17,13 +17,13 @@ const OVERHEAD: usize = 5 + 8 + 16;
 
 /// See the module's documentation.
 pub(super) struct Machine {
-    connection: Connection,
+    connection: Unbuffered,
     /// While the handshake goes on.
     server_random: Option<[u8; 32]>,
     exporter: Option<Exporter>,
 }
 
-enum Connection {
+enum Unbuffered {
     Server(UnbufferedServerConnection),
     Client(UnbufferedClientConnection),
 }
@@ -87,14 +87,14 @@ enum Step {
 
 impl Machine {
     pub(super) fn server(connection: UnbufferedServerConnection) -> Machine {
-        Machine::new(Connection::Server(connection))
+        Machine::new(Unbuffered::Server(connection))
     }
 
     pub(super) fn client(connection: UnbufferedClientConnection) -> Machine {
-        Machine::new(Connection::Client(connection))
+        Machine::new(Unbuffered::Client(connection))
     }
 
-    fn new(connection: Connection) -> Machine {
+    fn new(connection: Unbuffered) -> Machine {
         Machine {
             connection,
             server_random: None,
@@ -105,8 +105,8 @@ impl Machine {
     /// What was agreed on.
     pub(super) fn common(&self) -> &CommonState {
         match &self.connection {
-            Connection::Server(connection) => connection,
-            Connection::Client(connection) => connection,
+            Unbuffered::Server(connection) => connection,
+            Unbuffered::Client(connection) => connection,
         }
     }
 
@@ -164,10 +164,10 @@ impl Machine {
         send: &mut Send<'_>,
     ) -> (usize, Result<Step, Error>) {
         match &mut self.connection {
-            Connection::Server(connection) => {
+            Unbuffered::Server(connection) => {
                 step(connection.process_tls_records(records), exchange, send)
             }
-            Connection::Client(connection) => {
+            Unbuffered::Client(connection) => {
                 step(connection.process_tls_records(records), exchange, send)
             }
         }

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::{Mutex, lock};
 
-/// More spare room than this is given back, so that one large transfer does not cost its memory for ever.
+/// Spare room beyond this many bytes is freed, so that one large transfer does not keep its memory.
 const KEPT: usize = 256 * 1024;
 
 /// Messages in the order of sending, and behind each other the bytes that some of them speak of.
@@ -51,28 +51,23 @@ impl<T> Batch<T> {
 
 /// One direction between two threads. Who posts also wakes the other side; see [`Waker`](crate::Waker).
 #[derive(Debug)]
-pub(crate) struct Mailbox<T> {
+pub(crate) struct BatchQueue<T> {
     posted: Mutex<Batch<T>>,
     /// Whether there is something in `posted`: a look without the lock.
     full: AtomicBool,
 }
 
-impl<T> Mailbox<T> {
-    pub(crate) fn new() -> Mailbox<T> {
-        Mailbox {
+impl<T> BatchQueue<T> {
+    pub(crate) fn new() -> BatchQueue<T> {
+        BatchQueue {
             posted: Mutex::new(Batch::new()),
             full: AtomicBool::new(false),
         }
     }
 
-    fn posted(&self) -> MutexGuard<'_, Batch<T>> {
-        // Nothing panics while it holds the lock, and a batch is whole at any time.
-        self.posted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Hands over what is in `batch`, behind what was not taken yet, and leaves it empty.
     pub(crate) fn post(&self, batch: &mut Batch<T>) {
-        let mut posted = self.posted();
+        let mut posted = lock(&self.posted);
         if posted.is_empty() {
             std::mem::swap(&mut *posted, batch);
         } else {
@@ -87,7 +82,7 @@ impl<T> Mailbox<T> {
     }
 }
 
-/// The reading end of a [`Mailbox`]: what was taken out of it, message by message.
+/// The reading end of a [`BatchQueue`]: what was taken out of it, message by message.
 #[derive(Debug)]
 pub(crate) struct Reading<T> {
     batch: Batch<T>,
@@ -108,16 +103,16 @@ impl<T> Reading<T> {
     }
 
     /// Takes what was posted, once all that was taken before is read. False: there is nothing.
-    pub(crate) fn take(&mut self, mailbox: &Mailbox<T>) -> bool {
+    pub(crate) fn take(&mut self, queue: &BatchQueue<T>) -> bool {
         debug_assert!(self.is_empty());
-        if mailbox.is_empty() {
+        if queue.is_empty() {
             return false;
         }
         self.batch.clear();
         self.read = 0;
-        let mut posted = mailbox.posted();
+        let mut posted = lock(&queue.posted);
         std::mem::swap(&mut *posted, &mut self.batch);
-        mailbox.full.store(false, Ordering::Release);
+        queue.full.store(false, Ordering::Release);
         drop(posted);
         !self.is_empty()
     }

@@ -10,11 +10,11 @@ const WAITING: u8 = 1;
 const WOKEN: u8 = 2;
 
 #[derive(Debug)]
-pub(crate) struct State(AtomicU8);
+pub(crate) struct Wait(AtomicU8);
 
-impl State {
-    pub(crate) fn new() -> State {
-        State(AtomicU8::new(RUNNING))
+impl Wait {
+    pub(crate) fn new() -> Wait {
+        Wait(AtomicU8::new(RUNNING))
     }
 
     /// Asks for no wait. True: one has begun, and the caller has to end it.
