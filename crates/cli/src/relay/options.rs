@@ -30,7 +30,7 @@ pub struct Options {
 #[group(id = "relay options", conflicts_with = "config")]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Relay {
-    /// Where clients connect: 192.0.2.1:5223, `[::1]:5223`, *:5223, unix:PATH, systemd[:NAME]; may be repeated
+    /// Where clients connect: 192.0.2.1:5223, `[::1]:5223`, *:5223, unix:PATH, `systemd[:NAME]`; may be repeated
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<Listen>,
     /// Terminate TLS with this certificate (PEM, chain included) and key. Further ones serve the names in them
