@@ -17,6 +17,7 @@ mod context;
 mod dane;
 mod exporter;
 mod hello;
+mod interned;
 mod keys;
 pub mod name;
 mod p521;

@@ -2,17 +2,16 @@
 //!
 //! A certificate is taken as bytes: what is in it is for the peer to judge. All that is looked for is its public key.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
-use aws_lc_rs::digest::{self, SHA256};
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
+use super::interned::Interned;
 use super::{Error, Material, OwnCertificate};
 
 mod cipher;
@@ -157,46 +156,36 @@ fn key_in_der(bytes: &[u8], password: Option<&[u8]>) -> Result<Key, String> {
 /// In the order in which LuaSec finds them: "error loading private key (…)", "error loading certificate (…)", "private key
 /// does not match public key".
 pub(super) fn certified(own: &OwnCertificate) -> Result<Arc<CertifiedKey>, Error> {
-    type Known = HashMap<[u8; 32], Weak<CertifiedKey>>;
-    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+    static KNOWN: Interned<CertifiedKey> = Interned::new();
 
     let key_bytes = own.key.bytes(PRIVATE_KEY)?;
     // A certificate that cannot be read is the second error: a key that is damaged is the first
     let certificate_bytes = own.certificate.bytes(CERTIFICATE);
     let password = own.password.as_deref();
     let empty = Vec::new();
-    let mut digest = digest::Context::new(&SHA256);
-    for part in [
-        certificate_bytes.as_deref().unwrap_or(&empty),
-        &key_bytes[..],
+    let content = [
+        certificate_bytes.as_deref().unwrap_or(&empty).as_slice(),
+        &key_bytes,
         password.unwrap_or_default(),
-    ] {
-        digest.update(&(part.len() as u64).to_be_bytes());
-        digest.update(part);
-    }
-    let mut content = [0; 32];
-    content.copy_from_slice(digest.finish().as_ref());
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = known.get_or_insert_default();
-    if let Some(certified) = known.get(&content).and_then(Weak::upgrade) {
-        return Ok(certified);
-    }
-    let key = private_key(&own.key, &key_bytes, password)?;
-    let chain = certificates(&own.certificate, &certificate_bytes?)?;
-    let public = der::public_key(&chain[0])
-        .ok_or_else(|| own.certificate.refused(CERTIFICATE, "wrong tag"))?;
-    if key.is_too_small() {
-        return Err(own.certificate.refused(CERTIFICATE, "ee key too small"));
-    }
-    if !key.belongs_to(public) {
-        let error = Error::new("private key does not match public key");
-        return Err(match &own.key {
-            Material::File(path) => error.in_file(path),
-            Material::Memory(_) => error,
-        });
-    }
-    let certified = Arc::new(CertifiedKey::new(chain, Arc::new(key)));
-    known.retain(|_, certified| certified.strong_count() > 0);
-    known.insert(content, Arc::downgrade(&certified));
-    Ok(certified)
+    ];
+    KNOWN.get(content, || {
+        let key = private_key(&own.key, &key_bytes, password)?;
+        let chain = certificates(
+            &own.certificate,
+            certificate_bytes.as_ref().map_err(Error::clone)?,
+        )?;
+        let public = der::public_key(&chain[0])
+            .ok_or_else(|| own.certificate.refused(CERTIFICATE, "wrong tag"))?;
+        if key.is_too_small() {
+            return Err(own.certificate.refused(CERTIFICATE, "ee key too small"));
+        }
+        if !key.belongs_to(public) {
+            let error = Error::new("private key does not match public key");
+            return Err(match &own.key {
+                Material::File(path) => error.in_file(path),
+                Material::Memory(_) => error,
+            });
+        }
+        Ok(CertifiedKey::new(chain, Arc::new(key)))
+    })
 }

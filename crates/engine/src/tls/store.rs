@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use aws_lc_rs::digest::{self, SHA256};
 use rustls::pki_types::CertificateDer;
 
+use super::interned::Interned;
 use super::x509::Certificate;
 use super::{Error, keys};
+use crate::sync::{Arc, Mutex, lock};
 
 /// Where systems have what they trust in one file: Debian and its kin, Fedora and its kin, Alpine and the BSDs.
 const SYSTEM: &[&str] = &[
@@ -76,7 +76,9 @@ impl Store {
             places.push(cached(directory, |directory| Ok(hashed(directory)))?);
         }
         if !authorities.is_empty() {
-            places.push(shared(&keys::trusted_in_pem(authorities).map_err(refused)?));
+            places.push(shared(
+                &keys::trusted_in_pem(authorities).map_err(refused)?,
+            )?);
         }
         Ok(Store { places })
     }
@@ -114,25 +116,10 @@ impl Store {
 }
 
 /// Certificates that are in memory already, by what they are: files of other names have them, too.
-fn shared(encoded: &[CertificateDer<'static>]) -> Arc<Certificates> {
-    type Known = HashMap<[u8; 32], Weak<Certificates>>;
-    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
-    let mut digest = digest::Context::new(&SHA256);
-    for der in encoded {
-        digest.update(&(der.len() as u64).to_be_bytes());
-        digest.update(der);
-    }
-    let mut key = [0; 32];
-    key.copy_from_slice(digest.finish().as_ref());
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = known.get_or_insert_default();
-    if let Some(certificates) = known.get(&key).and_then(Weak::upgrade) {
-        return certificates;
-    }
-    known.retain(|_, certificates| certificates.strong_count() > 0);
-    let certificates = Arc::new(Certificates::new(encoded.iter().map(AsRef::as_ref)));
-    known.insert(key, Arc::downgrade(&certificates));
-    certificates
+fn shared(encoded: &[CertificateDer<'static>]) -> Result<Arc<Certificates>, Error> {
+    static KNOWN: Interned<Certificates> = Interned::new();
+    let parts = || encoded.iter().map(AsRef::as_ref);
+    KNOWN.get(parts(), || Ok(Certificates::new(parts())))
 }
 
 /// Prosody makes dozens of contexts over one directory of 150 files: it is read once for as long as it does not change.
@@ -143,7 +130,7 @@ fn cached(
     type Known = HashMap<PathBuf, (Vec<State>, Arc<Certificates>)>;
     static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
     let state = state(place);
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = lock(&KNOWN);
     let known = known.get_or_insert_default();
     if let Some((before, certificates)) = known.get(place)
         && !state.is_empty()
@@ -151,7 +138,7 @@ fn cached(
     {
         return Ok(Arc::clone(certificates));
     }
-    let certificates = shared(&read(place)?);
+    let certificates = shared(&read(place)?)?;
     if known.len() >= MOST_PLACES {
         known.clear();
     }
