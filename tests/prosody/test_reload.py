@@ -32,7 +32,7 @@ def _other_pair(file):
     file.write_bytes((file.parent.parent / f"other{file.suffix}").read_bytes())
 
 
-# Not a truncated certificate: certmanager of 13.0 raises an error over it, in prosodyctl too.
+# Not a truncated certificate: certmanager raises an error over it, in 0.12 and 13.0, and in prosodyctl too, which asks for the reload.
 DAMAGES = {
     "directory for certificate": (".crt", _directory, r"localhost\.crt: error loading certificate \(Is a directory\)"),
     "empty certificate": (".crt", lambda file: file.write_text(""), r"localhost\.crt: error loading certificate \(.+\)"),
