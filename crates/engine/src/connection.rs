@@ -93,6 +93,8 @@ pub(crate) struct Connection {
     pub(crate) notify: bool,
     /// The sides of the stream end one by one: see [`Reactor::set_half_open`](crate::Reactor::set_half_open).
     pub(crate) half_open: bool,
+    /// A close ends it with a reset: see [`Reactor::set_abortive`](crate::Reactor::set_abortive).
+    pub(crate) abortive: bool,
     pub(crate) own_side: OwnSide,
 
     /// Reads that it has delivered, as far as they make a difference.
@@ -136,6 +138,8 @@ pub(crate) enum Read {
     Nothing,
     /// The peer has ended its side.
     End,
+    /// The same without close_notify, where the sides end one by one: more may have been cut off.
+    Truncated,
     Failed(Errno),
     /// The TLS session broke, for this reason.
     Broken(String),
@@ -185,6 +189,7 @@ impl Connection {
             },
             credit: None,
             half_open: false,
+            abortive: false,
             own_side: OwnSide::Open,
             registered: Registered::default(),
             detached: false,
@@ -217,6 +222,11 @@ impl Connection {
             }
             _ => self.state == State::Open && !self.paused && self.throttled_until.is_none(),
         }
+    }
+
+    /// Whether its peer gets a reset instead of an end.
+    pub(crate) fn is_aborting(&self) -> bool {
+        self.abortive && self.state == State::Closing
     }
 
     /// What the poller should be told; `None` for nothing at all.

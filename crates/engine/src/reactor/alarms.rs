@@ -25,7 +25,7 @@ impl Reactor {
                 None
             }
             Alarm::Lingering(key) => {
-                self.remove(key, false);
+                self.lingering_alarm(key);
                 None
             }
         }

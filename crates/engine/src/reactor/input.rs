@@ -257,6 +257,10 @@ impl Reactor {
                 }
                 None
             }
+            Read::Truncated => {
+                self.end(key, Reason::Truncated);
+                None
+            }
             Read::Failed(errno) => {
                 self.end(key, Reason::Os(errno));
                 None
