@@ -100,8 +100,18 @@ const SETTINGS: &[(&str, Rule)] = &[
         "max_waiting_handshakes",
         Size(|s| &mut s.config.max_waiting_handshakes),
     ),
+    ("max_newcomers", Size(|s| &mut s.config.max_newcomers)),
     ("min_wait", Seconds(|s| &mut s.front.min_wait)),
     ("nagle", Nagle),
+    ("newcomer_bytes", Size(|s| &mut s.config.newcomer_bytes)),
+    (
+        "newcomer_data_timeout",
+        Seconds(|s| &mut s.config.newcomer_data_timeout),
+    ),
+    (
+        "newcomer_timeout",
+        Seconds(|s| &mut s.config.newcomer_timeout),
+    ),
     ("opportunistic_writes", Unused),
     ("poller", Poller),
     (
