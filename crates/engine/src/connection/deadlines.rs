@@ -28,6 +28,14 @@ impl Timeout {
     }
 }
 
+/// What a deadline of a connection is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Deadline {
+    Read,
+    Write,
+    Handshake,
+}
+
 impl Connection {
     /// When the peer has been silent for too long. Off while nobody reads, for datagrams, where
     /// silence is no sign, and in a TLS handshake, which has a deadline of its own.
@@ -52,6 +60,20 @@ impl Connection {
         }
     }
 
+    /// The deadline that has passed by `now`, and what it is for: the earliest, if there are several.
+    pub(crate) fn passed(&self, config: &Config, now: u64) -> Option<(u64, Deadline)> {
+        let deadlines = [
+            (self.read_deadline(config), Deadline::Read),
+            (self.write_deadline(config), Deadline::Write),
+            (self.handshake_deadline(config), Deadline::Handshake),
+        ];
+        deadlines
+            .into_iter()
+            .filter_map(|(at, deadline)| Some((at?, deadline)))
+            .filter(|(at, _)| *at <= now)
+            .min_by_key(|(at, _)| *at)
+    }
+
     /// The first moment at which time changes something.
     pub(crate) fn deadline(&self, config: &Config) -> Option<u64> {
         [
@@ -63,5 +85,15 @@ impl Connection {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// The peer has its whole time from now on if it has done its part since `since`: from then on it was us who kept it waiting.
+    pub(crate) fn begin_silence(&mut self, since: u64, now: u64) {
+        if self.read_since >= since {
+            self.read_since = self.read_since.max(now);
+        }
+        if let Some(session) = &mut self.tls {
+            session.restart_step(since, now);
+        }
     }
 }
