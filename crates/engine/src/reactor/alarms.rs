@@ -20,6 +20,8 @@ pub(super) enum Alarm {
     Connection(Key),
     Listener(Key),
     Lingering(Key),
+    /// Of descriptors that the system had refused to watch.
+    TellAgain,
 }
 
 impl Reactor {
@@ -33,6 +35,10 @@ impl Reactor {
             }
             Alarm::Lingering(key) => {
                 self.remove(key, false);
+                None
+            }
+            Alarm::TellAgain => {
+                self.tell_again();
                 None
             }
         }

@@ -132,6 +132,7 @@ impl Reactor {
         // The queues and timers that it is in are those of this reactor.
         connection.in_flush = false;
         connection.registered.in_changed = false;
+        connection.registered.in_refused = false;
         if let Some(timer) = connection.timer.take() {
             self.timers.cancel(timer);
         }
