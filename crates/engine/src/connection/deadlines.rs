@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Connection, State};
 use crate::clock::nanoseconds;
 use crate::config::{Config, SocketKind};
+use crate::error::Reason;
 
 /// A timeout of one connection, where it differs from the configuration.
 #[derive(Clone, Copy)]
@@ -29,11 +30,13 @@ impl Timeout {
 }
 
 /// What a deadline of a connection is for.
-#[derive(Clone, Copy)]
 pub(crate) enum Deadline {
-    Read,
+    /// Of sending, or of connecting.
     Write,
     Handshake,
+    /// Why a newcomer is given up.
+    Newcomer(Reason),
+    Read,
 }
 
 impl Connection {
@@ -60,18 +63,14 @@ impl Connection {
         }
     }
 
-    /// The deadline that has passed by `now`, and what it is for: the earliest, if there are several.
+    /// A deadline that has passed by `now`, and what it is for.
     pub(crate) fn passed(&self, config: &Config, now: u64) -> Option<(u64, Deadline)> {
-        let deadlines = [
-            (self.read_deadline(config), Deadline::Read),
-            (self.write_deadline(config), Deadline::Write),
-            (self.handshake_deadline(config), Deadline::Handshake),
-        ];
-        deadlines
-            .into_iter()
-            .filter_map(|(at, deadline)| Some((at?, deadline)))
-            .filter(|(at, _)| *at <= now)
-            .min_by_key(|(at, _)| *at)
+        let of = |at: Option<u64>, deadline| Some((at.filter(|at| *at <= now)?, deadline));
+        let newcomer = self.newcomer_deadline(config);
+        of(self.write_deadline(config), Deadline::Write)
+            .or_else(|| of(self.handshake_deadline(config), Deadline::Handshake))
+            .or_else(|| newcomer.and_then(|(at, reason)| of(Some(at), Deadline::Newcomer(reason))))
+            .or_else(|| of(self.read_deadline(config), Deadline::Read))
     }
 
     /// The first moment at which time changes something.
@@ -80,6 +79,7 @@ impl Connection {
             self.read_deadline(config),
             self.write_deadline(config),
             self.handshake_deadline(config),
+            self.newcomer_deadline(config).map(|(at, _)| at),
             self.throttled_until,
         ]
         .into_iter()

@@ -14,6 +14,9 @@ use crate::timers::TimerId;
 /// A turn that takes so long, in nanoseconds, has kept its peers waiting for their answers.
 const LATE: u64 = 100_000_000;
 
+/// How long a newcomer that is late has to wait for us, before it is looked at again, in nanoseconds.
+const NEWCOMER_RESPITE: u64 = 1_000_000_000;
+
 /// What a timer is for.
 pub(super) enum Alarm {
     Consumer,
@@ -91,9 +94,21 @@ impl Reactor {
             Deadline::Write if is_connecting => self.end(key, Reason::ConnectTimeout),
             Deadline::Write => self.end(key, Reason::WriteTimeout),
             Deadline::Handshake => self.end(key, Reason::HandshakeTimeout),
+            Deadline::Newcomer(reason) => self.newcomer_alarm(key, reason),
             Deadline::Read => return self.tell_silence(key),
         }
         None
+    }
+
+    /// A newcomer is late, or it has to wait for us.
+    fn newcomer_alarm(&mut self, key: Key, reason: Reason) {
+        let again = self.turn.now + NEWCOMER_RESPITE;
+        match self.sources.get_mut(key) {
+            Some(Source::Connection(connection)) if connection.waits_for_us() => {
+                connection.timer = Some(self.timers.insert(again, Alarm::Connection(key)));
+            }
+            _ => self.end_newcomer(key, reason),
+        }
     }
 
     fn tell_silence(&mut self, key: Key) -> Option<Event<'static>> {

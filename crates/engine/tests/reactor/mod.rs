@@ -47,6 +47,7 @@ mod fairness;
 mod forking;
 mod keys;
 mod late;
+mod newcomers;
 mod rates;
 mod reading;
 mod settings;
