@@ -41,7 +41,7 @@ mod rate;
 mod tls;
 
 pub(crate) use credit::Credit;
-pub(crate) use deadlines::Timeout;
+pub(crate) use deadlines::{Deadline, Timeout};
 pub(crate) use newcomer::NEWCOMER_READS;
 use rate::RateLimit;
 
@@ -129,6 +129,10 @@ pub(crate) struct Connection {
     /// One timer serves all deadlines of the connection. It may fire too early, and is then set anew: traffic that
     /// pushes a deadline back touches no queue.
     pub(crate) timer: Option<TimerId>,
+    /// The deadline that was last put off, because its connection was ready when it passed.
+    pub(crate) spared: Option<u64>,
+    /// And it was not served since.
+    pub(crate) overdue: bool,
 }
 
 /// What a read attempt found.
@@ -211,6 +215,8 @@ impl Connection {
             read_since: now,
             write_since: now,
             timer: None,
+            spared: None,
+            overdue: false,
         }
     }
 

@@ -47,6 +47,8 @@ impl Connection {
                     break;
                 }
                 Ok(count) => {
+                    // Also where a record is not complete yet: the peer is not silent.
+                    self.read_since = now;
                     self.budget = self.budget.saturating_sub(count);
                     drained = count < most;
                     len = session.take_in(&mut received[..count], plain);
