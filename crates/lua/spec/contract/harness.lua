@@ -99,6 +99,10 @@ harness.groups = {
 	"items_120_faults",
 }
 
+-- What runs the items: scripts/sanitize has valgrind do it, under which all takes many times as long.
+harness.lua = os.getenv "CONTRACT_LUA" or "lua5.4"
+harness.patience = tonumber(os.getenv "CONTRACT_PATIENCE" or 1)
+
 local step_interval = 0.002
 
 -- "trochee-poll-13" -> "trochee-poll", "13.0"
@@ -391,7 +395,7 @@ local function new_environment(subject)
 	end
 
 	function s.wait(predicate, timeout, what)
-		local deadline = s.now() + (timeout or 5)
+		local deadline = s.now() + (timeout or 5) * harness.patience
 		while true do
 			local value = predicate()
 			if value then return value end
@@ -600,12 +604,12 @@ local function new_environment(subject)
 			quoted[i] = ("'%s'"):format(tostring(arg):gsub("'", "'\\''"))
 		end
 		-- The shell in between tells a signal from an exit status, and nothing here has to block on the child.
-		os.execute(([[( lua5.4 '%srun_item.lua' --child '%s' '%s/chunk.lua' %s >'%s/stdout' 2>'%s/stderr' </dev/null &
+		os.execute(([[( %s '%srun_item.lua' --child '%s' '%s/chunk.lua' %s >'%s/stdout' 2>'%s/stderr' </dev/null &
 			echo $! >'%s/pid'; wait $!; echo $? >'%s/status.new'; mv '%s/status.new' '%s/status' ) 2>/dev/null &]]):format(
-			here, subject, dir, table.concat(quoted, " "), dir, dir, dir, dir, dir, dir))
+			harness.lua, here, subject, dir, table.concat(quoted, " "), dir, dir, dir, dir, dir, dir))
 		local child = {}
 		function child:wait(timeout)
-			local deadline = s.now() + (timeout or 10)
+			local deadline = s.now() + (timeout or 10) * harness.patience
 			repeat
 				local status = s.read_file(dir.."/status")
 				if status then
@@ -631,7 +635,7 @@ end
 -- Peers
 
 function peer_methods:send(data, timeout)
-	local deadline = self.s.now() + (timeout or 10)
+	local deadline = self.s.now() + (timeout or 10) * harness.patience
 	local sent = 0
 	while sent < #data do
 		local last, err, partial = self.sock:send(data, sent + 1)
@@ -677,7 +681,7 @@ function peer_methods:read_available()
 end
 
 function peer_methods:receive_until(what, timeout)
-	local deadline = self.s.now() + (timeout or 5)
+	local deadline = self.s.now() + (timeout or 5) * harness.patience
 	local length = 0
 	while true do
 		self:fetch()
@@ -712,7 +716,7 @@ function peer_methods:receive_until(what, timeout)
 end
 
 function peer_methods:closed(timeout)
-	local deadline = self.s.now() + (timeout or 5)
+	local deadline = self.s.now() + (timeout or 5) * harness.patience
 	while true do
 		self:fetch()
 		if self.eof then return true end
