@@ -1,8 +1,8 @@
--- What modules read of a handle and of its socket beyond reading and writing: items 120 and 121 of the contract.
+-- What modules read of a handle and of its socket beyond reading and writing: items 130 and 131 of the contract.
 
 local t = require "harness"
 
-t.item(120, "conn.id is a string of its own for each connection", function (s)
+t.item(130, "conn.id is a string of its own for each connection", function (s)
 	local first, second = s.pair(), s.pair()
 	s.eq(type(first.id), "string", "the type of an id")
 	s.eq(type(second.id), "string", "the type of the other id")
@@ -11,7 +11,7 @@ t.item(120, "conn.id is a string of its own for each connection", function (s)
 	s.ok(("conn %s"):format(first.id):find(first.id, 1, true))
 end, { stock = { select = { "not offered: its handles have no id", match = "the type of an id" } } })
 
-t.item(121, "conn:socket():getoption gives LuaSocket's values by LuaSocket's names", function (s)
+t.item(131, "conn:socket():getoption gives LuaSocket's values by LuaSocket's names", function (s)
 	local conn = s.pair()
 	local sock = conn:socket()
 	s.ok(sock.getoption, "conn:socket() has getoption")
