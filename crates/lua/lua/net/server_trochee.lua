@@ -382,6 +382,7 @@ return {
 	end;
 	set_config = state.configure;
 	stats = core.stats;
+	describe_stats = core.describe_stats;
 	stages = core.stages;
 
 	listen = listen;
