@@ -9,6 +9,7 @@ local handle = require "trochee.handle";
 local watch = require "trochee.watch";
 local tls = require "trochee.tls.handle";
 local collector = require "trochee.collector";
+local recent = require "trochee.recent";
 local inherited = require "trochee.activation";
 local tls_builder = require "trochee.tls.builder";
 
@@ -233,6 +234,9 @@ dispatch[events.CLOSED] = function (key, reason)
 	if not conn then
 		return;
 	elseif reason then
+		if reason ~= "closed" then
+			recent.add(("%s: %s"):format(conn, reason));
+		end
 		finish(conn, reason);
 	else
 		finish(conn);
@@ -250,6 +254,7 @@ dispatch[events.SIGNAL] = watch.signalled;
 dispatch[events.TIMER] = timers.fire;
 
 dispatch[events.NOTICE] = function (_, level, text)
+	recent.add(text);
 	log(level, "%s", text);
 end
 

@@ -9,7 +9,9 @@ end
 
 local stop_asking = module:require "authentication";
 module:require "statistics";
+local remove_from_shell = module:require "shell";
 
 function module.unload()
 	stop_asking();
+	remove_from_shell();
 end
