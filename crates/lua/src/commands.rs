@@ -204,6 +204,14 @@ fn options(functions: &Functions<'_>) -> Result<()> {
             core.command(|reactor| Ok(Value::Boolean(reactor.set_read_size(key(number), size))))
         },
     )?;
+    // set_abortive(key, on)
+    functions.add(
+        "set_abortive",
+        |_, core, (number, on): (Option<i64>, bool)| {
+            core.with(|reactor| reactor.set_abortive(key(number), on));
+            Ok(())
+        },
+    )?;
     // set_rate_limit(key, bytes per second; 0 for none)
     functions.add(
         "set_rate_limit",
