@@ -77,6 +77,7 @@ mod clock;
 mod command;
 mod config;
 mod connection;
+mod connection_info;
 mod error;
 mod event;
 mod event_loop;
@@ -101,6 +102,7 @@ mod waker;
 
 pub use command::{Close, Command};
 pub use config::{Config, KeepAlive, ReadSize, SocketKind, SocketOption};
+pub use connection_info::ConnectionInfo;
 pub use error::{Error, Reason};
 pub use event::{Chunk, Event, Level};
 pub use event_loop::EventLoop;

@@ -6,6 +6,7 @@ use std::os::fd::RawFd;
 use super::messages::{CHANNEL_BINDING, CHANNEL_BINDING_LENGTH};
 use super::{Facts, Threads};
 use crate::config::SocketOption;
+use crate::connection_info::ConnectionInfo;
 use crate::error::Error;
 use crate::reactor::Reactor;
 use crate::registry::Key;
@@ -23,6 +24,11 @@ impl Threads {
     /// How many connections of all threads are in each stage.
     pub(crate) fn stages(&mut self) -> Vec<StageCounts> {
         self.ask_all(|reactor| reactor.stages())
+    }
+
+    /// What is known of every connection of the threads.
+    pub(crate) fn connections(&mut self) -> Vec<ConnectionInfo> {
+        self.ask_all(|reactor| reactor.connections()).concat()
     }
 
     /// Has connections of each thread make room; says how many.
