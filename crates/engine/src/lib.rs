@@ -69,6 +69,7 @@
 //! [`poll(2)`]: https://man7.org/linux/man-pages/man2/poll.2.html
 //! [`select(2)`]: https://man7.org/linux/man-pages/man2/select.2.html
 
+mod append;
 mod batch;
 #[cfg(test)]
 mod batch_tests;
