@@ -7,12 +7,13 @@ use crate::poller::Poller;
 use crate::usage::Server;
 use crate::xmpp;
 
-/// What a client that does not read sends to itself: messages of this size, so many bytes in all. A part of it stays in the sockets.
+/// What a client that does not read sends to itself: messages of this size, so many bytes in all. Some 4 MB of it fit into the
+/// sockets.
 const BODY: usize = 60_000;
-const UNREAD: usize = 6_000_000;
+const UNREAD: usize = 9_000_000;
 
-/// How long it does not read.
-const STALL: Duration = Duration::from_secs(2);
+/// How long it does not read, from its login.
+const STALL: Duration = Duration::from_secs(3);
 
 /// The accounts before these are for others.
 const FIRST: usize = 100;
@@ -54,7 +55,10 @@ pub fn stall(port: u16, server: Server, count: usize, time: Duration) -> Result<
         let begun = Instant::now();
         while begun.elapsed() < STALL {
             for (client, bytes, sent) in &mut pours {
-                *sent += client.pour(&bytes[*sent..])?;
+                // More than once, for TLS takes 64 KiB at a time.
+                for _ in 0..4 {
+                    *sent += client.pour(&bytes[*sent..])?;
+                }
             }
             thread::sleep(Duration::from_millis(10));
         }
