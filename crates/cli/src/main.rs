@@ -15,6 +15,8 @@ mod manual;
 mod prosody;
 mod relay;
 mod service;
+mod trial;
+mod unit;
 mod versions;
 
 /// Prosody's network backends in Rust.
@@ -41,8 +43,9 @@ struct Arguments {
 enum Command {
     /// List the pollers of this build: what each is, whether it works here, and which one "auto" takes
     Backends,
-    /// Tell what limits a server on this machine, and what to do about it; fails if no poller works
-    Check,
+    /// Tell what is wrong or could be better on this machine, in the service and in Prosody's configuration, and what to
+    /// do about it; fails if something is wrong
+    Check(check::Options),
     /// Make the service prosody.service use trochee: try it out, write the drop-in for systemd, say what is left to do
     Enable(service::Change),
     /// Make the service prosody.service use its own network backend: remove the drop-in
@@ -68,8 +71,8 @@ fn main() -> ExitCode {
         return failed("no command; `trochee --help` lists them");
     };
     match command {
-        Command::Backends => on_pollers(backends::list),
-        Command::Check => on_pollers(|pollers| check::report(&check::System::here(), pollers)),
+        Command::Backends => backends(),
+        Command::Check(options) => check::run(&options),
         Command::Enable(change) => said(service::enable(&change)),
         Command::Disable(change) => said(service::disable(&change)),
         Command::Prosody(start) => failed(prosody::exec("prosody", &start)),
@@ -83,10 +86,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints what `show` makes of the pollers; fails if none works.
-fn on_pollers(show: impl Fn(&[backends::Poller]) -> String) -> ExitCode {
+/// Fails if no poller works.
+fn backends() -> ExitCode {
     let pollers = backends::probe(BACKENDS);
-    let status = printed(&show(&pollers));
+    let status = printed(&backends::list(&pollers));
     if pollers.iter().any(|poller| poller.refusal.is_none()) {
         status
     } else {

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::config::ReadSize;
+use crate::stage::Authentication;
 use crate::tls::{Context, Start};
 
 /// One thing to be done to a source: the methods of [`Reactor`](crate::Reactor) have the details of each.
@@ -32,6 +33,8 @@ pub enum Command {
     ReadTimeout(Option<Duration>),
     /// [`set_write_timeout`](crate::Reactor::set_write_timeout)
     WriteTimeout(Option<Duration>),
+    /// [`set_authentication`](crate::Reactor::set_authentication)
+    Authentication(Authentication),
     /// [`start_tls`](crate::Reactor::start_tls)
     StartTls(Box<Start>),
     /// [`accept_tls`](crate::Reactor::accept_tls)
@@ -134,6 +137,18 @@ macro_rules! command_methods {
                 after: Option<std::time::Duration>,
             ) -> bool {
                 self.apply(key, $crate::Command::WriteTimeout(after))
+                    .is_ok()
+            }
+
+            /// Tells whether a connection has authenticated, or has to. On a listener
+            /// [`Awaited`](crate::Authentication::Awaited) has all connections begin so that it accepts from now on, and
+            /// anything else takes the limits of newcomers from those that it has accepted as well.
+            pub fn set_authentication(
+                &mut self,
+                key: $crate::Key,
+                authentication: $crate::Authentication,
+            ) -> bool {
+                self.apply(key, $crate::Command::Authentication(authentication))
                     .is_ok()
             }
 

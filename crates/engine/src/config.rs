@@ -22,6 +22,18 @@ pub struct Config {
     /// other, clients that resume a session first. The connection of whoever comes then is closed, or that of the last who
     /// does not resume. 4096.
     pub max_waiting_handshakes: usize,
+    /// How long a newcomer may take until its first data, on listeners that ask for
+    /// [authentication](crate::Reactor::set_authentication); with TLS from the end of the handshake on, which has
+    /// [`tls_handshake_timeout`](Config::tls_handshake_timeout). 60 seconds: clients and servers that speak XMPP begin at once.
+    pub newcomer_data_timeout: Duration,
+    /// How long a newcomer may take until it has authenticated, on such listeners. 10 minutes: Prosody itself ends a client
+    /// after five, and says so in XMPP; and somebody may have to read and fill in a form to register.
+    pub newcomer_timeout: Duration,
+    /// Most bytes that a newcomer may deliver until it has authenticated, on such listeners. 1 MiB: a login takes a few
+    /// thousand, a form with a picture some hundred thousand.
+    pub newcomer_bytes: usize,
+    /// Most newcomers of one such listener at a time; more wait to be accepted. 4096, as many as may wait for a handshake.
+    pub max_newcomers: usize,
     /// How long a listener rests when the system refuses to accept and the reserved descriptor does not help; any
     /// connection that ends meanwhile ends the rest. 10 seconds, as Prosody.
     pub accept_retry_interval: Duration,
@@ -71,6 +83,10 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(20),
             tls_handshake_timeout: Duration::from_secs(60),
             max_waiting_handshakes: 4096,
+            newcomer_data_timeout: Duration::from_secs(60),
+            newcomer_timeout: Duration::from_secs(600),
+            newcomer_bytes: 1024 * 1024,
+            max_newcomers: 4096,
             accept_retry_interval: Duration::from_secs(10),
             backlog: 4096,
             read_size: 8192,

@@ -30,16 +30,19 @@ use crate::poller::Interest;
 use crate::registered::Registered;
 use crate::registry::Key;
 use crate::socket;
+use crate::stage::Authentication;
 use crate::timers::TimerId;
 use crate::tls::session::Session;
 
 mod credit;
 mod deadlines;
+mod newcomer;
 mod rate;
 mod tls;
 
 pub(crate) use credit::Credit;
 pub(crate) use deadlines::Timeout;
+pub(crate) use newcomer::NEWCOMER_READS;
 use rate::RateLimit;
 
 /// See the drawing at the top of this file.
@@ -67,9 +70,6 @@ pub(crate) enum OwnSide {
 /// Vectored writes per flush; more than the socket's buffer usually holds.
 pub(crate) const WRITES: usize = 4;
 
-/// How many reads a connection delivers as a newcomer. An XMPP login takes about ten.
-pub(crate) const NEWCOMER_READS: u8 = 16;
-
 pub(crate) struct Connection {
     pub(crate) fd: OwnedFd,
     pub(crate) kind: SocketKind,
@@ -95,8 +95,13 @@ pub(crate) struct Connection {
     pub(crate) half_open: bool,
     pub(crate) own_side: OwnSide,
 
-    /// Reads that it has delivered, as far as they make a difference.
-    pub(crate) reads: u8,
+    /// Whether it has to say who it is, and has.
+    pub(crate) authentication: Authentication,
+    /// When it was accepted, or begun.
+    pub(crate) began: u64,
+    /// Reads that it has delivered, and their bytes; over TLS those of the plaintext.
+    pub(crate) reads: u32,
+    pub(crate) received: u64,
 
     /// Where the consumer answers later.
     pub(crate) credit: Option<Box<Credit>>,
@@ -178,11 +183,14 @@ impl Connection {
             blocked: false,
             notify: false,
             // One that we begin is no newcomer.
-            reads: if state == State::Connecting {
-                NEWCOMER_READS
+            authentication: if state == State::Connecting {
+                Authentication::Done
             } else {
-                0
+                Authentication::NotAsked
             },
+            began: now,
+            reads: 0,
+            received: 0,
             credit: None,
             half_open: false,
             own_side: OwnSide::Open,

@@ -56,6 +56,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether no descriptor is left, here or in the whole system.
+    pub(crate) fn is_shortage(&self) -> bool {
+        matches!(self, Error::Os(Errno::MFILE | Errno::NFILE))
+    }
+
     /// The number of the system's error, where it was the system that refused.
     pub fn errno(&self) -> Option<i32> {
         match self {
@@ -89,6 +94,14 @@ pub enum Reason {
     /// The TLS handshake took longer than `tls_handshake_timeout` allows. On Prosody's own backend that is the write
     /// timer of the connection.
     HandshakeTimeout,
+    /// A newcomer had sent nothing after [`Config::newcomer_data_timeout`](crate::Config).
+    NewcomerSilent,
+    /// A newcomer had not authenticated after [`Config::newcomer_timeout`](crate::Config).
+    NewcomerTimeout,
+    /// A newcomer had sent more than [`Config::newcomer_bytes`](crate::Config).
+    NewcomerBudget,
+    /// A newcomer had to make room: no descriptor was left.
+    Shed,
     /// TLS failed: the handshake, or the session later on; in OpenSSL's words.
     Tls(String),
     /// More was written than `max_send_buffer_size` allows.
@@ -109,6 +122,10 @@ impl Reason {
             Reason::ConnectTimeout => "connection timeout".into(),
             Reason::WriteTimeout => "write timeout".into(),
             Reason::HandshakeTimeout => "connection timeout".into(),
+            Reason::NewcomerSilent => "nothing was sent in time".into(),
+            Reason::NewcomerTimeout => "not authenticated in time".into(),
+            Reason::NewcomerBudget => "too much was sent before authentication".into(),
+            Reason::Shed => "out of resources".into(),
             Reason::Tls(text) => text.clone().into(),
             Reason::SendBufferFull => "no space left in buffer".into(),
             Reason::Poller(text) => text.clone().into(),

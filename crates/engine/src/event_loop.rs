@@ -13,6 +13,7 @@ use crate::poller::Interest;
 use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::socket::Name;
+use crate::stage::StageCounts;
 use crate::stats::Stats;
 use crate::threads::Threads;
 use crate::timers::TimerId;
@@ -131,6 +132,17 @@ impl EventLoop {
         stats
     }
 
+    /// How many connections there are in each stage, on all threads together. Each I/O thread is asked, and waited for.
+    pub fn stages(&mut self) -> StageCounts {
+        let mut stages = self.local.stages();
+        for of_thread in self.threads.stages() {
+            for (sum, count) in stages.iter_mut().zip(of_thread) {
+                *sum += count;
+            }
+        }
+        stages
+    }
+
     /// How many sources there are: connections, listeners, watches and signals.
     pub fn len(&self) -> usize {
         self.local.len() + self.threads.len()
@@ -184,7 +196,13 @@ impl EventLoop {
         kind: SocketKind,
         read_size: ReadSize,
     ) -> Result<Key, Error> {
-        let connection = self.local.connecting(peer, kind, read_size)?;
+        let connection = match self.local.connecting(peer, kind, read_size) {
+            // Whom we call goes before those who call us and have not said who they are.
+            Err(error) if error.is_shortage() && self.local.shed() + self.threads.shed() > 0 => {
+                self.local.connecting(peer, kind, read_size)?
+            }
+            made => made?,
+        };
         self.add(connection)
     }
 

@@ -38,8 +38,16 @@ counters! {
     /// Connections that ended by themselves: by the peer, by an error, or once all was sent after a close. Those that the
     /// consumer destroyed are not counted.
     ended;
-    /// Of `ended`, those that a time limit ended: of connecting, of a TLS handshake or of writing.
+    /// Of `ended`, those that a time limit ended: of connecting, of a TLS handshake, of writing, or of a newcomer.
     timed_out;
+    /// Connections that have authenticated, where somebody tells.
+    authenticated;
+    /// Of `ended`, newcomers that had not sent anything, or not authenticated, in time.
+    newcomers_late;
+    /// Of `ended`, newcomers that had sent too much before they authenticated.
+    newcomers_over_budget;
+    /// Of `ended`, connections that had to make room.
+    shed;
     /// Reads that delivered data, or datagrams.
     reads;
     /// Bytes that they delivered; over TLS those of the plaintext.

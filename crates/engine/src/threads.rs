@@ -413,6 +413,7 @@ fn share(config: &Config, index: usize, count: usize) -> Config {
     Config {
         io_threads: 0,
         max_waiting_handshakes: config.max_waiting_handshakes.div_ceil(count),
+        max_newcomers: config.max_newcomers.div_ceil(count),
         max_connections: if most == usize::MAX {
             most
         } else {

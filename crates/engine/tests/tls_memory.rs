@@ -1,6 +1,7 @@
-//! What an idle TLS connection costs: the heap that its end gives back, after traffic in large records.
+//! What a TLS connection costs: the heap that its end gives back, when it is idle after traffic in large records, and before it
+//! has said whole what it wants.
 //!
-//! A program of its own, for it looks at the heap of the whole process.
+//! A program of its own, for it looks at the heap of the whole process. One test, for a second one would allocate beside it.
 
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 #![allow(unsafe_code, dead_code)] // mallinfo2(3); what the other suites share
@@ -12,6 +13,8 @@ mod support;
 #[path = "tls/wire.rs"]
 mod wire;
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use pki::*;
@@ -25,14 +28,64 @@ use wire::*;
 const MOST_SERVER: usize = 5000;
 const MOST_CLIENT: usize = 5500;
 
+/// What a ClientHello may hold that does not come to its end, and what its connection may hold beside it.
+const MOST_HELLO: usize = 32 * 1024 + 5000;
+
 /// Bytes that are allocated, by Rust and C alike, with what the allocator adds.
 fn allocated() -> usize {
     // SAFETY: it only reads the allocator's own books.
     unsafe { libc::mallinfo2() }.uordblks
 }
 
+/// A handshake message of `length` bytes that is a ClientHello by its header, in records of `size`.
+fn endless_hello(length: usize, size: usize) -> Vec<u8> {
+    let mut message = vec![0; length];
+    message[..4].copy_from_slice(&(length as u32 - 4 + (1 << 24)).to_be_bytes());
+    message
+        .chunks(size)
+        .flat_map(|part| [&[22, 3, 1][..], &(part.len() as u16).to_be_bytes(), part].concat())
+        .collect()
+}
+
+/// Peers whose ClientHello lacks its last byte.
+fn hellos_hold_less_than_their_budget() {
+    let server = server();
+    for (length, size) in [(32_000, 16_000), (30_000, 100), (5_400, 1)] {
+        let mut driver = Driver::open_named("poll").unwrap();
+        let hello = endless_hello(length, size);
+        let all: Vec<(Key, TcpStream)> = (0..20)
+            .map(|_| {
+                let (key, stream) = driver.serve();
+                driver
+                    .reactor
+                    .start_tls(key, named(server.clone()))
+                    .unwrap();
+                for part in hello[..hello.len() - 1].chunks(3000) {
+                    (&stream).write_all(part).unwrap();
+                    driver.turn();
+                }
+                (key, stream)
+            })
+            .collect();
+        driver.drive_for(SILENCE, |_, _| {});
+        let before = allocated();
+        for (key, _) in &all {
+            driver.reactor.destroy(*key);
+        }
+        let held = (before - allocated()) / all.len();
+        println!("ClientHello in records of {size}: {held} bytes");
+        assert!(held > hello.len() / 2, "{held} bytes: it was not kept");
+        assert!(held < MOST_HELLO, "{held} bytes");
+    }
+}
+
 #[test]
-fn an_idle_end_holds_less_than_its_budget() {
+fn connections_hold_less_than_their_budget() {
+    hellos_hold_less_than_their_budget();
+    idle_ends_hold_less_than_their_budget();
+}
+
+fn idle_ends_hold_less_than_their_budget() {
     let server = server();
     let pairs = 50;
     for protocol in ["tlsv1_2", "tlsv1_3"] {

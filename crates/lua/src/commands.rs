@@ -2,7 +2,7 @@
 
 use mlua::{Lua, MultiValue, Result, Table, Value, Variadic};
 use rustix::time::{ClockId, clock_gettime};
-use trochee::{Close, EventLoop, Interest, Key, Name, SocketKind};
+use trochee::{Authentication, Close, EventLoop, Interest, Key, Name, SocketKind, Stage};
 
 use crate::convert::{self, done, key, opened};
 use crate::core::Functions;
@@ -30,6 +30,12 @@ fn backend(functions: &Functions<'_>) -> Result<()> {
     functions.add("stats", |lua, core, ()| {
         let stats = core.with(|reactor| reactor.stats()).unwrap_or_default();
         lua.create_table_from(stats.iter())
+    })?;
+    // stages() → number of connections by stage
+    functions.add("stages", |lua, core, ()| {
+        let counts = core.with(|reactor| reactor.stages()).unwrap_or_default();
+        let names = Stage::ALL.iter().map(|stage| stage.as_str());
+        lua.create_table_from(names.zip(counts))
     })?;
     // set_backend(name) → true | nil, why not
     functions.add_fallible("set_backend", |core, name: String| {
@@ -187,6 +193,20 @@ fn options(functions: &Functions<'_>) -> Result<()> {
     // set_read_timeout(key, seconds | false), set_write_timeout(key, seconds | false)
     add_timeout(functions, "set_read_timeout", EventLoop::set_read_timeout)?;
     add_timeout(functions, "set_write_timeout", EventLoop::set_write_timeout)?;
+    // set_authentication(key, true: has authenticated | false: has to | nil: nobody tells)
+    functions.add(
+        "set_authentication",
+        |_, core, (number, has): (Option<i64>, Option<bool>)| {
+            let authentication = match has {
+                Some(true) => Authentication::Done,
+                Some(false) => Authentication::Awaited,
+                None => Authentication::NotAsked,
+            };
+            Ok(core
+                .with(|reactor| reactor.set_authentication(key(number), authentication))
+                .unwrap_or(false))
+        },
+    )?;
     // set_option(key, name, value) → true | nil, why not
     functions.add_fallible(
         "set_option",

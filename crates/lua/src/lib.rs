@@ -13,12 +13,13 @@ mod convert;
 mod core;
 mod descriptor;
 mod settings;
+mod similar;
 mod tls;
 mod util_poll;
 
 use mlua::{Lua, Result, Table};
 
-/// Entry point: the table with `new`, the numbers of the events, util.poll, and the version.
+/// Entry point: the table with `new`, the numbers of the events, util.poll, `similar`, and the version.
 #[mlua::lua_module(name = "trochee")]
 fn trochee_module(lua: &Lua) -> Result<Table> {
     let module = lua.create_table()?;
@@ -28,6 +29,13 @@ fn trochee_module(lua: &Lua) -> Result<Table> {
         "util_poll",
         lua.create_function(|lua, arguments| {
             convert::answer(lua, util_poll::module(lua, arguments)?)
+        })?,
+    )?;
+    // similar(word, names) → the name that was meant | nil
+    module.set(
+        "similar",
+        lua.create_function(|_, (word, names): (String, Vec<String>)| {
+            Ok(similar::similar(&word, names.iter().map(String::as_str)).map(str::to_owned))
         })?,
     )?;
     module.set("_VERSION", env!("CARGO_PKG_VERSION"))?;

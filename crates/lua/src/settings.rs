@@ -8,6 +8,7 @@ use trochee::poller::OpenError;
 use trochee::{Config, EventLoop};
 
 use crate::convert::described;
+use crate::similar::similar;
 use rule::Rule::{self, *};
 
 mod rule;
@@ -100,8 +101,18 @@ const SETTINGS: &[(&str, Rule)] = &[
         "max_waiting_handshakes",
         Size(|s| &mut s.config.max_waiting_handshakes),
     ),
+    ("max_newcomers", Size(|s| &mut s.config.max_newcomers)),
     ("min_wait", Seconds(|s| &mut s.front.min_wait)),
     ("nagle", Nagle),
+    ("newcomer_bytes", Size(|s| &mut s.config.newcomer_bytes)),
+    (
+        "newcomer_data_timeout",
+        Seconds(|s| &mut s.config.newcomer_data_timeout),
+    ),
+    (
+        "newcomer_timeout",
+        Seconds(|s| &mut s.config.newcomer_timeout),
+    ),
     ("opportunistic_writes", Unused),
     ("poller", Poller),
     (
@@ -200,9 +211,11 @@ impl Settings {
             let name = pair?.0.to_string()?;
             if SETTINGS.iter().all(|(known, _)| *known != name) && self.warned.insert(name.clone())
             {
+                let meant = similar(&name, SETTINGS.iter().map(|(known, _)| *known))
+                    .map_or(String::new(), |meant| format!(". Did you mean {meant}?"));
                 messages.push((
                     "warn",
-                    format!("network_settings.{name} is not a setting that trochee knows; it has no effect"),
+                    format!("network_settings.{name} is not a setting that trochee knows; it has no effect{meant}"),
                 ));
             }
         }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use trochee::Network;
 use trochee::server::Contexts;
 
 use super::log::Log;
-use super::options::{Network, Version};
+use super::options::Version;
 use super::servers::Servers;
 
 /// What the connections of one relay have in common.

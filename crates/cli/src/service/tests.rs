@@ -1,16 +1,26 @@
 use super::*;
 
 /// A machine in a folder of its own.
-fn machine(name: &str) -> Machine {
+struct Folder(Machine);
+
+impl std::ops::Deref for Folder {
+    type Target = Machine;
+
+    fn deref(&self) -> &Machine {
+        &self.0
+    }
+}
+
+fn machine(name: &str) -> Folder {
     let root = std::env::temp_dir().join(format!("trochee-service-{}-{name}", std::process::id()));
     let _ = fs::remove_dir_all(&root);
     fs::create_dir_all(root.join("etc/prosody/conf.d")).unwrap();
-    Machine { root }
+    Folder(Machine::below(root))
 }
 
-impl Drop for Machine {
+impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.root);
+        let _ = fs::remove_dir_all(self.path(""));
     }
 }
 
@@ -18,7 +28,7 @@ impl Drop for Machine {
 fn the_drop_in_names_the_installation_and_goes_again() {
     let machine = machine("drop-in");
     let mut said = String::new();
-    write_drop_in(&machine, Path::new("/opt/t/lua"), &mut said).unwrap();
+    write_files(&machine, Path::new("/opt/t/lua"), &mut said).unwrap();
     let text = fs::read_to_string(machine.drop_in()).unwrap();
     assert!(
         text.contains("loadfile('/opt/t/lua/trochee/takeover.lua')"),
@@ -28,13 +38,13 @@ fn the_drop_in_names_the_installation_and_goes_again() {
     assert!(said.contains("was written"), "{said}");
 
     said.clear();
-    write_drop_in(&machine, Path::new("/opt/t/lua"), &mut said).unwrap();
+    write_files(&machine, Path::new("/opt/t/lua"), &mut said).unwrap();
     assert!(said.contains("is there already"), "{said}");
 
     said.clear();
-    assert!(remove_drop_in(&machine, &mut said).unwrap());
+    assert!(remove_files(&machine, &mut said).unwrap());
     assert!(!machine.drop_in().parent().unwrap().exists());
-    assert!(!remove_drop_in(&machine, &mut said).unwrap());
+    assert!(!remove_files(&machine, &mut said).unwrap());
     assert!(said.contains("There is no "), "{said}");
 }
 
@@ -45,20 +55,44 @@ fn what_others_have_written_stays() {
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(&file, "[Service]\nNice=5\n").unwrap();
     let mut said = String::new();
-    let refused = write_drop_in(&machine, Path::new("/opt/t/lua"), &mut said).unwrap_err();
+    let refused = write_files(&machine, Path::new("/opt/t/lua"), &mut said).unwrap_err();
     assert!(
         refused.contains("was not written by trochee; rename it"),
         "{refused}"
     );
-    let refused = remove_drop_in(&machine, &mut said).unwrap_err();
+    let refused = remove_files(&machine, &mut said).unwrap_err();
     assert!(refused.contains("was not written by trochee"), "{refused}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "[Service]\nNice=5\n");
 }
 
 #[test]
+fn prosodyctl_learns_of_it_where_the_configuration_includes_other_files() {
+    let machine = machine("included");
+    let configuration = machine.path("etc/prosody/prosody.cfg.lua");
+    fs::write(&configuration, "-- Include \"conf.d/*.cfg.lua\"\n").unwrap();
+    let mut said = String::new();
+    write_files(&machine, Path::new("/opt/t/lua"), &mut said).unwrap();
+    assert!(said.contains("`trochee prosodyctl` does"), "{said}");
+    assert!(!machine.included().exists());
+
+    fs::write(&configuration, "Include \"conf.d/*.cfg.lua\"\n").unwrap();
+    write_files(&machine, Path::new("/opt/t/lua"), &mut said).unwrap();
+    let text = fs::read_to_string(machine.included()).unwrap();
+    assert!(
+        text.contains("loadfile(\"/opt/t/lua/trochee/takeover.lua\")"),
+        "{text}"
+    );
+    let configurations = fs::read_dir(machine.path("etc/prosody/conf.d")).unwrap();
+    assert_eq!(configurations.count(), 1);
+
+    assert!(remove_files(&machine, &mut said).unwrap());
+    assert!(!machine.included().exists());
+}
+
+#[test]
 fn a_folder_that_a_unit_file_cannot_name_is_refused() {
     let machine = machine("folder");
-    let refused = write_drop_in(&machine, Path::new("/opt/50%/lua"), &mut String::new());
+    let refused = write_files(&machine, Path::new("/opt/50%/lua"), &mut String::new());
     assert!(refused.unwrap_err().contains("install trochee elsewhere"));
     assert!(!machine.drop_in().exists());
 }
@@ -91,18 +125,10 @@ fn configurations_that_name_trochee_are_found() {
     ] {
         fs::write(folder.join(name), text).unwrap();
     }
-    let mut found = machine.configurations_with_trochee();
+    let mut found = configurations_with_trochee(&machine);
     found.sort();
     assert_eq!(
         found,
         [folder.join("a.cfg.lua"), folder.join("conf.d/c.cfg.lua")]
     );
-}
-
-#[test]
-fn the_last_value_of_a_unit_counts() {
-    let unit = "[Service]\nUser=prosody\nUserX=other\nExecStart=\nExecStart=-/usr/bin/prosody -F\n";
-    assert_eq!(setting(unit, "User"), Some("prosody"));
-    assert_eq!(setting(unit, "ExecStart"), Some("-/usr/bin/prosody -F"));
-    assert_eq!(setting(unit, "Group"), None);
 }

@@ -58,6 +58,7 @@ impl Connection {
             self.read_deadline(config),
             self.write_deadline(config),
             self.handshake_deadline(config),
+            self.newcomer_deadline(config).map(|(at, _)| at),
             self.throttled_until,
         ]
         .into_iter()

@@ -7,6 +7,9 @@ use crate::event::Event;
 use crate::registry::Key;
 use crate::timers::TimerId;
 
+/// How long a newcomer that is late has to wait for us, before it is looked at again, in nanoseconds.
+const NEWCOMER_RESPITE: u64 = 1_000_000_000;
+
 /// What a timer is for.
 pub(super) enum Alarm {
     Consumer,
@@ -69,6 +72,19 @@ impl Reactor {
         }
         if is_due(connection.handshake_deadline(&self.config)) {
             self.end(key, Reason::HandshakeTimeout);
+            return None;
+        }
+        if let Some((at, reason)) = connection.newcomer_deadline(&self.config)
+            && at <= now
+        {
+            if !connection.waits_for_us() {
+                self.end_newcomer(key, reason);
+                return None;
+            }
+            let again = self
+                .timers
+                .insert(now + NEWCOMER_RESPITE, Alarm::Connection(key));
+            connection.timer = Some(again);
             return None;
         }
         let silent = is_due(connection.read_deadline(&self.config));

@@ -142,6 +142,9 @@ impl Reactor {
                 self.want(key);
                 Ok(())
             }
+            Command::Authentication(authentication) => {
+                self.apply_authentication(key, authentication)
+            }
             Command::StartTls(start) => self.begin_tls(key, *start),
             Command::AcceptTls { context, alpn } => self.choose_tls(key, context, alpn),
             Command::RefuseTls => {

@@ -205,6 +205,11 @@ impl Reactor {
                 self.stats.reads += 1;
                 self.stats.received_bytes += len as u64;
                 connection.reads = connection.reads.saturating_add(1);
+                connection.received += len as u64;
+                if connection.is_over_newcomer_budget(&self.config) {
+                    self.end_newcomer(key, Reason::NewcomerBudget);
+                    return None;
+                }
                 let again = connection.readable && connection.budget > 0 && connection.wants_read();
                 let throttled = !connection.paused && !connection.wants_read();
                 let more = connection.holds_input() && connection.wants_read();

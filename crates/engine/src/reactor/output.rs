@@ -8,6 +8,7 @@ use crate::error::Reason;
 use crate::event::Event;
 use crate::registry::Key;
 use crate::socket;
+use crate::stage::Authentication;
 
 impl Reactor {
     /// Has `key` flushed at the start of the next turn.
@@ -80,7 +81,11 @@ impl Reactor {
         if self.remove(key, true) {
             let timed_out = matches!(
                 reason,
-                Reason::ConnectTimeout | Reason::HandshakeTimeout | Reason::WriteTimeout
+                Reason::ConnectTimeout
+                    | Reason::HandshakeTimeout
+                    | Reason::WriteTimeout
+                    | Reason::NewcomerSilent
+                    | Reason::NewcomerTimeout
             );
             self.stats.ended += 1;
             self.stats.timed_out += u64::from(timed_out);
@@ -116,6 +121,7 @@ impl Reactor {
                     kind,
                     state,
                     listener,
+                    authentication,
                     ..
                 } = *connection;
                 if graceful && kind == SocketKind::Stream && state != State::Connecting {
@@ -124,7 +130,7 @@ impl Reactor {
                     drop(fd);
                 }
                 // Only now is the descriptor free for those who wait for one.
-                self.connection_left(listener);
+                self.connection_left(listener, authentication);
             }
             Source::Listener(_) | Source::Watch(_) => {}
             // Dropping the handler has restored the signal's action.
@@ -142,13 +148,15 @@ impl Reactor {
     }
 
     /// A place is free, and a descriptor with it.
-    fn connection_left(&mut self, listener: Option<Key>) {
-        let max_connections = self.config.max_connections;
+    fn connection_left(&mut self, listener: Option<Key>, authentication: Authentication) {
         if let Some(key) = listener
-            && let Some(listener) = self.listener(key)
+            && let Some(Source::Listener(listener)) = self.sources.get_mut(key)
         {
-            let was_full = listener.connections >= max_connections;
+            let was_full = !listener.wants_accept(&self.config);
             listener.connections -= 1;
+            if authentication == Authentication::Awaited {
+                listener.newcomers -= 1;
+            }
             if was_full {
                 self.want(key);
             }

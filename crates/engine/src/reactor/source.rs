@@ -70,9 +70,7 @@ impl Source {
     pub(super) fn wanted(&self, config: &Config) -> Option<Interest> {
         match self {
             Source::Connection(connection) => connection.wanted(),
-            Source::Listener(listener) => listener
-                .wants_accept(config.max_connections)
-                .then_some(Interest::READ),
+            Source::Listener(listener) => listener.wants_accept(config).then_some(Interest::READ),
             Source::Watch(watch) => (watch.interest != Interest::NONE).then_some(watch.interest),
             Source::Lingering(_) => Some(Interest::READ),
             Source::Signal(_) => None,

@@ -9,6 +9,7 @@ use crate::config::{ReadSize, SocketKind, SocketOption};
 use crate::error::Error;
 use crate::registry::Key;
 use crate::socket::{self, Name};
+use crate::stage::Authentication;
 use crate::timers::TimerId;
 use crate::tls::{Info, Start};
 
@@ -86,6 +87,13 @@ impl Conn<'_> {
     /// A timeout of its own for connecting and sending, counted from now; `None` for none at all.
     pub fn set_write_timeout(&mut self, after: Option<Duration>) -> bool {
         self.worker.reactor.set_write_timeout(self.key, after)
+    }
+
+    /// Tells whether it has authenticated, or has to: see [`Reactor::set_authentication`](crate::Reactor::set_authentication).
+    pub fn set_authentication(&mut self, authentication: Authentication) -> bool {
+        self.worker
+            .reactor
+            .set_authentication(self.key, authentication)
     }
 
     /// Sets an option of the socket.

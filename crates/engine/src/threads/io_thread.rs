@@ -32,11 +32,10 @@ pub(super) struct IoThread {
     newcomers: Table<Newcomer>,
 }
 
-/// A connection that was accepted and has not delivered much yet.
+/// A connection that was accepted and is not established yet.
 #[derive(Default)]
 struct Newcomer {
-    reads: u8,
-    /// How many of them the loop had dealt with when its reports last changed their rank.
+    /// How far it had got, of what the loop had dealt with, when its reports last changed their rank.
     rank: u8,
     /// Nothing was reported of it since its last read.
     read_is_last: bool,
@@ -127,7 +126,6 @@ impl IoThread {
         let report = Report::Data { key, len, end };
         match self.newcomers.get_mut(key) {
             Some(newcomer) => {
-                newcomer.reads = newcomer.reads.saturating_add(1);
                 newcomer.read_is_last = true;
                 let report = (newcomer.rank, report);
                 self.of_newcomers.push_with(report, data);
@@ -267,8 +265,9 @@ impl IoThread {
     fn advance(&mut self, key: Key) {
         if let Some(newcomer) = self.newcomers.get_mut(key)
             && newcomer.read_is_last
+            && let Some(progress) = self.reactor.progress(key)
         {
-            newcomer.rank = newcomer.reads;
+            newcomer.rank = progress;
             if newcomer.rank >= NEWCOMER_READS {
                 self.newcomers.remove(key);
             }

@@ -27,6 +27,12 @@ use machine::Machine;
 /// The fatal alert `unrecognized_name` (RFC 6066, section 3) in a record of its own.
 const UNRECOGNIZED_NAME: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 112];
 
+/// The longest ClientHello that is collected, records and all. Those of real clients are below 4 KiB.
+const MOST_HELLO: usize = 32 * 1024;
+
+/// What is said of more than is held.
+const TOO_LONG: &str = "excessive message size";
+
 /// Steps of the handshake timeout that a whole handshake may take.
 const STEPS: u64 = 3;
 
@@ -69,7 +75,8 @@ pub(crate) struct Session {
 )]
 enum Phase {
     Idle,
-    Hello(Box<Acceptor>),
+    /// The ClientHello is not there before this many bytes are held.
+    Hello(usize),
     /// The ClientHello is there; with the protocols that it offers (ALPN).
     Asked(Vec<Vec<u8>>),
     Running(Machine),
@@ -124,7 +131,7 @@ impl Session {
         self.begun = now;
         self.step_begun = now;
         self.phase = match self.context.side() {
-            Side::Server { .. } => Phase::Hello(Box::default()),
+            Side::Server { .. } => Phase::Hello(0),
             Side::Client { config, with_tlsa } => {
                 let config = if self.tlsa.iter().any(Tlsa::is_usable) {
                     with_tlsa
@@ -186,23 +193,32 @@ impl Session {
 
     /// Collects the ClientHello, for what it asks for decides over what the handshake is made with.
     fn hello(&mut self, bytes: &[u8], now: u64) -> Result<Progress, String> {
-        let Phase::Hello(acceptor) = &mut self.phase else {
+        let Phase::Hello(needed) = &mut self.phase else {
             return Ok(Progress::More);
         };
-        self.held.extend_from_slice(bytes);
+        hold(&mut self.held, bytes, MOST_HELLO);
+        if self.held.len() >= *needed {
+            *needed = hello::least(&self.held).unwrap_or(0);
+        }
+        if *needed > MOST_HELLO {
+            return Err(TOO_LONG.into());
+        } else if *needed > self.held.len() {
+            return Ok(Progress::More);
+        }
         let mut hidden = None;
-        let mut accepted = accept(acceptor, bytes);
+        // rustls copies what it is given: only now, and only for this moment.
+        let mut accepted = accept(&self.held);
         if accepted.is_err() {
             // Perhaps over a name that decides nothing.
             hidden = hello::hide_name(&mut self.held);
             if hidden.is_some() {
-                accepted = accept(&mut Acceptor::default(), &self.held);
+                accepted = accept(&self.held);
             }
         }
         let accepted = match accepted {
             Ok(Some(accepted)) => accepted,
-            Ok(None) => return Ok(Progress::More),
-            Err(None) => return Err("excessive message size".into()),
+            Ok(None) if self.held.len() < MOST_HELLO => return Ok(Progress::More),
+            Ok(None) | Err(None) => return Err(TOO_LONG.into()),
             Err(Some((error, mut alert))) => {
                 let _ = alert.write_all(&mut Append(&mut self.wire));
                 self.phase = Phase::Broken;
@@ -347,11 +363,18 @@ impl Session {
     }
 }
 
-/// Goes on with what was received. An error without a reason is more than a ClientHello can be.
-fn accept(
-    acceptor: &mut Acceptor,
-    mut bytes: &[u8],
-) -> Result<Option<Accepted>, Option<(rustls::Error, AcceptedAlert)>> {
+/// Appends to what is held, without more spare room than `most` bytes in all ask for.
+fn hold(held: &mut Vec<u8>, bytes: &[u8], most: usize) {
+    let len = held.len() + bytes.len();
+    if len > held.capacity() {
+        held.reserve_exact((2 * held.len()).min(most).max(len) - held.len());
+    }
+    held.extend_from_slice(bytes);
+}
+
+/// Reads a ClientHello. An error without a reason is more than a ClientHello can be.
+fn accept(mut bytes: &[u8]) -> Result<Option<Accepted>, Option<(rustls::Error, AcceptedAlert)>> {
+    let mut acceptor = Acceptor::default();
     loop {
         acceptor.read_tls(&mut bytes).map_err(|_| None)?;
         match acceptor.accept().map_err(Some)? {

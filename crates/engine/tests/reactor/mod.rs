@@ -46,6 +46,7 @@ mod exhaustion;
 mod fairness;
 mod forking;
 mod keys;
+mod newcomers;
 mod rates;
 mod reading;
 mod settings;

@@ -12,6 +12,8 @@ local collector = require "trochee.collector";
 local inherited = require "trochee.activation";
 local tls_builder = require "trochee.tls.builder";
 
+require "trochee.prosody";
+
 local core, events, handles = state.core, state.events, state.handles;
 local settings, log = state.settings, state.log;
 local emit, finish = handle.emit, handle.finish;
@@ -380,6 +382,7 @@ return {
 	end;
 	set_config = state.configure;
 	stats = core.stats;
+	stages = core.stages;
 
 	listen = listen;
 	addserver = addserver;

@@ -23,9 +23,10 @@ local function new(name, members)
 	end
 	-- Without trochee's name: it stands where Prosody and its users expect that of the poller alone
 	module.get_backend = core.backend;
-	-- prosodyctl prints what is logged, and serves nobody
+	-- prosodyctl prints what is logged, and serves nobody; but who has it check the configuration wants to know
 	local prosody = rawget(_G, "prosody");
-	local level = prosody and prosody.process_type == "prosodyctl" and "debug" or "info";
+	local is_quiet = prosody and prosody.process_type == "prosodyctl" and not (arg and arg[1] == "check");
+	local level = is_quiet and "debug" or "info";
 	-- What is refused has been complained of
 	if forced and (forced == "auto" or forced == core.backend():match("^%S+")) then
 		state.log(level, "The backend \"%s\" is trochee %s, with the poller of TROCHEE_POLLER: %s", name, native._VERSION, forced);

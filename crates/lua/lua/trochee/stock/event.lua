@@ -5,6 +5,7 @@ local state = require "trochee.state";
 local timers = require "trochee.timers";
 local watch = require "trochee.watch";
 local event = require "trochee.stock.luaevent";
+local names = require "trochee.stock.event_names";
 
 -- Prosody's own test has passed (trochee.takeover); from here on nobody shall take this for luaevent
 if package.loaded["luaevent.core"] == event then
@@ -24,19 +25,6 @@ if not stock.forced then
 end
 
 --- Settings
-
--- key of cfg -> of network_settings
-local names = {
-	ACCEPT_DELAY = "accept_retry_interval";
-	ACCEPT_QUEUE = "tcp_backlog";
-	CONNECT_TIMEOUT = "connect_timeout";
-	HANDSHAKE_TIMEOUT = "ssl_handshake_timeout";
-	MAX_CONNECTIONS = "max_connections";
-	MAX_READ_LENGTH = "max_receive_buffer_size";
-	MAX_SEND_LENGTH = "max_send_buffer_size";
-	READ_TIMEOUT = "read_timeout";
-	WRITE_TIMEOUT = "send_timeout";
-};
 
 -- Those that mean nothing to trochee, with server_event's values
 local without_effect = {
