@@ -2,6 +2,8 @@
 
 #[path = "relay/behind.rs"]
 mod behind;
+#[path = "relay/ends.rs"]
+mod ends;
 #[path = "relay/lifecycle.rs"]
 mod lifecycle;
 #[path = "relay/log.rs"]

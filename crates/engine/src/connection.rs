@@ -41,7 +41,7 @@ mod rate;
 mod tls;
 
 pub(crate) use credit::Credit;
-pub(crate) use deadlines::Timeout;
+pub(crate) use deadlines::{Deadline, Timeout};
 pub(crate) use newcomer::NEWCOMER_READS;
 use rate::RateLimit;
 
@@ -93,6 +93,8 @@ pub(crate) struct Connection {
     pub(crate) notify: bool,
     /// The sides of the stream end one by one: see [`Reactor::set_half_open`](crate::Reactor::set_half_open).
     pub(crate) half_open: bool,
+    /// A close ends it with a reset: see [`Reactor::set_abortive`](crate::Reactor::set_abortive).
+    pub(crate) abortive: bool,
     pub(crate) own_side: OwnSide,
 
     /// Whether it has to say who it is, and has.
@@ -127,6 +129,10 @@ pub(crate) struct Connection {
     /// One timer serves all deadlines of the connection. It may fire too early, and is then set anew: traffic that
     /// pushes a deadline back touches no queue.
     pub(crate) timer: Option<TimerId>,
+    /// The deadline that was last put off, because its connection was ready when it passed.
+    pub(crate) spared: Option<u64>,
+    /// And it was not served since.
+    pub(crate) overdue: bool,
 }
 
 /// What a read attempt found.
@@ -141,6 +147,8 @@ pub(crate) enum Read {
     Nothing,
     /// The peer has ended its side.
     End,
+    /// The same without close_notify, where the sides end one by one: more may have been cut off.
+    Truncated,
     Failed(Errno),
     /// The TLS session broke, for this reason.
     Broken(String),
@@ -193,6 +201,7 @@ impl Connection {
             received: 0,
             credit: None,
             half_open: false,
+            abortive: false,
             own_side: OwnSide::Open,
             registered: Registered::default(),
             detached: false,
@@ -206,6 +215,8 @@ impl Connection {
             read_since: now,
             write_since: now,
             timer: None,
+            spared: None,
+            overdue: false,
         }
     }
 
@@ -225,6 +236,11 @@ impl Connection {
             }
             _ => self.state == State::Open && !self.paused && self.throttled_until.is_none(),
         }
+    }
+
+    /// Whether its peer gets a reset instead of an end.
+    pub(crate) fn is_aborting(&self) -> bool {
+        self.abortive && self.state == State::Closing
     }
 
     /// What the poller should be told; `None` for nothing at all.

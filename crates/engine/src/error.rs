@@ -85,6 +85,9 @@ pub enum Reason {
     Local,
     /// The peer closed it.
     PeerClosed,
+    /// The peer's system ended its side, but the peer's TLS did not say so with close_notify: what came before may be cut off
+    /// (RFC 8446, section 6.1). Only after [`set_half_open`](crate::Reactor::set_half_open); else it counts as `PeerClosed`.
+    Truncated,
     /// The peer was silent for `read_timeout`, and its [`Handler`](crate::Handler) did not want to wait any longer.
     ReadTimeout,
     /// The peer did not answer within `connect_timeout`.
@@ -113,11 +116,16 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether both sides of the stream came to their end, as far as we know: nothing was cut off.
+    pub fn is_orderly(&self) -> bool {
+        matches!(self, Reason::Local | Reason::PeerClosed)
+    }
+
     /// What `ondisconnect` is told: nothing for a close of our own, else Prosody's or LuaSocket's words.
     pub fn text(&self) -> Option<Cow<'static, str>> {
         Some(match self {
             Reason::Local => return None,
-            Reason::PeerClosed => "closed".into(),
+            Reason::PeerClosed | Reason::Truncated => "closed".into(),
             Reason::ReadTimeout => "read timeout".into(),
             Reason::ConnectTimeout => "connection timeout".into(),
             Reason::WriteTimeout => "write timeout".into(),

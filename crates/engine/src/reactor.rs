@@ -17,7 +17,7 @@ use crate::listener::{Gate, Listener};
 use crate::poller::Readiness;
 use crate::registry::{Key, Registry};
 use crate::stats::Stats;
-use crate::timers::Timers;
+use crate::timers::{TimerId, Timers};
 
 pub(crate) use companion::Companion;
 pub(crate) use flushes::Flushes;
@@ -71,6 +71,10 @@ pub struct Reactor {
     polling: Polling,
     /// Sources whose interest or deadline may differ from what the poller and the timers were told.
     changed: Vec<Key>,
+    /// Those of which the poller could not be told, and the timer that has it told again.
+    refused: Vec<Key>,
+    telling_again: Option<TimerId>,
+    refused_notice: LastNotice,
     readiness: Vec<Readiness>,
     /// Sources that are ready and not exhausted.
     ready: ReadyQueue,
@@ -118,6 +122,9 @@ impl Reactor {
             turn: Turn::new(),
             polling: Polling::new(),
             changed: Vec::new(),
+            refused: Vec::new(),
+            telling_again: None,
+            refused_notice: LastNotice::default(),
             readiness: Vec::new(),
             ready: ReadyQueue::new(),
             backlog: Vec::new(),

@@ -205,7 +205,7 @@ impl Handler for Client {
         match (&self.phase, reason) {
             (Phase::Relayed(pair), _) => {
                 pair.over.set(true);
-                pair.close(conn);
+                pair.close(conn, reason);
             }
             (Phase::Handshake, Reason::Tls(error)) => self.tell(&format!("TLS: {error}")),
             (Phase::Handshake, Reason::HandshakeTimeout) => {
@@ -215,9 +215,11 @@ impl Handler for Client {
         }
     }
 
-    /// What is relayed may go on until the deadline; what is not yet, need not begin.
+    /// What is relayed may go on until the deadline, and what goes on then is cut off; what is not yet, need not begin.
     fn on_shutdown(&mut self, conn: &mut Conn<'_>, _deadline: Instant) {
-        if !matches!(self.phase, Phase::Relayed(_)) {
+        if matches!(self.phase, Phase::Relayed(_)) {
+            conn.set_abortive(true);
+        } else {
             conn.close();
         }
     }

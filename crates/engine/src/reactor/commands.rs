@@ -74,12 +74,13 @@ impl Reactor {
         };
         if let Source::Connection(connection) = source
             && connection.state != State::Connecting
-            && connection.prepare_close()
         {
             connection.state = State::Closing;
-            self.queue_flush(key);
-            self.want(key);
-            return Close::Flushing;
+            if connection.prepare_close() {
+                self.queue_flush(key);
+                self.want(key);
+                return Close::Flushing;
+            }
         }
         self.remove(key, true);
         Close::Done
@@ -104,6 +105,10 @@ impl Reactor {
             }
             Command::HalfOpen(on) => {
                 self.found(key)?.half_open = on;
+                Ok(())
+            }
+            Command::Abortive(on) => {
+                self.found(key)?.abortive = on;
                 Ok(())
             }
             Command::Finish => {

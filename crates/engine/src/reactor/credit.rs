@@ -31,10 +31,11 @@ impl Reactor {
 
     /// The consumer has dealt with the last thing that it was given of this connection.
     pub(crate) fn release(&mut self, key: Key) {
+        let now = self.turn.now;
         let Some(connection) = self.connection(key) else {
             return;
         };
-        let interest_differs = connection.release();
+        let interest_differs = connection.release(now);
         let goes_on = connection.readable || connection.holds_input();
         if connection.state == State::Draining {
             self.queue_flush(key);
@@ -131,6 +132,7 @@ impl Reactor {
         // The queues and timers that it is in are those of this reactor.
         connection.in_flush = false;
         connection.registered.in_changed = false;
+        connection.registered.in_refused = false;
         if let Some(timer) = connection.timer.take() {
             self.timers.cancel(timer);
         }

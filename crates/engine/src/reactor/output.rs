@@ -78,7 +78,11 @@ impl Reactor {
 
     /// Ends a connection and has the consumer told.
     pub(crate) fn end(&mut self, key: Key, reason: Reason) {
-        if self.remove(key, true) {
+        // An error of TLS is told to the peer by an alert, which a reset would destroy.
+        let orderly =
+            reason.is_orderly() || matches!(reason, Reason::Tls(_) | Reason::HandshakeTimeout);
+        let graceful = orderly || !self.has_unsent(key);
+        if self.remove(key, graceful) {
             let timed_out = matches!(
                 reason,
                 Reason::ConnectTimeout
@@ -93,7 +97,8 @@ impl Reactor {
         }
     }
 
-    /// Frees what `key` names. `graceful` says goodbye to the peer as TCP wants it.
+    /// Frees what `key` names. `graceful` says goodbye to the peer as TCP wants it. Otherwise a stream of which something is not
+    /// sent ends with a reset: the peer must not take what it got for the whole.
     pub(super) fn remove(&mut self, key: Key, graceful: bool) -> bool {
         if let Some(source) = self.sources.get(key) {
             // SAFETY: a source owns its descriptor, or whoever called `watch` keeps it open.
@@ -113,19 +118,22 @@ impl Reactor {
         }
         match source {
             Source::Connection(mut connection) => {
-                if graceful {
+                let aborting = connection.is_aborting();
+                let is_connecting = connection.state == State::Connecting;
+                if graceful && !is_connecting {
                     connection.say_goodbye();
+                } else if connection.abortive || connection.has_unsent() {
+                    socket::make_abortive(&connection.fd);
                 }
                 let Connection {
                     fd,
                     kind,
-                    state,
                     listener,
                     authentication,
                     ..
                 } = *connection;
-                if graceful && kind == SocketKind::Stream && state != State::Connecting {
-                    self.part(fd);
+                if graceful && kind == SocketKind::Stream && !is_connecting {
+                    self.part(fd, aborting);
                 } else {
                     drop(fd);
                 }
@@ -138,6 +146,11 @@ impl Reactor {
             Source::Lingering(_) => self.lingering.retain(|other| *other != key),
         }
         true
+    }
+
+    fn has_unsent(&mut self, key: Key) -> bool {
+        self.connection(key)
+            .is_some_and(|connection| connection.has_unsent())
     }
 
     /// Frees what `key` names, and the key with it: nobody is told.

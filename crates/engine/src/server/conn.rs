@@ -41,7 +41,7 @@ impl Conn<'_> {
         self.worker.close(self.key);
     }
 
-    /// Ends the connection at once; what is queued is lost. [`Handler::on_disconnect`] follows.
+    /// Ends the connection at once; what is queued is lost, and a reset tells the peer if that is anything. [`Handler::on_disconnect`] follows.
     pub fn destroy(&mut self) {
         self.worker.destroy(self.key);
     }
@@ -65,6 +65,12 @@ impl Conn<'_> {
     /// Ends our side once all that is queued is sent; the peer is still read, until it ends its own.
     pub fn finish(&mut self) -> bool {
         self.worker.reactor.finish(self.key)
+    }
+
+    /// Has [`close`](Conn::close) tell the peer that this is no orderly end: what is queued is sent, and then a reset takes the
+    /// place of close_notify and FIN. For a proxy, where the other side was cut off ([`Reason::is_orderly`](crate::Reason::is_orderly)).
+    pub fn set_abortive(&mut self, on: bool) -> bool {
+        self.worker.reactor.set_abortive(self.key, on)
     }
 
     /// Limits reading to so many bytes a second; zero or less removes the limit.

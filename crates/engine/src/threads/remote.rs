@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::messages::{Accepted, Facts};
+use crate::clock;
 use crate::error::Reason;
 use crate::event::Chunk;
 use crate::socket::Name;
@@ -19,6 +20,8 @@ pub(super) struct Remote {
     pub(super) peer: Option<Name>,
     pub(super) local: Option<Name>,
     pub(super) phase: Phase,
+    /// When the consumer was last told how far it has got, in nanoseconds of the [clock](clock::now).
+    pub(super) told: u64,
     /// Bytes that were written, and how many of them the thread has handed to the system.
     pub(super) written: u64,
     sent: Arc<AtomicU64>,
@@ -81,6 +84,7 @@ impl Remote {
             peer: told.peer,
             local: told.local,
             phase,
+            told: clock::now(),
             written: 0,
             sent: told.sent,
             paused: false,

@@ -50,6 +50,7 @@ mod fairness;
 mod forking;
 mod keys;
 mod lingering;
+mod late;
 mod newcomers;
 mod rates;
 mod reading;

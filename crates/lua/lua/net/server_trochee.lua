@@ -174,6 +174,14 @@ local function link(from, to, read_size)
 	from:set_mode(read_size);
 	from:set(true, nil);
 	to:set(nil, true);
+	from._linked, to._linked = to, from;
+end
+
+-- Of two that are linked one was cut off: to the peer of the other it must not look complete, so close() will be a reset there
+local function cut_off(conn)
+	if conn._linked then
+		core.set_abortive(conn._linked[1], true);
+	end
 end
 
 --- The loop
@@ -221,6 +229,7 @@ end
 dispatch[events.READ_TIMEOUT] = function (key)
 	local conn = handles[key];
 	if conn and not emit(conn, "onreadtimeout") and conn[1] then
+		cut_off(conn);
 		core.destroy(key);
 		finish(conn, "read timeout");
 	end
@@ -228,11 +237,15 @@ end
 
 local quitting = nil;
 
-dispatch[events.CLOSED] = function (key, reason)
+dispatch[events.CLOSED] = function (key, reason, is_cut_off)
 	local conn = handles[key];
 	if not conn then
 		return;
-	elseif reason then
+	end
+	if is_cut_off then
+		cut_off(conn);
+	end
+	if reason then
 		finish(conn, reason);
 	else
 		finish(conn);
