@@ -48,6 +48,7 @@ mod forking;
 mod keys;
 mod late;
 mod newcomers;
+mod proxied;
 mod rates;
 mod reading;
 mod settings;
