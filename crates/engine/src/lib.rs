@@ -86,6 +86,7 @@ mod fork;
 mod listener;
 mod network;
 pub mod poller;
+pub mod proxy_protocol;
 mod ranked;
 mod reactor;
 mod registered;
@@ -102,7 +103,7 @@ pub mod tls;
 mod waker;
 
 pub use command::{Close, Command};
-pub use config::{Config, KeepAlive, ReadSize, SocketKind, SocketOption};
+pub use config::{Config, KeepAlive, ProxyProtocol, ReadSize, SocketKind, SocketOption};
 pub use connection_info::ConnectionInfo;
 pub use error::{Error, Reason};
 pub use event::{Chunk, Event, Level};

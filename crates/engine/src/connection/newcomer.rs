@@ -39,6 +39,10 @@ impl Connection {
         if self.authentication != Authentication::Awaited || self.state == State::Closing {
             return None;
         }
+        if self.expects_header() {
+            // It is the proxy's turn, which has less time.
+            return None;
+        }
         let after = |since: u64, wait: Duration| since.saturating_add(nanoseconds(wait));
         let whole = after(self.began, config.newcomer_timeout);
         // A handshake has a deadline of its own, and does not read while it waits for us.
