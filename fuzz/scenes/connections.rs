@@ -133,11 +133,16 @@ impl Scene {
             12 => self.command(key, Command::Pause(how & 0x80 == 0)),
             13 => self.command(key, Command::PauseWrites(how & 0x80 == 0)),
             14 => self.command(key, Command::ReadSize(ReadSize::UpTo(size.max(1)))),
-            15 => self.command(key, Command::RateLimit(if how & 0x80 == 0 { 0.0 } else { 1e6 })),
+            15 => self.command(
+                key,
+                Command::RateLimit(if how & 0x80 == 0 { 0.0 } else { 1e6 }),
+            ),
             16 => self.command(key, Command::NotifyFlush(how & 0x80 == 0)),
             17 => {
                 if how & 0x80 == 0 {
-                    let id = self.event_loop.set_timer(Duration::from_micros(size as u64));
+                    let id = self
+                        .event_loop
+                        .set_timer(Duration::from_micros(size as u64));
                     self.timers.push(id);
                 } else if let Some(id) = self.timers.pop() {
                     self.event_loop.cancel_timer(id);

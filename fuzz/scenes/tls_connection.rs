@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use trochee::tls::{Context, Mode, Settings, Start};
-use trochee::{Event, Key, ReadSize, Reactor};
+use trochee::{Event, Key, Reactor, ReadSize};
 
 /// Most pieces of one scene.
 const PIECES: usize = 24;
@@ -27,7 +27,9 @@ fn contexts() -> &'static Contexts {
         #[allow(unsafe_code)] // sets how the process takes a signal
         // SAFETY: no handler is installed. The peer's end here writes into broken connections; the engine never lets a
         // signal come of that, which its own tests see to.
-        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+        unsafe {
+            libc::signal(libc::SIGPIPE, libc::SIG_IGN)
+        };
         let made = rcgen::generate_simple_self_signed(vec!["example.test".into()]).unwrap();
         let directory = std::env::temp_dir().join(format!("trochee-fuzz-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();

@@ -6,6 +6,8 @@
 #[allow(dead_code)]
 #[path = "../../../fuzz/scenes/connections.rs"]
 mod connections;
+#[path = "../../../fuzz/scenes/proxy_header.rs"]
+mod proxy_header;
 #[path = "../../../fuzz/scenes/tls_connection.rs"]
 mod tls_connection;
 
@@ -108,5 +110,24 @@ fn connections_with_commands_and_threads() {
         let count = 1 + 2 * random.below(200);
         let input = random.bytes(count);
         run(connections::run, &input);
+    }
+}
+
+#[test]
+fn a_proxy_header() {
+    let headers: [&[u8]; 4] = [
+        b"PROXY TCP4 192.0.2.1 198.51.100.2 51234 5222\r\n<stream:stream>",
+        b"PROXY TCP6 2001:db8::1 2001:db8::2 51234 5222\r\n\x16\x03\x01",
+        b"PROXY UNKNOWN ffff:f...f:ffff\r\n",
+        // Version 2, IPv4, with PP2_TYPE_ALPN, PP2_TYPE_AUTHORITY and PP2_TYPE_SSL
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x32\xc0\0\x02\x01\xc6\x33\x64\x02\xc8\x22\x14\x66\
+          \x01\0\x02h2\x02\0\x0cexample.test\x20\0\x0f\x01\0\0\0\0\x21\0\x07TLSv1.3behind it",
+    ];
+    let mut random = Random(3);
+    for _ in 0..100 * rounds() {
+        let mut input = random.bytes(1);
+        let header = headers[random.below(headers.len())].to_vec();
+        input.extend(mutated(header, &mut random));
+        run(proxy_header::run, &input);
     }
 }
