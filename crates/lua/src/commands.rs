@@ -6,7 +6,7 @@ use trochee::{Authentication, Close, EventLoop, Interest, Key, Name, SocketKind,
 
 use crate::convert::{self, done, key, key_number, opened};
 use crate::core::Functions;
-use crate::{capi, descriptor, tls};
+use crate::{capi, descriptor, socket_option, tls};
 
 /// Makes a reactor and the functions to command it.
 pub(crate) fn new(lua: &Lua) -> Result<Table> {
@@ -242,14 +242,24 @@ fn options(functions: &Functions<'_>) -> Result<()> {
         |core, (number, name, value): (Option<i64>, Value, Value)| {
             let option = match &name {
                 Value::String(name) => convert::socket_option(&name.to_string_lossy(), &value)?,
-                other => {
-                    return Err(format!(
-                        "an option's name must be a string, not {}",
-                        convert::described(other)
-                    ));
-                }
+                other => return Err(convert::option_name(other)),
             };
             core.command(|reactor| done(reactor.set_option(key(number), option)))
+        },
+    )?;
+    // option(key, name) → value | nil, why not
+    functions.add(
+        "option",
+        |lua, core, (number, name): (Option<i64>, Value)| {
+            let fd = core.with(|reactor| reactor.fd(key(number))).flatten();
+            let value = match (fd, &name) {
+                (None, _) => Err("closed".into()),
+                (Some(fd), Value::String(name)) => {
+                    socket_option::read(lua, fd, &name.to_string_lossy())
+                }
+                (Some(_), other) => Err(convert::option_name(other)),
+            };
+            convert::answer(lua, value)
         },
     )?;
     // fd(key) → number | nil

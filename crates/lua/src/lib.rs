@@ -14,6 +14,7 @@ mod core;
 mod descriptor;
 mod settings;
 mod similar;
+mod socket_option;
 mod tls;
 mod util_poll;
 

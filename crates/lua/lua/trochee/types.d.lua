@@ -15,7 +15,7 @@
 
 ---A connection or listener. Fields of your own may be added, and methods replaced, for each handle.
 ---@class trochee.Handle
----@field id integer
+---@field id string "conn", "serv" or "fdwatch" and a number; no two are alike
 ---@field created number when, in seconds since 1970
 ---@field listeners trochee.Listeners
 ---@field extra? table what addclient or wrapclient was given
@@ -72,7 +72,7 @@ function handle:setoption(name, value) end
 function handle:set(r, w) end
 ---@return integer fd -1 after the end
 function handle:getfd() end
----@return table? socket LuaSocket's getpeername, getsockname, getfd, setoption; nil after the end
+---@return table? socket LuaSocket's getpeername, getsockname, getfd, setoption, getoption, close; with TLS LuaSec's as well; nil after the end
 function handle:socket() end
 ---@return trochee.Handle listener that accepted it, else itself
 function handle:server() end
