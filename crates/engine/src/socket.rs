@@ -19,8 +19,10 @@ use crate::config::{Config, KeepAlive, SocketKind, SocketOption};
 use crate::error::Error;
 
 mod ending;
+mod tcp;
 
-pub(crate) use ending::{Goodbye, finish, make_abortive, shutdown_write, unacknowledged};
+pub(crate) use ending::{Goodbye, finish, make_abortive, shutdown_write};
+pub(crate) use tcp::{tcp_info, unacknowledged};
 
 /// Most slices that one vectored write carries.
 const VECTORED: usize = 64;

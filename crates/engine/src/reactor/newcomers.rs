@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Reactor, Source};
 use crate::clock::{self, LastNotice};
 use crate::connection::{Connection, State};
-use crate::connection_info::ConnectionInfo;
+use crate::connection_info::{ConnectionInfo, TcpInfo};
 use crate::error::{Error, Reason};
 use crate::event::Level;
 use crate::registry::Key;
@@ -128,6 +128,7 @@ impl Reactor {
                     received: connection.received,
                     sent: connection.sent,
                     queued: connection.pending(),
+                    tcp: TcpInfo::of(&connection.fd),
                 }),
                 _ => None,
             });

@@ -341,4 +341,13 @@ fn every_connection_is_described() {
         "{seen:?}"
     );
     assert!(talked.idle <= talked.age);
+
+    let tcp = talked.tcp.expect("a TCP connection");
+    assert!(tcp.round_trip > Duration::ZERO && tcp.round_trip < PATIENCE);
+    assert_eq!(tcp.unacknowledged, 0, "the peer has read it");
+    let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    let local = driver.reactor.adopt(one.into(), ReadSize::All).unwrap();
+    let seen = driver.reactor.connections();
+    let local = seen.iter().find(|info| info.key == local).unwrap();
+    assert_eq!(local.tcp, None);
 }
