@@ -22,7 +22,7 @@ def test_what_the_shell_knows(make_server):
                 shown = await shell("info")
                 assert re.search(r"^trochee \d+\.\d+\.\d+, poller epoll, \d I/O threads$", shown, re.M), shown
                 # The stranger and the shell itself.
-                assert re.search(r"^connections: 0 accepted, 0 secured, 2 opened, [2-9] established$", shown, re.M), shown
+                assert re.search(r"^connections: 0 accepted, 0 proxied, 0 secured, 2 opened, [2-9] established$", shown, re.M), shown
                 assert re.search(r"^authenticated +2 +Connections that have authenticated", shown, re.M), shown
 
                 rows = (await shell("connections")).splitlines()

@@ -37,12 +37,15 @@ use crate::tls::session::Session;
 mod credit;
 mod deadlines;
 mod newcomer;
+mod proxy;
 mod rate;
 mod tls;
 
 pub(crate) use credit::Credit;
 pub(crate) use deadlines::{Deadline, Timeout};
 pub(crate) use newcomer::NEWCOMER_READS;
+pub(crate) use proxy::HeaderRead;
+use proxy::Proxy;
 use rate::RateLimit;
 
 /// See the drawing at the top of this file.
@@ -77,6 +80,8 @@ pub(crate) struct Connection {
     /// The listener that accepted it.
     pub(crate) listener: Option<Key>,
     pub(crate) peer: Option<SocketAddr>,
+    /// Where a proxy speaks for the client.
+    proxy: Option<Box<Proxy>>,
     pub(crate) out: OutQueue,
     /// From `start_tls` on. What is in `out` then is encrypted on its way.
     pub(crate) tls: Option<Box<Session>>,
@@ -183,6 +188,7 @@ impl Connection {
             state,
             listener: None,
             peer: None,
+            proxy: None,
             out: OutQueue::default(),
             tls: None,
             read_size,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::{Close, Command, command_methods};
@@ -11,6 +12,7 @@ use crate::connection_info::ConnectionInfo;
 use crate::error::Error;
 use crate::event::Event;
 use crate::poller::Interest;
+use crate::proxy_protocol::Proxied;
 use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::socket::Name;
@@ -325,6 +327,7 @@ forward! {
     fn fd(&self, key: Key) -> Option<RawFd>;
     fn peer_name(&self, key: Key) -> Option<Name>;
     fn local_name(&self, key: Key) -> Option<Name>;
+    fn proxied(&self, key: Key) -> Option<Arc<Proxied>>;
     fn is_tls(&self, key: Key) -> bool;
     fn tls_info(&self, key: Key) -> Option<Info>;
     fn tls_context(&self, key: Key) -> Option<Context>;

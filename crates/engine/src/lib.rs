@@ -69,6 +69,7 @@
 //! [`poll(2)`]: https://man7.org/linux/man-pages/man2/poll.2.html
 //! [`select(2)`]: https://man7.org/linux/man-pages/man2/select.2.html
 
+mod append;
 mod batch;
 #[cfg(test)]
 mod batch_tests;
@@ -85,6 +86,7 @@ mod fork;
 mod listener;
 mod network;
 pub mod poller;
+pub mod proxy_protocol;
 mod ranked;
 mod reactor;
 mod registered;
@@ -101,7 +103,7 @@ pub mod tls;
 mod waker;
 
 pub use command::{Close, Command};
-pub use config::{Config, KeepAlive, ReadSize, SocketKind, SocketOption};
+pub use config::{Config, KeepAlive, ProxyProtocol, ReadSize, SocketKind, SocketOption};
 pub use connection_info::{ConnectionInfo, TcpInfo};
 pub use error::{Error, Reason};
 pub use event::{Chunk, Event, Level};

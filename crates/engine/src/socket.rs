@@ -293,7 +293,12 @@ pub(crate) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usi
 
 /// What a read would meet now, taking nothing: bytes, the end, an error.
 pub(crate) fn peek(fd: &OwnedFd) -> rustix::io::Result<usize> {
-    rustix::net::recv(fd, &mut [0u8; 1], RecvFlags::PEEK).map(|(count, _)| count)
+    look_at(fd, &mut [0u8; 1])
+}
+
+/// The bytes that a read would deliver now, without taking them.
+pub(crate) fn look_at(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    rustix::net::recv(fd, buffer, RecvFlags::PEEK).map(|(count, _)| count)
 }
 
 pub(crate) fn send(fd: &OwnedFd, data: &[u8]) -> rustix::io::Result<usize> {

@@ -42,6 +42,10 @@ counters! {
     accepted;
     /// Connections that were accepted and closed at once, because no descriptor was free for them.
     turned_away;
+    /// Of `accepted`, those of proxies that have said who the client is.
+    proxy_headers;
+    /// Connections of proxies that were closed, because a PROXY header was not there, wrong or late.
+    proxy_refused;
     /// Connections that ended by themselves: by the peer, by an error, or once all was sent after a close. Those that the
     /// consumer destroyed are not counted.
     ended;

@@ -55,7 +55,7 @@ describe("a callback that holds the loop", function ()
 			assert.matches("entry\t%d+%.%d*\ta timer's callback", said)
 
 			said = run("onincoming", io_threads)
-			assert.matches("The loop stood still for %d+%.%d%d s: onincoming of FD %%-?%%d+ %%(127%.0%.0%.1, .-:%d+", said)
+			assert.matches("The loop stood still for %d+%.%d%d s: onincoming of FD %-?%d+ %(127%.0%.0%.1, .-:%d+", said)
 			assert.matches("slow callbacks: 1\n", said)
 		end)
 	end

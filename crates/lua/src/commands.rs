@@ -6,7 +6,7 @@ use trochee::{Authentication, Close, EventLoop, Interest, Key, Name, SocketKind,
 
 use crate::convert::{self, done, key, key_number, opened};
 use crate::core::Functions;
-use crate::{capi, descriptor, socket_option, tls};
+use crate::{capi, descriptor, proxied, socket_option, tls};
 
 /// Makes a reactor and the functions to command it.
 pub(crate) fn new(lua: &Lua) -> Result<Table> {
@@ -16,6 +16,7 @@ pub(crate) fn new(lua: &Lua) -> Result<Table> {
     commands(&functions)?;
     options(&functions)?;
     timers(&functions)?;
+    proxied::register(&functions)?;
     tls::register(&functions)?;
     capi::register(lua, &functions.table, functions.owner.clone())?;
     Ok(functions.table)

@@ -29,6 +29,8 @@ impl Connection {
             Stage::Opened
         } else if self.tls.as_ref().is_some_and(|tls| tls.is_secured()) {
             Stage::Secured
+        } else if self.proxied().is_some() {
+            Stage::Proxied
         } else {
             Stage::Accepted
         }
@@ -37,6 +39,10 @@ impl Connection {
     /// When it has to have sent something, or to have authenticated, and why it ends if it has not.
     pub(crate) fn newcomer_deadline(&self, config: &Config) -> Option<(u64, Reason)> {
         if self.authentication != Authentication::Awaited || self.state == State::Closing {
+            return None;
+        }
+        if self.expects_header() {
+            // It is the proxy's turn, which has less time.
             return None;
         }
         let after = |since: u64, wait: Duration| since.saturating_add(nanoseconds(wait));

@@ -94,6 +94,7 @@ impl Reactor {
             Deadline::Write if is_connecting => self.end(key, Reason::ConnectTimeout),
             Deadline::Write => self.end(key, Reason::WriteTimeout),
             Deadline::Handshake => self.end(key, Reason::HandshakeTimeout),
+            Deadline::Header => self.refuse_header(key, "the PROXY header did not come in time"),
             Deadline::Newcomer(reason) => self.newcomer_alarm(key, reason),
             Deadline::Read => return self.tell_silence(key),
         }

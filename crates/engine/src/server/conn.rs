@@ -7,6 +7,7 @@ use super::worker::Entry;
 use super::{Conn, Contexts, Handle, Handler};
 use crate::config::{ReadSize, SocketKind, SocketOption};
 use crate::error::Error;
+use crate::proxy_protocol::Proxied;
 use crate::registry::Key;
 use crate::socket::{self, Name};
 use crate::stage::Authentication;
@@ -168,6 +169,11 @@ impl Conn<'_> {
     /// The address of our end.
     pub fn local_name(&self) -> Option<Name> {
         self.worker.reactor.local_name(self.key)
+    }
+
+    /// What a proxy has told of the client: see [`Listen::proxy_protocol`](super::Listen::proxy_protocol).
+    pub fn proxied(&self) -> Option<Arc<Proxied>> {
+        self.worker.reactor.proxied(self.key)
     }
 
     /// Has [`Handler::on_timer`] called after this time, once, unless the connection ends before. `None` where it is over.

@@ -351,3 +351,23 @@ fn every_connection_is_described() {
     let local = seen.iter().find(|info| info.key == local).unwrap();
     assert_eq!(local.tcp, None);
 }
+
+/// A client behind a proxy is a newcomer like any other, and has its own name in the log.
+#[test]
+fn a_newcomer_behind_a_proxy_is_named() {
+    let proxy_protocol = trochee::ProxyProtocol {
+        trusted: trochee::Networks::named(["127.0.0.1"]).unwrap(),
+        ..Default::default()
+    };
+    let mut driver = driver!(newcomer_data_timeout: SHORT, proxy_protocol: proxy_protocol);
+    let (_, address) = driver.listen_to_strangers();
+    let mut proxy = peer(address);
+    proxy
+        .write_all(b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 5222\r\n")
+        .unwrap();
+    let key = driver.accepted();
+    assert_eq!(stage(&mut driver, Stage::Proxied), 1);
+    let (reasons, notices) = driver.ends(&[key]);
+    assert_eq!(reasons, [Reason::NewcomerSilent]);
+    assert!(notices[0].contains("192.0.2.7:56324"), "{notices:?}");
+}

@@ -114,8 +114,8 @@ function section:info()
 	local print = self.session.print;
 	print(("trochee %s, poller %s, %d I/O threads"):format(version, core.backend(), state.settings.io_threads or 0));
 	local stages = server.stages();
-	print(("connections: %d accepted, %d secured, %d opened, %d established")
-		:format(stages.accepted, stages.secured, stages.opened, stages.established));
+	print(("connections: %d accepted, %d proxied, %d secured, %d opened, %d established")
+		:format(stages.accepted, stages.proxied, stages.secured, stages.opened, stages.established));
 	local rows, about = {}, server.describe_stats();
 	for name, value in sorted_pairs(server.stats()) do
 		rows[#rows+1] = { name, tostring(value), about[name] };
