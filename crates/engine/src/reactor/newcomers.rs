@@ -168,8 +168,9 @@ impl Reactor {
         self.end(key, reason);
     }
 
-    /// A listener has as many newcomers as it may have.
-    pub(super) fn tell_of_crowd(&mut self, listener: Key) {
+    /// A listener has as many newcomers as it may have: it accepts no more for now.
+    pub(super) fn stop_crowd(&mut self, listener: Key) {
+        self.want(listener);
         if !self.newcomers_notices.crowded.is_due(self.turn.now) {
             return;
         }

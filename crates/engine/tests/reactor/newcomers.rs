@@ -195,6 +195,11 @@ fn only_so_many_newcomers_are_accepted_and_more_when_some_have_authenticated() {
         "{notices:?}"
     );
     assert_eq!(stage(&mut driver, Stage::Accepted), 4);
+    // Those who wait outside keep nobody busy.
+    let before = thread_time();
+    driver.drive_for(SILENCE * 4, |_, event| panic!("unexpected: {event:?}"));
+    let used = thread_time() - before;
+    assert!(used < SILENCE, "busy for {used:?}");
 
     driver.set_authentication(keys[0], Authentication::Done);
     let fifth = driver.accepted();
