@@ -146,6 +146,11 @@ impl EventLoop {
         stages
     }
 
+    /// Counts in [`Stats::slow_callbacks`] that a consumer has held the loop for long, as the consumer sees it.
+    pub fn count_slow_callback(&mut self) {
+        self.local.count_slow_callback();
+    }
+
     /// As [`Reactor::connections`], on all threads together. Each I/O thread is asked, and waited for.
     pub fn connections(&mut self) -> Vec<ConnectionInfo> {
         let mut connections = self.local.connections();

@@ -182,6 +182,10 @@ impl Reactor {
         self.stats
     }
 
+    pub(crate) fn count_slow_callback(&mut self) {
+        self.stats.slow_callbacks += 1;
+    }
+
     /// Begins a turn. Call [`next_event`](Reactor::next_event) until it returns `None`.
     ///
     /// A turn that was left in the middle goes on where it was: no event is lost when whoever handled the last one

@@ -17,8 +17,10 @@ use crate::error::Error;
 use crate::name::{Name, unmapped};
 
 mod ending;
+mod tcp;
 
-pub(crate) use ending::{Goodbye, finish, make_abortive, shutdown_write, unacknowledged};
+pub(crate) use ending::{Goodbye, finish, make_abortive, shutdown_write};
+pub(crate) use tcp::{tcp_info, unacknowledged};
 
 /// Most slices that one vectored write carries.
 const VECTORED: usize = 64;
