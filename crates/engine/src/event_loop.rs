@@ -313,6 +313,9 @@ forward! {
     fn waker(&mut self) -> Result<Waker, Error>;
     fn set_watch(&mut self, key: Key, interest: Interest) -> Result<(), Error>;
     fn watch_signal(&mut self, signal: i32) -> Result<Key, Error>;
+    fn bind_datagrams(&mut self, address: SocketAddr) -> Result<Key, Error>;
+    fn adopt_datagrams(&mut self, fd: OwnedFd) -> Result<Key, Error>;
+    fn send_to(&mut self, key: Key, data: &[u8], to: SocketAddr) -> Result<usize, Error>;
     fn set_timer(&mut self, after: Duration) -> TimerId;
     fn cancel_timer(&mut self, id: TimerId) -> bool;
     fn reset_timer(&mut self, id: TimerId, after: Duration) -> bool;

@@ -220,6 +220,36 @@ pub(crate) fn connect(
     }
 }
 
+/// A UDP socket on this address.
+pub(crate) fn bind_datagrams(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let fd = open(address, SocketType::DGRAM, None)?;
+    rustix::net::bind(&fd, &address)?;
+    Ok(fd)
+}
+
+/// One datagram, and who sent it.
+pub(crate) fn receive_from(
+    fd: &OwnedFd,
+    buffer: &mut [u8],
+) -> rustix::io::Result<(usize, Option<Name>)> {
+    loop {
+        match rustix::net::recvfrom(fd, &mut *buffer, RecvFlags::empty()) {
+            Ok((count, _, from)) => return Ok((count, from.and_then(Name::from_system))),
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+pub(crate) fn send_to(fd: &OwnedFd, data: &[u8], to: SocketAddr) -> rustix::io::Result<usize> {
+    loop {
+        match rustix::net::sendto(fd, data, SendFlags::NOSIGNAL, &to) {
+            Err(Errno::INTR) => continue,
+            result => return result,
+        }
+    }
+}
+
 /// Readies a socket that somebody else made: non-blocking, and not for child programs.
 pub(crate) fn adopt(fd: &OwnedFd) -> rustix::io::Result<SocketKind> {
     let flags = rustix::fs::fcntl_getfl(fd)?;
