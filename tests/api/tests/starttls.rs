@@ -56,11 +56,14 @@ impl Handler for Serves {
     }
 }
 
+/// What came back and what both ends can derive; or how it ended.
+type Answer = Result<(Vec<u8>, Vec<u8>), Reason>;
+
 /// The end that the program has begun.
 struct Asks {
     context: Context,
     name: &'static str,
-    told: Sender<Result<(Vec<u8>, Vec<u8>), Reason>>,
+    told: Sender<Answer>,
 }
 
 impl Handler for Asks {
