@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::network::Networks;
+
 /// The settings of a [`Reactor`](crate::Reactor), named as in Prosody's `network_settings`.
 ///
 /// [`configure`](crate::Reactor::configure) may replace them at any time: timeouts and limits count from then on, socket
@@ -22,6 +24,18 @@ pub struct Config {
     /// other, clients that resume a session first. The connection of whoever comes then is closed, or that of the last who
     /// does not resume. 4096.
     pub max_waiting_handshakes: usize,
+    /// How long a newcomer may take until its first data, on listeners that ask for
+    /// [authentication](crate::Reactor::set_authentication); with TLS from the end of the handshake on, which has
+    /// [`tls_handshake_timeout`](Config::tls_handshake_timeout). 60 seconds: clients and servers that speak XMPP begin at once.
+    pub newcomer_data_timeout: Duration,
+    /// How long a newcomer may take until it has authenticated, on such listeners. 10 minutes: Prosody itself ends a client
+    /// after five, and says so in XMPP; and somebody may have to read and fill in a form to register.
+    pub newcomer_timeout: Duration,
+    /// Most bytes that a newcomer may deliver until it has authenticated, on such listeners. 1 MiB: a login takes a few
+    /// thousand, a form with a picture some hundred thousand.
+    pub newcomer_bytes: usize,
+    /// Most newcomers of one such listener at a time; more wait to be accepted. 4096, as many as may wait for a handshake.
+    pub max_newcomers: usize,
     /// How long a listener rests when the system refuses to accept and the reserved descriptor does not help; any
     /// connection that ends meanwhile ends the rest. 10 seconds, as Prosody.
     pub accept_retry_interval: Duration,
@@ -55,6 +69,8 @@ pub struct Config {
     pub tcp_fastopen: Option<u32>,
     /// TCP_DEFER_ACCEPT: how long to leave a connection to the system until its first data, tcp(7). Off, as Prosody.
     pub tcp_defer_accept: Option<Duration>,
+    /// Who speaks for clients, and has to say so first. Nobody.
+    pub proxy_protocol: ProxyProtocol,
     /// Whether the soft limit of open descriptors is raised to the hard limit at the first turn. On: systemd and login
     /// shells hand out 1024, sized for programs on select(2).
     pub raise_descriptor_limit: bool,
@@ -71,6 +87,10 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(20),
             tls_handshake_timeout: Duration::from_secs(60),
             max_waiting_handshakes: 4096,
+            newcomer_data_timeout: Duration::from_secs(60),
+            newcomer_timeout: Duration::from_secs(600),
+            newcomer_bytes: 1024 * 1024,
+            max_newcomers: 4096,
             accept_retry_interval: Duration::from_secs(10),
             backlog: 4096,
             read_size: 8192,
@@ -84,6 +104,7 @@ impl Default for Config {
             nodelay: true,
             tcp_fastopen: None,
             tcp_defer_accept: None,
+            proxy_protocol: ProxyProtocol::default(),
             raise_descriptor_limit: true,
             io_threads: 0,
         }
@@ -99,6 +120,31 @@ pub enum KeepAlive {
     On,
     /// After this idle time, in whole seconds.
     Idle(Duration),
+}
+
+/// Of whom listeners expect the [PROXY protocol](crate::proxy_protocol).
+///
+/// A connection from such a source has to begin with a header. Until that is complete no event tells of the connection; from then
+/// on it has the addresses that the header tells. A connection of anybody else is served as if there were no such protocol, and
+/// a header that it sends is data like any other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// The sources whose headers are believed: load balancers and other proxies.
+    pub trusted: Networks,
+    /// The ports on which they have to send one; `None` for every TCP port.
+    pub ports: Option<Vec<u16>>,
+    /// How long they may take for it. 5 seconds, as Postfix: it is in the first packet, and only a lost one delays it.
+    pub timeout: Duration,
+}
+
+impl Default for ProxyProtocol {
+    fn default() -> ProxyProtocol {
+        ProxyProtocol {
+            trusted: Networks::default(),
+            ports: None,
+            timeout: Duration::from_secs(5),
+        }
+    }
 }
 
 /// How much one read delivers.

@@ -2,17 +2,21 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::{Close, Command, command_methods};
 use crate::config::{Config, ReadSize, SocketKind, SocketOption};
 use crate::connection::Connection;
+use crate::connection_info::ConnectionInfo;
 use crate::error::Error;
 use crate::event::Event;
 use crate::poller::Interest;
+use crate::proxy_protocol::Proxied;
 use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::socket::Name;
+use crate::stage::StageCounts;
 use crate::stats::Stats;
 use crate::threads::Threads;
 use crate::timers::TimerId;
@@ -131,6 +135,24 @@ impl EventLoop {
         stats
     }
 
+    /// How many connections there are in each stage, on all threads together. Each I/O thread is asked, and waited for.
+    pub fn stages(&mut self) -> StageCounts {
+        let mut stages = self.local.stages();
+        for of_thread in self.threads.stages() {
+            for (sum, count) in stages.iter_mut().zip(of_thread) {
+                *sum += count;
+            }
+        }
+        stages
+    }
+
+    /// As [`Reactor::connections`], on all threads together. Each I/O thread is asked, and waited for.
+    pub fn connections(&mut self) -> Vec<ConnectionInfo> {
+        let mut connections = self.local.connections();
+        connections.append(&mut self.threads.connections());
+        connections
+    }
+
     /// How many sources there are: connections, listeners, watches and signals.
     pub fn len(&self) -> usize {
         self.local.len() + self.threads.len()
@@ -184,7 +206,13 @@ impl EventLoop {
         kind: SocketKind,
         read_size: ReadSize,
     ) -> Result<Key, Error> {
-        let connection = self.local.connecting(peer, kind, read_size)?;
+        let connection = match self.local.connecting(peer, kind, read_size) {
+            // Whom we call goes before those who call us and have not said who they are.
+            Err(error) if error.is_shortage() && self.local.shed() + self.threads.shed() > 0 => {
+                self.local.connecting(peer, kind, read_size)?
+            }
+            made => made?,
+        };
         self.add(connection)
     }
 
@@ -294,6 +322,7 @@ forward! {
     fn fd(&self, key: Key) -> Option<RawFd>;
     fn peer_name(&self, key: Key) -> Option<Name>;
     fn local_name(&self, key: Key) -> Option<Name>;
+    fn proxied(&self, key: Key) -> Option<Arc<Proxied>>;
     fn is_tls(&self, key: Key) -> bool;
     fn tls_info(&self, key: Key) -> Option<Info>;
     fn tls_context(&self, key: Key) -> Option<Context>;

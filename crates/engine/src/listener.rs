@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::clock::LastNotice;
-use crate::config::ReadSize;
+use crate::config::{Config, ReadSize};
 use crate::registered::Registered;
 use crate::socket;
 use crate::timers::TimerId;
@@ -21,6 +21,9 @@ pub(crate) struct Listener {
     pub(crate) read_size: ReadSize,
     /// Connections of this listener that live.
     pub(crate) connections: usize,
+    /// Whether the consumer tells which of them have authenticated; and how many have not.
+    pub(crate) authenticates: bool,
+    pub(crate) newcomers: usize,
     pub(crate) paused: bool,
     /// Somebody else bound it and may use it again: it is closed here, and not shut down for all.
     pub(crate) adopted: bool,
@@ -50,6 +53,8 @@ impl Listener {
             fd,
             read_size,
             connections: 0,
+            authenticates: false,
+            newcomers: 0,
             paused: false,
             adopted: false,
             resting: None,
@@ -58,8 +63,11 @@ impl Listener {
         }
     }
 
-    pub(crate) fn wants_accept(&self, max_connections: usize) -> bool {
-        !self.paused && self.resting.is_none() && self.connections < max_connections
+    pub(crate) fn wants_accept(&self, config: &Config) -> bool {
+        !self.paused
+            && self.resting.is_none()
+            && self.connections < config.max_connections
+            && self.newcomers < config.max_newcomers
     }
 
     fn try_accept(&self) -> rustix::io::Result<(OwnedFd, Option<SocketAddr>)> {

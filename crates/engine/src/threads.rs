@@ -288,6 +288,7 @@ impl Threads {
             fd: connection.fd.as_raw_fd(),
             peer,
             local: name,
+            proxied: None,
             sent: connection.sent(),
         };
         let mut remote = Remote::new(self.next, Phase::Connecting, told);
@@ -415,6 +416,7 @@ fn share(config: &Config, index: usize, count: usize) -> Config {
     Config {
         io_threads: 0,
         max_waiting_handshakes: config.max_waiting_handshakes.div_ceil(count),
+        max_newcomers: config.max_newcomers.div_ceil(count),
         max_connections: if most == usize::MAX {
             most
         } else {

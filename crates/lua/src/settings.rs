@@ -101,10 +101,32 @@ const SETTINGS: &[(&str, Rule)] = &[
         "max_waiting_handshakes",
         Size(|s| &mut s.config.max_waiting_handshakes),
     ),
+    ("max_newcomers", Size(|s| &mut s.config.max_newcomers)),
     ("min_wait", Seconds(|s| &mut s.front.min_wait)),
     ("nagle", Nagle),
+    ("newcomer_bytes", Size(|s| &mut s.config.newcomer_bytes)),
+    (
+        "newcomer_data_timeout",
+        Seconds(|s| &mut s.config.newcomer_data_timeout),
+    ),
+    (
+        "newcomer_timeout",
+        Seconds(|s| &mut s.config.newcomer_timeout),
+    ),
     ("opportunistic_writes", Unused),
     ("poller", Poller),
+    (
+        "proxy_protocol_ports",
+        PortsOrFalse(|s| &mut s.config.proxy_protocol.ports),
+    ),
+    (
+        "proxy_protocol_timeout",
+        Seconds(|s| &mut s.config.proxy_protocol.timeout),
+    ),
+    (
+        "proxy_protocol_trusted",
+        NetworkList(|s| &mut s.config.proxy_protocol.trusted),
+    ),
     (
         "protect_listeners",
         Flag(|s| &mut s.front.protect_listeners),
@@ -173,7 +195,7 @@ impl Settings {
                 rule.copy(&mut defaults, self);
             } else if let Err(expected) = rule.read(&value, self) {
                 let kept = rule.show(self);
-                let found = described(&value);
+                let found = rule.found(&value);
                 messages.push((
                     "error",
                     format!(

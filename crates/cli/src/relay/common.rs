@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use trochee::Network;
 use trochee::server::Contexts;
 
 use super::log::Log;
-use super::options::{Network, Version};
+use super::options::Version;
 use super::servers::Servers;
 
 /// What the connections of one relay have in common.
@@ -18,7 +19,6 @@ pub struct Relay {
     /// The fronts whose PROXY header is believed; none where there is no front.
     pub fronts: Vec<Network>,
     pub buffer: usize,
-    pub handshake_timeout: Duration,
     pub connect_timeout: Duration,
     /// How long both sides may be silent; `None` for no limit.
     pub idle_timeout: Option<Duration>,

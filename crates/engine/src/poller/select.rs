@@ -216,7 +216,7 @@ impl Sets {
     /// sets hold nothing of use.
     #[allow(unsafe_code)]
     fn select(&mut self, timeout: Option<Duration>) -> Result<i32, Errno> {
-        // Linux takes nanoseconds. Where the call takes microseconds, rustix rounds up to them.
+        // The call takes microseconds, and rustix rounds up to them.
         let timeout = timeout.map(|timeout| timespec(timeout, 1));
         let bound = fd_set_bound(&self.readable).max(fd_set_bound(&self.writable));
         let (readable, writable) = (Some(&mut self.readable[..]), Some(&mut self.writable[..]));

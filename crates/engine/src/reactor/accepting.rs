@@ -1,5 +1,6 @@
 //! Listeners: connections that are accepted, and what happens when the system has no descriptor for them.
 
+use super::proxied::is_proxy;
 use super::{Alarm, Reactor, Source, Step};
 use crate::clock;
 use crate::config::SocketKind;
@@ -7,14 +8,14 @@ use crate::connection::{Connection, Credit, State};
 use crate::event::{Event, Level};
 use crate::listener::Accept;
 use crate::registry::Key;
+use crate::stage::Authentication;
 
 impl Reactor {
     pub(super) fn accept(&mut self, key: Key) -> Option<Step> {
-        let max_connections = self.config.max_connections;
         let Some(Source::Listener(listener)) = self.sources.get_mut(key) else {
             return None;
         };
-        if !listener.wants_accept(max_connections) {
+        if !listener.wants_accept(&self.config) {
             return None;
         }
         match self.gate.accept(listener, !self.lingering.is_empty()) {
@@ -33,19 +34,37 @@ impl Reactor {
                     self.turn.now,
                 );
                 connection.listener = Some(key);
-                connection.credit = self.on_credit.then(Credit::of_newcomer);
                 connection.peer = peer;
+                if is_proxy(&self.config.proxy_protocol, &connection) {
+                    connection.expect_header(self.turn.now);
+                } else {
+                    connection.credit = self.on_credit.then(Credit::of_newcomer);
+                }
                 listener.connections += 1;
+                if listener.authenticates {
+                    connection.authentication = Authentication::Awaited;
+                    listener.newcomers += 1;
+                }
                 let (goes_on, is_full) =
-                    (listener.budget > 0, listener.connections >= max_connections);
+                    (listener.budget > 0, !listener.wants_accept(&self.config));
+                let crowded = listener.newcomers >= self.config.max_newcomers;
                 if goes_on {
                     self.serve_in_turn(key);
                 }
                 if is_full {
                     self.want(key);
                 }
+                if crowded {
+                    self.tell_of_crowd(key);
+                }
                 self.stats.accepted += 1;
+                let expects_header = connection.expects_header();
                 let accepted = self.add(connection).ok()?;
+                if expects_header {
+                    // The deadline counts from now on.
+                    self.want(accepted);
+                    return None;
+                }
                 Some(Step::Event(Event::Accepted {
                     listener: key,
                     key: accepted,
@@ -55,6 +74,7 @@ impl Reactor {
             Accept::TurnedAway(peer) => {
                 self.stats.turned_away += 1;
                 self.serve_in_turn(key);
+                self.shed();
                 let text = self.gate.turned_away(peer, self.turn.now);
                 self.accepting_failed(text)
             }

@@ -83,6 +83,7 @@ impl Reactor {
         let source = self.sources.get_mut(key)?;
         source.registered()?.in_ready = false;
         match source {
+            Source::Connection(connection) if connection.overdue => self.serve_overdue(key),
             Source::Connection(_) => self.serve(key),
             Source::Listener(_) => self.accept(key),
             Source::Watch(watch) => {
@@ -101,10 +102,13 @@ impl Reactor {
     }
 
     /// Acts on the readiness of one connection.
-    fn serve(&mut self, key: Key) -> Option<Step> {
+    pub(super) fn serve(&mut self, key: Key) -> Option<Step> {
         let connection = self.connection(key)?;
         if connection.state == State::Connecting {
             return self.establish(key).map(Step::Event);
+        }
+        if connection.expects_header() {
+            return self.read_header(key);
         }
         if std::mem::take(&mut connection.writable) && connection.blocked {
             connection.blocked = false;
@@ -205,6 +209,11 @@ impl Reactor {
                 self.stats.reads += 1;
                 self.stats.received_bytes += len as u64;
                 connection.reads = connection.reads.saturating_add(1);
+                connection.received += len as u64;
+                if connection.is_over_newcomer_budget(&self.config) {
+                    self.end_newcomer(key, Reason::NewcomerBudget);
+                    return None;
+                }
                 let again = connection.readable && connection.budget > 0 && connection.wants_read();
                 let throttled = !connection.paused && !connection.wants_read();
                 let more = connection.holds_input() && connection.wants_read();
@@ -255,6 +264,10 @@ impl Reactor {
                 } else {
                     self.drain(key);
                 }
+                None
+            }
+            Read::Truncated => {
+                self.end(key, Reason::Truncated);
                 None
             }
             Read::Failed(errno) => {

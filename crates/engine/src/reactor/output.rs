@@ -8,6 +8,7 @@ use crate::error::Reason;
 use crate::event::Event;
 use crate::registry::Key;
 use crate::socket;
+use crate::stage::Authentication;
 
 impl Reactor {
     /// Has `key` flushed at the start of the next turn.
@@ -75,20 +76,34 @@ impl Reactor {
         None
     }
 
-    /// Ends a connection and has the consumer told.
+    /// Ends a connection and has the consumer told, if it has heard of the connection.
     pub(crate) fn end(&mut self, key: Key, reason: Reason) {
-        if self.remove(key, true) {
+        let unheard = self.connection(key).is_some_and(|it| it.is_unheard());
+        // An error of TLS is told to the peer by an alert, which a reset would destroy.
+        let orderly =
+            reason.is_orderly() || matches!(reason, Reason::Tls(_) | Reason::HandshakeTimeout);
+        let graceful = orderly || !self.has_unsent(key);
+        if self.remove(key, graceful) {
             let timed_out = matches!(
                 reason,
-                Reason::ConnectTimeout | Reason::HandshakeTimeout | Reason::WriteTimeout
+                Reason::ConnectTimeout
+                    | Reason::HandshakeTimeout
+                    | Reason::WriteTimeout
+                    | Reason::NewcomerSilent
+                    | Reason::NewcomerTimeout
             );
             self.stats.ended += 1;
             self.stats.timed_out += u64::from(timed_out);
-            self.untold.push(Event::Closed { key, reason });
+            if unheard {
+                self.sources.free(key);
+            } else {
+                self.untold.push(Event::Closed { key, reason });
+            }
         }
     }
 
-    /// Frees what `key` names. `graceful` says goodbye to the peer as TCP wants it.
+    /// Frees what `key` names. `graceful` says goodbye to the peer as TCP wants it. Otherwise a stream of which something is not
+    /// sent ends with a reset: the peer must not take what it got for the whole.
     pub(super) fn remove(&mut self, key: Key, graceful: bool) -> bool {
         if let Some(source) = self.sources.get(key) {
             // SAFETY: a source owns its descriptor, or whoever called `watch` keeps it open.
@@ -108,23 +123,27 @@ impl Reactor {
         }
         match source {
             Source::Connection(mut connection) => {
-                if graceful {
+                let aborting = connection.is_aborting();
+                let is_connecting = connection.state == State::Connecting;
+                if graceful && !is_connecting {
                     connection.say_goodbye();
+                } else if connection.abortive || connection.has_unsent() {
+                    socket::make_abortive(&connection.fd);
                 }
                 let Connection {
                     fd,
                     kind,
-                    state,
                     listener,
+                    authentication,
                     ..
                 } = *connection;
-                if graceful && kind == SocketKind::Stream && state != State::Connecting {
-                    self.part(fd);
+                if graceful && kind == SocketKind::Stream && !is_connecting {
+                    self.part(fd, aborting);
                 } else {
                     drop(fd);
                 }
                 // Only now is the descriptor free for those who wait for one.
-                self.connection_left(listener);
+                self.connection_left(listener, authentication);
             }
             Source::Listener(_) | Source::Watch(_) => {}
             // Dropping the handler has restored the signal's action.
@@ -132,6 +151,11 @@ impl Reactor {
             Source::Lingering(_) => self.lingering.retain(|other| *other != key),
         }
         true
+    }
+
+    fn has_unsent(&mut self, key: Key) -> bool {
+        self.connection(key)
+            .is_some_and(|connection| connection.has_unsent())
     }
 
     /// Frees what `key` names, and the key with it: nobody is told.
@@ -142,13 +166,15 @@ impl Reactor {
     }
 
     /// A place is free, and a descriptor with it.
-    fn connection_left(&mut self, listener: Option<Key>) {
-        let max_connections = self.config.max_connections;
+    fn connection_left(&mut self, listener: Option<Key>, authentication: Authentication) {
         if let Some(key) = listener
-            && let Some(listener) = self.listener(key)
+            && let Some(Source::Listener(listener)) = self.sources.get_mut(key)
         {
-            let was_full = listener.connections >= max_connections;
+            let was_full = !listener.wants_accept(&self.config);
             listener.connections -= 1;
+            if authentication == Authentication::Awaited {
+                listener.newcomers -= 1;
+            }
             if was_full {
                 self.want(key);
             }

@@ -50,7 +50,7 @@ impl Rank {
                     Rank::STRANGER
                 }
             }
-            _ => Rank::after(connection.reads),
+            _ => Rank::after(connection.progress()),
         }
     }
 

@@ -76,7 +76,7 @@ impl Reactor {
             return Err(Error::Unsupported);
         }
         let session = self.asked(key)?;
-        match session.accept(context, alpn, clock::now()) {
+        match session.accept(context, alpn) {
             Ok(()) => self.admit(key),
             Err(text) => self.fail_tls(key, text),
         }
@@ -129,6 +129,7 @@ impl Reactor {
                     return None;
                 }
                 Ok(Progress::Asked { server_name, alpn }) => {
+                    connection.await_consumer();
                     self.want(key);
                     return Some(Step::Event(Event::ClientHello {
                         key,

@@ -32,11 +32,10 @@ pub(super) struct IoThread {
     newcomers: Table<Newcomer>,
 }
 
-/// A connection that was accepted and has not delivered much yet.
+/// A connection that was accepted and is not established yet.
 #[derive(Default)]
 struct Newcomer {
-    reads: u8,
-    /// How many of them the loop had dealt with when its reports last changed their rank.
+    /// How far it had got, of what the loop had dealt with, when its reports last changed their rank.
     rank: u8,
     /// Nothing was reported of it since its last read.
     read_is_last: bool,
@@ -127,7 +126,6 @@ impl IoThread {
         let report = Report::Data { key, len, end };
         match self.newcomers.get_mut(key) {
             Some(newcomer) => {
-                newcomer.reads = newcomer.reads.saturating_add(1);
                 newcomer.read_is_last = true;
                 let report = (newcomer.rank, report);
                 self.of_newcomers.push_with(report, data);
@@ -154,6 +152,7 @@ impl IoThread {
             fd: self.reactor.fd(key).unwrap_or(-1),
             peer: self.reactor.peer_name(key),
             local: self.reactor.local_name(key),
+            proxied: self.reactor.proxied(key),
             sent,
         });
         self.newcomers.insert(key, Newcomer::default());
@@ -213,12 +212,10 @@ impl IoThread {
     fn carry_out(&mut self, message: Message) {
         match message {
             Message::Write { key, len, notify } => {
-                let data = self.messages.bytes(len);
                 if notify {
                     self.reactor.notify_flush(key, true);
                 }
-                // What can be wrong with it the loop has been told of, or will be.
-                let _ = self.reactor.write(key, data);
+                self.reactor.queue(key, self.messages.take_bytes(len));
             }
             Message::Release(key) => {
                 self.advance(key);
@@ -267,8 +264,9 @@ impl IoThread {
     fn advance(&mut self, key: Key) {
         if let Some(newcomer) = self.newcomers.get_mut(key)
             && newcomer.read_is_last
+            && let Some(progress) = self.reactor.progress(key)
         {
-            newcomer.rank = newcomer.reads;
+            newcomer.rank = progress;
             if newcomer.rank >= NEWCOMER_READS {
                 self.newcomers.remove(key);
             }

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::socket;
+use crate::stage::Authentication;
 
 /// One of them. All but whether it is paused is known to the loop's reactor.
 pub(super) struct Lent {
@@ -42,6 +43,10 @@ impl Threads {
                 read_size: listener.read_size,
                 paused,
             });
+            if listener.authenticates {
+                let command = Command::Authentication(Authentication::Awaited);
+                self.tell(thread, key, command);
+            }
         }
     }
 

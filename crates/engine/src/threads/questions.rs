@@ -2,22 +2,50 @@
 //! asked, and waited for.
 
 use std::os::fd::RawFd;
+use std::sync::Arc;
 
 use super::messages::{CHANNEL_BINDING, CHANNEL_BINDING_LENGTH};
 use super::{Facts, Threads};
 use crate::config::SocketOption;
+use crate::connection_info::ConnectionInfo;
 use crate::error::Error;
+use crate::proxy_protocol::Proxied;
+use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::socket::Name;
+use crate::stage::StageCounts;
 use crate::stats::Stats;
 use crate::tls::{Context, Info, VerifyError};
 
 impl Threads {
     /// What each thread has counted. A thread that has failed counts no more.
     pub(crate) fn stats(&mut self) -> Vec<Stats> {
+        self.ask_all(|reactor| reactor.stats())
+    }
+
+    /// How many connections of all threads are in each stage.
+    pub(crate) fn stages(&mut self) -> Vec<StageCounts> {
+        self.ask_all(|reactor| reactor.stages())
+    }
+
+    /// What is known of every connection of the threads.
+    pub(crate) fn connections(&mut self) -> Vec<ConnectionInfo> {
+        self.ask_all(|reactor| reactor.connections()).concat()
+    }
+
+    /// Has connections of each thread make room; says how many.
+    pub(crate) fn shed(&mut self) -> usize {
+        self.ask_all(Reactor::shed).into_iter().sum()
+    }
+
+    /// Has every thread answer a question. A thread that has failed does not.
+    fn ask_all<R: Send + 'static>(
+        &mut self,
+        question: impl Fn(&mut Reactor) -> R + Send + Copy + 'static,
+    ) -> Vec<R> {
         (0..self.threads.len())
             .filter_map(|thread| {
-                self.ask_thread(thread, Key::from_bits(0), |reactor, _| reactor.stats())
+                self.ask_thread(thread, Key::NONE, move |reactor, _| question(reactor))
             })
             .collect()
     }
@@ -32,6 +60,10 @@ impl Threads {
 
     pub(crate) fn peer_name(&self, key: Key) -> Option<Name> {
         self.remote(key)?.peer.clone()
+    }
+
+    pub(crate) fn proxied(&self, key: Key) -> Option<Arc<Proxied>> {
+        self.remote(key)?.proxied.clone()
     }
 
     pub(crate) fn local_name(&self, key: Key) -> Option<Name> {

@@ -10,6 +10,9 @@ const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE_RECORD: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const RECORD_HEADER: usize = 5;
+const MESSAGE_HEADER: usize = 4;
+/// The first byte of every version since SSL 3.0.
+const VERSION_MAJOR: u8 = 3;
 
 /// RFC 6066, section 3.
 const SERVER_NAME: u16 = 0;
@@ -46,6 +49,54 @@ fn ticket(hello: &[u8]) -> Option<&[u8]> {
         }
     }
     ticket
+}
+
+/// How many bytes there must be before the ClientHello that `records` begin with can be whole. `None`: it is whole, or it is
+/// something else, which need not be waited for.
+///
+/// The bytes that the message lacks are in the number. So who asks again only when that many are there asks a few times,
+/// however small the records are.
+pub(super) fn least(records: &[u8]) -> Option<usize> {
+    // Where the next record begins, what the records before it carry of the message, and how long that is at least.
+    let (mut at, mut carried, mut length) = (0, 0, MESSAGE_HEADER);
+    let mut header = Vec::with_capacity(MESSAGE_HEADER);
+    loop {
+        let lacking = length.saturating_sub(carried);
+        if lacking == 0 {
+            return None;
+        }
+        let Some([kind, major, _, size @ ..]) = records.get(at..at + RECORD_HEADER) else {
+            return Some(at + RECORD_HEADER + if at == 0 { 0 } else { lacking });
+        };
+        let size = Reader(size).number(2)?;
+        let is_handshake = *kind == HANDSHAKE_RECORD;
+        let may_come = is_handshake || (*kind == CHANGE_CIPHER_SPEC && at == 0);
+        if *major != VERSION_MAJOR || size == 0 || !may_come {
+            return None;
+        }
+        let payload = &records[at + RECORD_HEADER..];
+        at += RECORD_HEADER + size;
+        if is_handshake {
+            let of_header = (MESSAGE_HEADER - header.len()).min(size).min(payload.len());
+            header.extend(&payload[..of_header]);
+            carried += size;
+        }
+        match header[..] {
+            [] | [CLIENT_HELLO] | [CLIENT_HELLO, _] | [CLIENT_HELLO, _, _] => {}
+            [CLIENT_HELLO, ref body @ ..] => length = MESSAGE_HEADER + Reader(body).number(3)?,
+            _ => return None,
+        }
+        if at > records.len() {
+            let lacking = length.saturating_sub(carried);
+            return Some(
+                at + if lacking > 0 {
+                    RECORD_HEADER + lacking
+                } else {
+                    0
+                },
+            );
+        }
+    }
 }
 
 /// Hides the server name from rustls, if there is one that OpenSSL takes and rustls ends the handshake over: no DNS name,

@@ -261,6 +261,12 @@ function handle:setwritetimeout(t)
 	core.set_write_timeout(self[1], t == nil and settings.send_timeout or t);
 end
 
+-- Whether the connection has authenticated: true, or false while it has to. nil is for those of whom nobody tells. On a listener it is
+-- what its connections begin with. Returns whether there is such a connection
+function handle:set_authenticated(has)
+	return core.set_authentication(self[1], has);
+end
+
 --- Who and where
 
 function handle:getfd()
@@ -302,6 +308,12 @@ function handle:serverport()
 		return self.sockport;
 	end
 	return self.peerport;
+end
+
+-- What a proxy has told of the client in a header of the PROXY protocol; nil where none spoke. The methods above give the client's
+-- addresses then
+function handle:proxy_header()
+	return core.proxied(self[1]);
 end
 
 -- Addresses become known when a connection is established. A UNIX socket has no peer's name, and keeps the one it was

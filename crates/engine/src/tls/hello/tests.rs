@@ -92,3 +92,55 @@ fn no_beginning_of_a_hello_is_one() {
         assert_eq!(*as_sent(&part), part);
     }
 }
+
+#[test]
+fn a_hello_is_whole_when_its_last_byte_is_there_however_the_records_are_cut() {
+    let message = hello(&[extension(21, &[0; 200])]);
+    for size in [1, 2, 3, 4, 5, 7, 100, message.len() - 1, message.len()] {
+        for before in [&[][..], &[CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1]] {
+            let records = [before, &records(&message, size)].concat();
+            for there in 0..records.len() {
+                let needed = least(&records[..there]).expect("it is not whole");
+                assert!(
+                    there < needed && needed <= records.len(),
+                    "{size}, {there}: {needed}"
+                );
+            }
+            assert_eq!(least(&records), None, "{size}");
+            let followed = [&records[..], &[23, 3, 3]].concat();
+            assert_eq!(least(&followed), None, "{size}");
+            // Who waits for what is needed asks a few times.
+            let (mut there, mut asked) = (0, 0);
+            while let Some(needed) = least(&records[..there]) {
+                (there, asked) = (needed, asked + 1);
+            }
+            assert_eq!(there, records.len());
+            assert!(asked < 50, "{size}: {asked}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_hello_need_not_be_waited_for() {
+    for other in [
+        &b"GET / HTTP/1.1"[..],
+        &[HANDSHAKE_RECORD, 3, 1, 0, 0],
+        &[HANDSHAKE_RECORD, 3, 1, 0, 9, 2],
+        &[21, 3, 1, 0, 2],
+        &[
+            CHANGE_CIPHER_SPEC,
+            3,
+            3,
+            0,
+            1,
+            1,
+            CHANGE_CIPHER_SPEC,
+            3,
+            3,
+            0,
+            1,
+        ],
+    ] {
+        assert_eq!(least(other), None, "{other:?}");
+    }
+}

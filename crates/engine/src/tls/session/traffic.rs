@@ -3,7 +3,8 @@
 use rustls::{HandshakeKind, ProtocolVersion};
 
 use super::machine::{Exchange, Send};
-use super::{Phase, Session};
+use super::{Phase, Session, TOO_LONG};
+use crate::append::append;
 use crate::buffer::OutQueue;
 use crate::tls::hello;
 use crate::tls::pkix::Errors;
@@ -38,7 +39,7 @@ impl Session {
             self.held = bytes[consumed..].to_vec();
             result
         } else {
-            self.held.extend_from_slice(bytes);
+            append(&mut self.held, bytes, MOST_HELD);
             if hides_name {
                 // After a HelloRetryRequest the client says it all again.
                 hello::hide_name(&mut self.held);
@@ -53,7 +54,7 @@ impl Session {
             // What was good before is still delivered.
             self.failed = Some(text::of(&error));
         } else if self.held.len() > MOST_HELD {
-            self.failed = Some("excessive message size".into());
+            self.failed = Some(TOO_LONG.into());
         }
         if self.held.is_empty() || self.failed.is_some() || self.peer_closed {
             self.held = Vec::new();

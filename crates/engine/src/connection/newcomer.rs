@@ -1,0 +1,63 @@
+//! Connections that are not established yet: how far each has got, and what it may cost until it is.
+
+use std::time::Duration;
+
+use super::{Connection, State};
+use crate::clock::nanoseconds;
+use crate::config::Config;
+use crate::error::Reason;
+use crate::stage::{Authentication, Stage};
+
+/// How many reads a connection delivers as a newcomer, where nobody tells when it has authenticated. An XMPP login takes about ten.
+pub(crate) const NEWCOMER_READS: u8 = 16;
+
+impl Connection {
+    /// How far it has got, from 0 to [`NEWCOMER_READS`]; with that it is established.
+    pub(crate) fn progress(&self) -> u8 {
+        let reads = u8::try_from(self.reads).unwrap_or(u8::MAX);
+        match self.authentication {
+            Authentication::NotAsked => reads.min(NEWCOMER_READS),
+            Authentication::Awaited => reads.min(NEWCOMER_READS - 1),
+            Authentication::Done => NEWCOMER_READS,
+        }
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        if self.progress() == NEWCOMER_READS {
+            Stage::Established
+        } else if self.reads > 0 {
+            Stage::Opened
+        } else if self.tls.as_ref().is_some_and(|tls| tls.is_secured()) {
+            Stage::Secured
+        } else {
+            Stage::Accepted
+        }
+    }
+
+    /// When it has to have sent something, or to have authenticated, and why it ends if it has not.
+    pub(crate) fn newcomer_deadline(&self, config: &Config) -> Option<(u64, Reason)> {
+        if self.authentication != Authentication::Awaited || self.state == State::Closing {
+            return None;
+        }
+        if self.expects_header() {
+            // It is the proxy's turn, which has less time.
+            return None;
+        }
+        let after = |since: u64, wait: Duration| since.saturating_add(nanoseconds(wait));
+        let whole = after(self.began, config.newcomer_timeout);
+        // A handshake has a deadline of its own, and does not read while it waits for us.
+        if self.reads == 0 && self.wants_read() && !self.is_handshaking() {
+            let first = after(self.read_since, config.newcomer_data_timeout);
+            if first < whole {
+                return Some((first, Reason::NewcomerSilent));
+            }
+        }
+        Some((whole, Reason::NewcomerTimeout))
+    }
+
+    /// Whether it has sent more than one may who has not authenticated.
+    pub(crate) fn is_over_newcomer_budget(&self, config: &Config) -> bool {
+        self.authentication == Authentication::Awaited
+            && self.received > config.newcomer_bytes as u64
+    }
+}

@@ -1,0 +1,262 @@
+//! Connections that are not established yet: what is told of them, how they end, and who makes room when something runs out.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use super::{Reactor, Source};
+use crate::clock::{self, LastNotice};
+use crate::connection::{Connection, State};
+use crate::connection_info::ConnectionInfo;
+use crate::error::{Error, Reason};
+use crate::event::Level;
+use crate::registry::Key;
+use crate::socket::Name;
+use crate::stage::{Authentication, StageCounts};
+
+/// How many connections make room at a time: enough for the files that the program opens until the next time.
+const ROOM: usize = 16;
+
+/// How often connections make room, and how often those do that have authenticated, in nanoseconds. Each time costs a look at
+/// all connections. Of those that have authenticated, few are to go while it is not known whether that helps.
+const SHED_EVERY: u64 = 100_000_000;
+const SHED_IDLE_EVERY: u64 = 10_000_000_000;
+
+/// How long a connection has been silent that counts as idle, in nanoseconds.
+const IDLE: u64 = 300_000_000_000;
+
+/// When the log was told of newcomers, and when somebody made room.
+#[derive(Default)]
+pub(super) struct Notices {
+    ended: LastNotice,
+    crowded: LastNotice,
+    shed: LastNotice,
+    next_shed: u64,
+    next_idle: u64,
+}
+
+/// What is told.
+impl Reactor {
+    pub(super) fn apply_authentication(
+        &mut self,
+        key: Key,
+        authentication: Authentication,
+    ) -> Result<(), Error> {
+        if let Some(listener) = self.listener(key) {
+            listener.authenticates = authentication == Authentication::Awaited;
+            if !listener.authenticates {
+                self.await_no_more(key);
+            }
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.found(key)?.authentication, authentication);
+        if before == authentication {
+            return Ok(());
+        }
+        if authentication == Authentication::Done {
+            self.stats.authenticated += 1;
+        }
+        let awaited = |authentication| isize::from(authentication == Authentication::Awaited);
+        self.count_newcomer(key, awaited(authentication) - awaited(before));
+        self.want(key);
+        Ok(())
+    }
+
+    /// A newcomer of some listener more, or one less.
+    fn count_newcomer(&mut self, key: Key, change: isize) {
+        let Some(listener_key) = self.connection(key).and_then(|found| found.listener) else {
+            return;
+        };
+        if let Some(listener) = self.listener(listener_key) {
+            listener.newcomers = listener.newcomers.saturating_add_signed(change);
+            self.want(listener_key);
+        }
+    }
+
+    /// Nobody tells any more of the connections of a listener who has authenticated.
+    fn await_no_more(&mut self, listener: Key) {
+        let awaited = self
+            .sources
+            .iter()
+            .filter_map(|(key, source)| match source {
+                Source::Connection(connection) => (connection.listener == Some(listener)
+                    && connection.authentication == Authentication::Awaited)
+                    .then_some(key),
+                _ => None,
+            });
+        for key in awaited.collect::<Vec<_>>() {
+            // There is such a connection.
+            let _ = self.apply_authentication(key, Authentication::NotAsked);
+        }
+    }
+}
+
+/// What is asked.
+impl Reactor {
+    /// How far a connection has got, from 0 to that of an established one.
+    pub(crate) fn progress(&self, key: Key) -> Option<u8> {
+        match self.sources.get(key)? {
+            Source::Connection(connection) => Some(connection.progress()),
+            _ => None,
+        }
+    }
+
+    /// How many connections there are in each stage, in the order of [`Stage::ALL`](crate::Stage::ALL). It looks at each of them.
+    pub fn stages(&self) -> StageCounts {
+        let mut stages = StageCounts::default();
+        for (_, source) in self.sources.iter() {
+            if let Source::Connection(connection) = source {
+                stages[connection.stage() as usize] += 1;
+            }
+        }
+        stages
+    }
+
+    /// What is known of every connection, in no particular order. It looks at each of them.
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        let now = clock::now();
+        let since = |moment: u64| Duration::from_nanos(now.saturating_sub(moment));
+        let connections = self
+            .sources
+            .iter()
+            .filter_map(|(key, source)| match source {
+                Source::Connection(connection) => Some(ConnectionInfo {
+                    key,
+                    stage: connection.stage(),
+                    age: since(connection.began),
+                    idle: since(connection.read_since),
+                    reads: connection.reads,
+                    received: connection.received,
+                    sent: connection.sent,
+                    queued: connection.pending(),
+                }),
+                _ => None,
+            });
+        connections.collect()
+    }
+}
+
+/// The ends.
+impl Reactor {
+    /// Ends a newcomer that has exceeded a limit.
+    pub(super) fn end_newcomer(&mut self, key: Key, reason: Reason) {
+        let config = &self.config;
+        let limit = match reason {
+            Reason::NewcomerSilent => {
+                let wait = config.newcomer_data_timeout.as_secs_f64();
+                self.stats.newcomers_late += 1;
+                format!("newcomer_data_timeout = {wait}")
+            }
+            Reason::NewcomerTimeout => {
+                let wait = config.newcomer_timeout.as_secs_f64();
+                self.stats.newcomers_late += 1;
+                format!("newcomer_timeout = {wait}")
+            }
+            _ => {
+                self.stats.newcomers_over_budget += 1;
+                format!("newcomer_bytes = {}", config.newcomer_bytes)
+            }
+        };
+        if self.newcomers_notices.ended.is_due(self.turn.now) {
+            let peer = match self.peer_name(key) {
+                Some(Name::Inet(peer)) => format!("connection from {peer}"),
+                _ => "connection".to_owned(),
+            };
+            let text = format!("a {peer} was ended: {reason} ({limit})");
+            self.notice(Level::Info, text);
+        }
+        self.end(key, reason);
+    }
+
+    /// A listener has as many newcomers as it may have.
+    pub(super) fn tell_of_crowd(&mut self, listener: Key) {
+        if !self.newcomers_notices.crowded.is_due(self.turn.now) {
+            return;
+        }
+        let place = match self.local_name(listener) {
+            Some(Name::Inet(place)) => place.to_string(),
+            _ => "a listener".to_owned(),
+        };
+        let most = self.config.max_newcomers;
+        self.notice(
+            Level::Warn,
+            format!(
+                "{most} connections to {place} have not authenticated: more wait until one has, or has ended (max_newcomers)"
+            ),
+        );
+    }
+}
+
+/// Making room.
+impl Reactor {
+    /// No descriptor is left: some connections end so that there are a few. Says how many ended.
+    ///
+    /// Those go first that have not authenticated, the earliest stage first, and of one stage the newest. Where there is none, those go
+    /// that have authenticated and are idle, the one that has been silent for longest first. Others never go, nor does a connection
+    /// of which nobody tells whether it has authenticated.
+    pub(crate) fn shed(&mut self) -> usize {
+        let now = clock::now();
+        if now < self.newcomers_notices.next_shed {
+            return 0;
+        }
+        self.newcomers_notices.next_shed = now + SHED_EVERY;
+        let mut kind = "have not authenticated";
+        let mut given_up = self.newcomers();
+        if given_up.is_empty() && now >= self.newcomers_notices.next_idle {
+            self.newcomers_notices.next_idle = now + SHED_IDLE_EVERY;
+            kind = "are idle";
+            given_up = self.idle(now);
+        }
+        given_up.truncate(ROOM);
+        for &key in &given_up {
+            self.end(key, Reason::Shed);
+        }
+        self.stop_lingering();
+        let count = given_up.len();
+        self.stats.shed += count as u64;
+        if count > 0 && self.newcomers_notices.shed.is_due(now) {
+            let text = format!(
+                "out of file descriptors: {count} connections that {kind} were ended. \
+                 Raise the limit (LimitNOFILE in systemd, ulimit -n)."
+            );
+            self.notice(Level::Warn, text);
+        }
+        count
+    }
+
+    /// The connections that have not authenticated and have to, in the order in which they make room.
+    fn newcomers(&self) -> Vec<Key> {
+        let awaited = |connection: &Connection| {
+            (connection.authentication == Authentication::Awaited)
+                .then(|| (connection.stage(), Reverse(connection.began)))
+        };
+        self.accepted_by(awaited)
+    }
+
+    /// The connections that have authenticated and are idle, in the order in which they make room.
+    fn idle(&self, now: u64) -> Vec<Key> {
+        let idle = |connection: &Connection| {
+            let silent = connection.read_since + IDLE <= now && !connection.has_unsent();
+            (connection.authentication == Authentication::Done && silent)
+                .then_some(connection.read_since)
+        };
+        self.accepted_by(idle)
+    }
+
+    /// The open connections of our listeners for which `order` gives something, in that order.
+    fn accepted_by<T: Ord>(&self, order: impl Fn(&Connection) -> Option<T>) -> Vec<Key> {
+        let mut found: Vec<(T, Key)> = self
+            .sources
+            .iter()
+            .filter_map(|(key, source)| match source {
+                Source::Connection(connection)
+                    if connection.listener.is_some() && connection.state == State::Open =>
+                {
+                    Some((order(connection)?, key))
+                }
+                _ => None,
+            })
+            .collect();
+        found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        found.into_iter().map(|(_, key)| key).collect()
+    }
+}

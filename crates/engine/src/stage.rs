@@ -1,0 +1,53 @@
+//! How far a connection has got, and whether it has said who it is.
+
+/// Whether a connection has to say who it is before it counts as established.
+///
+/// The engine cannot see it: the consumer tells, with [`Reactor::set_authentication`](crate::Reactor::set_authentication).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Authentication {
+    /// Nobody tells. After as many reads as a login takes, a connection is established.
+    #[default]
+    NotAsked,
+    /// It has not authenticated yet, so the limits of newcomers hold: [`Config::newcomer_timeout`](crate::Config) and those
+    /// beside it.
+    Awaited,
+    /// It is established.
+    Done,
+}
+
+/// How far a connection has got. Where something has to be given up, the earlier stage goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Stage {
+    /// It stands, and has neither completed a TLS handshake nor delivered anything.
+    Accepted,
+    /// Its TLS handshake is complete, and it has delivered nothing.
+    Secured,
+    /// It has delivered something.
+    Opened,
+    /// It is no newcomer any more: it has authenticated. Where nobody tells, it has delivered as many reads as a login takes.
+    Established,
+}
+
+impl Stage {
+    /// Every stage, the earliest first.
+    pub const ALL: [Stage; 4] = [
+        Stage::Accepted,
+        Stage::Secured,
+        Stage::Opened,
+        Stage::Established,
+    ];
+
+    /// The name, for logs and statistics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Accepted => "accepted",
+            Stage::Secured => "secured",
+            Stage::Opened => "opened",
+            Stage::Established => "established",
+        }
+    }
+}
+
+/// How many connections there are in each stage, in the order of [`Stage::ALL`].
+pub type StageCounts = [usize; Stage::ALL.len()];
