@@ -37,6 +37,10 @@ soak:           ## strangers against a real Prosody, for SOAK_MINUTES (20); fail
 	@scripts/build
 	@benches/soak/run
 
+book:           ## the documentation as a book in target/book; needs mdBook (cargo install mdbook)
+	@command -v mdbook >/dev/null || { echo "mdbook was not found; cargo install mdbook" >&2; exit 1; }
+	@mdbook build
+
 package:        ## a Debian package, a tarball and SBOMs in target/package
 	@scripts/package
 
