@@ -118,9 +118,14 @@ impl Default for Reactor {
 impl Reactor {
     /// A reactor with the default settings and the best poller there is.
     pub fn new() -> Reactor {
+        Reactor::numbered(0)
+    }
+
+    /// One that gives keys with this thread number, which no other reactor of an event loop or of a server has.
+    pub(crate) fn numbered(thread: u8) -> Reactor {
         Reactor {
             config: Config::default(),
-            sources: Registry::new(0),
+            sources: Registry::new(thread),
             timers: Timers::new(),
             turn: Turn::new(),
             polling: Polling::new(),

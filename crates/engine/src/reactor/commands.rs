@@ -10,8 +10,9 @@ use crate::command::{Close, Command, command_methods};
 use crate::config::{SocketKind, SocketOption};
 use crate::connection::{Connection, Flush, OwnSide, State, Timeout};
 use crate::error::{Error, Reason};
+use crate::name::Name;
 use crate::registry::Key;
-use crate::socket::{self, Name};
+use crate::socket;
 use crate::timers::TimerId;
 
 command_methods!(Reactor);

@@ -9,8 +9,8 @@ use crate::connection::{Connection, State};
 use crate::connection_info::ConnectionInfo;
 use crate::error::{Error, Reason};
 use crate::event::Level;
+use crate::name::Name;
 use crate::registry::Key;
-use crate::socket::Name;
 use crate::stage::{Authentication, StageCounts};
 
 /// How many connections make room at a time: enough for the files that the program opens until the next time.
