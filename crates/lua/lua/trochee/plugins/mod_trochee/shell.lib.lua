@@ -8,6 +8,7 @@ local state = require "trochee.state";
 local bans = require "trochee.bans";
 local recent = require "trochee.recent";
 local slow = require "trochee.slow";
+local unpack = require "trochee.compat".unpack;
 local version = require "trochee"._VERSION;
 
 local core, handles = state.core, state.handles;
@@ -34,12 +35,12 @@ local commands = {
 -- Rows of texts in columns, each as wide as its widest text
 local function show(print, titles, rows)
 	local widths = {};
-	for _, row in ipairs { titles, table.unpack(rows) } do
+	for _, row in ipairs { titles, unpack(rows) } do
 		for column, text in ipairs(row) do
 			widths[column] = math.max(widths[column] or 0, #text);
 		end
 	end
-	for _, row in ipairs { titles, table.unpack(rows) } do
+	for _, row in ipairs { titles, unpack(rows) } do
 		local cells = {};
 		for column, text in ipairs(row) do
 			cells[column] = text..(" "):rep(widths[column] - #text);
@@ -52,18 +53,18 @@ local function seconds(time)
 	if time < 100 then
 		return ("%.1f s"):format(time);
 	elseif time < 6000 then
-		return ("%d min"):format(time // 60);
+		return ("%d min"):format(math.floor(time / 60));
 	end
-	return ("%d h"):format(time // 3600);
+	return ("%d h"):format(math.floor(time / 3600));
 end
 
 local function bytes(count)
 	if count < 10000 then
 		return ("%d B"):format(count);
 	elseif count < 10000000 then
-		return ("%d kB"):format(count // 1000);
+		return ("%d kB"):format(math.floor(count / 1000));
 	end
-	return ("%d MB"):format(count // 1000000);
+	return ("%d MB"):format(math.floor(count / 1000000));
 end
 
 --- What is known
