@@ -36,6 +36,7 @@ mod alarms;
 mod commands;
 mod companion;
 mod credit;
+mod crowds;
 mod flushes;
 mod handshakes;
 mod input;

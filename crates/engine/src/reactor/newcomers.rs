@@ -64,8 +64,10 @@ impl Reactor {
         let Some(listener_key) = self.connection(key).and_then(|found| found.listener) else {
             return;
         };
+        let half = self.config.max_newcomers / 2;
         if let Some(listener) = self.listener(listener_key) {
             listener.newcomers = listener.newcomers.saturating_add_signed(change);
+            listener.crowded &= listener.newcomers > half;
             self.want(listener_key);
         }
     }
@@ -111,6 +113,7 @@ impl Reactor {
 impl Reactor {
     /// Ends a newcomer that has exceeded a limit.
     pub(super) fn end_newcomer(&mut self, key: Key, reason: Reason) {
+        let hurried = self.connection(key).is_some_and(|found| found.hurried);
         let config = &self.config;
         let limit = match reason {
             Reason::NewcomerSilent => {
@@ -127,6 +130,12 @@ impl Reactor {
                 self.stats.newcomers_over_budget += 1;
                 format!("newcomer_bytes = {}", config.newcomer_bytes)
             }
+        };
+        let limit = if hurried && reason != Reason::NewcomerBudget {
+            let most = config.max_newcomers;
+            format!("others waited for its place, max_newcomers = {most}")
+        } else {
+            limit
         };
         if self.newcomers_notices.ended.is_due(self.turn.now) {
             let peer = match self.peer_name(key) {

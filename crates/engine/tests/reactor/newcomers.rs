@@ -3,6 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use trochee::{Authentication, Level, Stage};
 
+use super::bounds::at_most;
 use super::*;
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -307,4 +308,38 @@ fn take_all_descriptors() {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let current = Some(limit);
     setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
+}
+
+/// Strangers that hold all places of a port, and say nothing, lose them to who comes after them.
+#[test]
+fn in_a_crowd_those_who_say_nothing_make_room() {
+    let mut driver = driver!(max_newcomers: 4);
+    let (_, address) = driver.listen_to_strangers();
+    let _silent: Vec<_> = (0..4).map(|_| peer(address)).collect();
+    let strangers: Vec<Key> = (0..4).map(|_| driver.accepted()).collect();
+    let mut honest = peer(address);
+    honest.write_all(b"<stream>").unwrap();
+    let (mut ended, mut heard) = (0, None);
+    let start = Instant::now();
+    driver.drive("a place", |_, event| {
+        match event {
+            Seen::Closed(key, reason) => {
+                assert!(strangers.contains(&key));
+                assert_eq!(reason, Reason::NewcomerSilent);
+                ended += 1;
+            }
+            Seen::Data(key, data, _) if data == b"<stream>" => heard = Some(key),
+            Seen::Notice(_, text) => assert!(text.contains("max_newcomers"), "{text}"),
+            Seen::Accepted { .. } => {}
+            other => panic!("unexpected: {other:?}"),
+        }
+        heard.is_some() && ended == 4
+    });
+    let most = at_most(
+        "Time",
+        "takes a place that others wait for, and says nothing",
+    );
+    assert!(start.elapsed() > Duration::from_secs(most as u64 / 2));
+    // Who has said something may stay, though it has not authenticated.
+    driver.expect_silence();
 }
