@@ -71,6 +71,15 @@ impl Error {
     }
 }
 
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        match (error.errno(), error) {
+            (Some(errno), _) => io::Error::from_raw_os_error(errno),
+            (None, error) => io::Error::other(error),
+        }
+    }
+}
+
 impl From<Errno> for Error {
     fn from(errno: Errno) -> Error {
         Error::Os(errno)
@@ -97,6 +106,8 @@ pub enum Reason {
     /// The TLS handshake took longer than `tls_handshake_timeout` allows. On Prosody's own backend that is the write
     /// timer of the connection.
     HandshakeTimeout,
+    /// Whoever has to begin with a PROXY header did not: who, and what was wrong.
+    ProxyHeader(String),
     /// A newcomer had sent nothing after [`Config::newcomer_data_timeout`](crate::Config).
     NewcomerSilent,
     /// A newcomer had not authenticated after [`Config::newcomer_timeout`](crate::Config).
@@ -130,11 +141,11 @@ impl Reason {
             Reason::ConnectTimeout => "connection timeout".into(),
             Reason::WriteTimeout => "write timeout".into(),
             Reason::HandshakeTimeout => "connection timeout".into(),
+            Reason::Tls(text) | Reason::ProxyHeader(text) => text.clone().into(),
             Reason::NewcomerSilent => "nothing was sent in time".into(),
             Reason::NewcomerTimeout => "not authenticated in time".into(),
             Reason::NewcomerBudget => "too much was sent before authentication".into(),
             Reason::Shed => "out of resources".into(),
-            Reason::Tls(text) => text.clone().into(),
             Reason::SendBufferFull => "no space left in buffer".into(),
             Reason::Poller(text) => text.clone().into(),
             Reason::Os(errno) => os_text(*errno),

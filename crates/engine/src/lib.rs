@@ -69,6 +69,7 @@
 //! [`poll(2)`]: https://man7.org/linux/man-pages/man2/poll.2.html
 //! [`select(2)`]: https://man7.org/linux/man-pages/man2/select.2.html
 
+mod append;
 mod batch;
 #[cfg(test)]
 mod batch_tests;
@@ -77,13 +78,16 @@ mod clock;
 mod command;
 mod config;
 mod connection;
+mod connection_info;
 mod error;
 mod event;
 mod event_loop;
 mod fork;
 mod listener;
+mod name;
 mod network;
 pub mod poller;
+pub mod proxy_protocol;
 mod ranked;
 mod reactor;
 mod registered;
@@ -100,17 +104,18 @@ pub mod tls;
 mod waker;
 
 pub use command::{Close, Command};
-pub use config::{Config, KeepAlive, ReadSize, SocketKind, SocketOption};
+pub use config::{Config, KeepAlive, ProxyProtocol, ReadSize, SocketKind, SocketOption};
+pub use connection_info::ConnectionInfo;
 pub use error::{Error, Reason};
 pub use event::{Chunk, Event, Level};
 pub use event_loop::EventLoop;
 pub use fork::generation as fork_generation;
+pub use name::Name;
 pub use network::{Network, Networks, NotANetwork};
 pub use poller::{Interest, Poller};
 pub use reactor::Reactor;
 pub use registry::Key;
 pub use server::{Conn, Handle, Handler, Server};
-pub use socket::Name;
 pub use stage::{Authentication, Stage, StageCounts};
 pub use stats::Stats;
 pub use timers::TimerId;

@@ -1,22 +1,20 @@
 //! The only home of socket system calls: making, accepting, reading, writing, options, names.
 #![allow(unsafe_code)] // descriptors given as numbers, and two options of tcp(7) that rustix does not offer
 
-use std::fmt;
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrAny, SocketAddrUnix,
-    SocketFlags, SocketType, ipproto,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, ipproto,
 };
 
 use crate::config::{Config, KeepAlive, SocketKind, SocketOption};
 use crate::error::Error;
+use crate::name::{Name, unmapped};
 
 mod ending;
 
@@ -24,24 +22,6 @@ pub(crate) use ending::{Goodbye, finish, make_abortive, shutdown_write, unacknow
 
 /// Most slices that one vectored write carries.
 const VECTORED: usize = 64;
-
-/// The address of one end of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Name {
-    /// TCP or UDP over IPv4 or IPv6.
-    Inet(SocketAddr),
-    /// The path of a UNIX socket; empty for an unnamed one.
-    Unix(String),
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Name::Inet(address) => address.fmt(f),
-            Name::Unix(path) => write!(f, "unix:{path}"),
-        }
-    }
-}
 
 /// Makes a listening TCP socket.
 ///
@@ -181,14 +161,14 @@ fn open(
 }
 
 /// Connects to a UNIX stream socket: at once, or never. EAGAIN says that too many wait there.
-pub(crate) fn connect_unix(path: &Path) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn connect_unix(name: &Name) -> rustix::io::Result<OwnedFd> {
     let fd = rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )?;
-    rustix::net::connect(&fd, &SocketAddrUnix::new(path)?)?;
+    rustix::net::connect(&fd, &name.to_unix()?)?;
     Ok(fd)
 }
 
@@ -291,7 +271,12 @@ pub(crate) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usi
 
 /// What a read would meet now, taking nothing: bytes, the end, an error.
 pub(crate) fn peek(fd: &OwnedFd) -> rustix::io::Result<usize> {
-    rustix::net::recv(fd, &mut [0u8; 1], RecvFlags::PEEK).map(|(count, _)| count)
+    look_at(fd, &mut [0u8; 1])
+}
+
+/// The bytes that a read would deliver now, without taking them.
+pub(crate) fn look_at(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    rustix::net::recv(fd, buffer, RecvFlags::PEEK).map(|(count, _)| count)
 }
 
 pub(crate) fn send(fd: &OwnedFd, data: &[u8]) -> rustix::io::Result<usize> {
@@ -345,30 +330,14 @@ pub(crate) fn take_error(fd: &OwnedFd) -> Result<(), Errno> {
 }
 
 pub(crate) fn peer_name(fd: &OwnedFd) -> Option<Name> {
-    rustix::net::getpeername(fd).ok().flatten().and_then(name)
+    rustix::net::getpeername(fd)
+        .ok()
+        .flatten()
+        .and_then(Name::from_system)
 }
 
 pub(crate) fn local_name(fd: &OwnedFd) -> Option<Name> {
-    rustix::net::getsockname(fd).ok().and_then(name)
-}
-
-fn name(address: SocketAddrAny) -> Option<Name> {
-    if let Ok(address) = SocketAddr::try_from(address.clone()) {
-        return Some(Name::Inet(unmapped(address)));
-    }
-    let path = SocketAddrUnix::try_from(address).ok()?;
-    Some(Name::Unix(path.path().map_or_else(String::new, |path| {
-        path.to_string_lossy().into_owned()
-    })))
-}
-
-/// An IPv4 peer of an adopted dual-stack socket, as an IPv4 address.
-fn unmapped(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
-            Some(v4) => (v4, v6.port()).into(),
-            None => address,
-        },
-        SocketAddr::V4(_) => address,
-    }
+    rustix::net::getsockname(fd)
+        .ok()
+        .and_then(Name::from_system)
 }

@@ -12,6 +12,7 @@ mod commands;
 mod convert;
 mod core;
 mod descriptor;
+mod proxied;
 mod settings;
 mod similar;
 mod socket_option;

@@ -76,8 +76,9 @@ impl Reactor {
         None
     }
 
-    /// Ends a connection and has the consumer told.
+    /// Ends a connection and has the consumer told, if it has heard of the connection.
     pub(crate) fn end(&mut self, key: Key, reason: Reason) {
+        let unheard = self.connection(key).is_some_and(|it| it.is_unheard());
         // An error of TLS is told to the peer by an alert, which a reset would destroy.
         let orderly =
             reason.is_orderly() || matches!(reason, Reason::Tls(_) | Reason::HandshakeTimeout);
@@ -93,7 +94,11 @@ impl Reactor {
             );
             self.stats.ended += 1;
             self.stats.timed_out += u64::from(timed_out);
-            self.untold.push(Event::Closed { key, reason });
+            if unheard {
+                self.sources.free(key);
+            } else {
+                self.untold.push(Event::Closed { key, reason });
+            }
         }
     }
 

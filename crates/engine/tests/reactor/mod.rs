@@ -52,6 +52,7 @@ mod keys;
 mod late;
 mod lingering;
 mod newcomers;
+mod proxied;
 mod rates;
 mod reading;
 mod settings;

@@ -310,6 +310,12 @@ function handle:serverport()
 	return self.peerport;
 end
 
+-- What a proxy has told of the client in a header of the PROXY protocol; nil where none spoke. The methods above give the client's
+-- addresses then
+function handle:proxy_header()
+	return core.proxied(self[1]);
+end
+
 -- Addresses become known when a connection is established. A UNIX socket has no peer's name, and keeps the one it was
 -- given
 function handle:updatenames()

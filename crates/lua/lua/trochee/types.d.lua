@@ -84,6 +84,8 @@ function handle:port() end
 function handle:clientport() end
 ---@return integer
 function handle:serverport() end
+---@return trochee.ProxyHeader? header nil where no proxy spoke for the client, and after the end
+function handle:proxy_header() end
 ---@return true? tls
 function handle:ssl() end
 ---@param ctx? table|userdata nil for that of the listener
@@ -95,6 +97,20 @@ function handle:block_reads() end
 function handle:sslctx() end
 ---@param ctx table|userdata for the connections that come from now on
 function handle:set_sslctx(ctx) end
+
+---What a proxy has told of its client (PROXY protocol).
+---@class trochee.ProxyHeader
+---@field proxy_ip? string the proxy's own address
+---@field proxy_port? integer
+---@field source_ip? string the client's address; nil where the proxy spoke for itself (a health check) or did not know
+---@field source_port? integer
+---@field destination_ip? string what the client has connected to
+---@field destination_port? integer
+---@field authority? string the host that the client asked for, with TLS its server name
+---@field alpn? string
+---@field unique_id? string by what the proxy knows the connection
+---@field tls? { version?: string, cipher?: string, has_certificate: boolean, is_verified: boolean, common_name?: string, signature_algorithm?: string, key_algorithm?: string } of the client's TLS, where it ended at the proxy
+---@field tlvs table<integer, string> all that was told beside the addresses, by type
 
 ---@class trochee.ListenConfig
 ---@field read_size? integer|"*a"
