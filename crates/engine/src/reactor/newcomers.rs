@@ -21,6 +21,9 @@ const ROOM: usize = 16;
 const SHED_EVERY: u64 = 100_000_000;
 const SHED_IDLE_EVERY: u64 = 10_000_000_000;
 
+/// How long a connection has not sent anything that is a stranger's, where nobody has to authenticate, in nanoseconds.
+const SILENT: u64 = 5_000_000_000;
+
 /// How long a connection has been silent that counts as idle, in nanoseconds.
 const IDLE: u64 = 300_000_000_000;
 
@@ -200,8 +203,8 @@ impl Reactor {
     /// No descriptor is left: some connections end so that there are a few. Says how many ended.
     ///
     /// Those go first that have not authenticated, the earliest stage first, and of one stage the newest. Where there is none, those go
-    /// that have authenticated and are idle, the one that has been silent for longest first. Others never go, nor does a connection
-    /// of which nobody tells whether it has authenticated.
+    /// that have authenticated and are idle, the one that has been silent for longest first. Others never go. Of connections of which
+    /// nobody tells whether they have authenticated, only those go that have not sent anything.
     pub(crate) fn shed(&mut self) -> usize {
         let now = clock::now();
         if now < self.newcomers_notices.next_shed {
@@ -209,7 +212,7 @@ impl Reactor {
         }
         self.newcomers_notices.next_shed = now + SHED_EVERY;
         let mut kind = "have not authenticated";
-        let mut given_up = self.newcomers();
+        let mut given_up = self.newcomers(now);
         if given_up.is_empty() && now >= self.newcomers_notices.next_idle {
             self.newcomers_notices.next_idle = now + SHED_IDLE_EVERY;
             kind = "are idle";
@@ -232,13 +235,23 @@ impl Reactor {
         count
     }
 
-    /// The connections that have not authenticated and have to, in the order in which they make room.
-    fn newcomers(&self) -> Vec<Key> {
-        let awaited = |connection: &Connection| {
-            (connection.authentication == Authentication::Awaited)
-                .then(|| (connection.stage(), Reverse(connection.began)))
+    /// The connections of strangers, in the order in which they make room: those that have not sent anything where nobody has to
+    /// authenticate, and then those that have not authenticated and have to.
+    fn newcomers(&self, now: u64) -> Vec<Key> {
+        let stranger = |connection: &Connection| {
+            let stage = match connection.authentication {
+                Authentication::Awaited => Some(connection.stage()),
+                // Whoever comes to an HTTP port has something to say.
+                Authentication::NotAsked
+                    if connection.reads == 0 && connection.began + SILENT <= now =>
+                {
+                    None
+                }
+                _ => return None,
+            };
+            Some((stage, Reverse(connection.began)))
         };
-        self.accepted_by(awaited)
+        self.accepted_by(stranger)
     }
 
     /// The connections that have authenticated and are idle, in the order in which they make room.

@@ -301,6 +301,49 @@ fn without_descriptors_the_newest_strangers_make_room() {
     assert_eq!(driver.reactor.stats().shed, each as u64);
 }
 
+/// Where nobody has to authenticate, such as for HTTP: who has not sent anything goes before those who log in elsewhere.
+#[test]
+fn without_descriptors_the_silent_make_room_where_nobody_authenticates() {
+    alone!(without_descriptors_the_silent_make_room_where_nobody_authenticates);
+    let mut driver = driver!(raise_descriptor_limit: false);
+    let (_, asks_nobody) = driver.listen(ReadSize::All);
+    let (_, address) = driver.listen_to_strangers();
+    let mut streams = Vec::new();
+    let mut keys = Vec::new();
+    for at in 0..80 {
+        streams.push(peer(if at < 60 { asks_nobody } else { address }));
+        keys.push(driver.accepted());
+    }
+    // The first have asked for something.
+    for at in 0..20 {
+        streams[at].write_all(b"x").unwrap();
+        driver.expect_data(keys[at], b"x");
+    }
+    driver.drive_for(Duration::from_millis(5200), |_, event| {
+        panic!("unexpected: {event:?}")
+    });
+    let callee = TcpListener::bind("127.0.0.1:0").unwrap();
+    take_all_descriptors();
+    let called = callee.local_addr().unwrap();
+    let outgoing = driver
+        .reactor
+        .connect(called, SocketKind::Stream, ReadSize::All)
+        .expect("room was made for it");
+    let (mut ended, mut connected) = (Vec::new(), false);
+    driver.drive("room", |_, event| {
+        match event {
+            Seen::Closed(key, reason) => {
+                assert_eq!(reason, Reason::Shed);
+                ended.push(key);
+            }
+            Seen::Connected(key) => connected = key == outgoing,
+            _ => {}
+        }
+        connected && !ended.is_empty()
+    });
+    assert!(ended.iter().all(|key| keys[20..60].contains(key)));
+}
+
 /// Lowers the limit of descriptors to those that are open.
 fn take_all_descriptors() {
     let probe = TcpListener::bind("127.0.0.1:0").unwrap();
