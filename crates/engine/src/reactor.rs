@@ -14,6 +14,7 @@ use crate::connection::Connection;
 use crate::error::Error;
 use crate::event::{Chunk, Event, Level};
 use crate::listener::{Gate, Listener};
+use crate::name::Name;
 use crate::poller::Readiness;
 use crate::registry::{Key, Registry};
 use crate::stats::Stats;
@@ -37,6 +38,7 @@ mod commands;
 mod companion;
 mod credit;
 mod crowds;
+mod datagrams;
 mod flushes;
 mod handshakes;
 mod input;
@@ -107,7 +109,16 @@ pub struct Reactor {
 /// An event without the borrow of the read buffer.
 pub(crate) enum Step {
     Event(Event<'static>),
-    Data { key: Key, len: usize, end: Chunk },
+    Data {
+        key: Key,
+        len: usize,
+        end: Chunk,
+    },
+    Datagram {
+        key: Key,
+        len: usize,
+        from: Option<Name>,
+    },
 }
 
 impl Default for Reactor {
@@ -183,6 +194,10 @@ impl Reactor {
         self.stats
     }
 
+    pub(crate) fn count_slow_callback(&mut self) {
+        self.stats.slow_callbacks += 1;
+    }
+
     /// Begins a turn. Call [`next_event`](Reactor::next_event) until it returns `None`.
     ///
     /// A turn that was left in the middle goes on where it was: no event is lost when whoever handled the last one
@@ -210,6 +225,11 @@ impl Reactor {
                 key,
                 data: &self.read_buffer[..len],
                 end,
+            }),
+            Step::Datagram { key, len, from } => Some(Event::Datagram {
+                key,
+                data: &self.read_buffer[..len],
+                from,
             }),
         }
     }

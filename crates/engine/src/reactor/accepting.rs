@@ -58,7 +58,7 @@ impl Reactor {
                     self.want(key);
                 }
                 if is_crowded {
-                    self.tell_of_crowd(key);
+                    self.stop_crowd(key);
                 }
                 self.stats.accepted += 1;
                 let expects_header = connection.expects_header();
