@@ -49,7 +49,7 @@ mod output;
 mod polling;
 mod proxied;
 mod ready;
-mod registration;
+pub(crate) mod registration;
 mod source;
 mod tls;
 mod turn;
