@@ -75,6 +75,7 @@ pub struct Reactor {
     refused: Vec<Key>,
     telling_again: Option<TimerId>,
     refused_notice: LastNotice,
+    wait_notice: LastNotice,
     readiness: Vec<Readiness>,
     /// Sources that are ready and not exhausted.
     ready: ReadyQueue,
@@ -125,6 +126,7 @@ impl Reactor {
             refused: Vec::new(),
             telling_again: None,
             refused_notice: LastNotice::default(),
+            wait_notice: LastNotice::default(),
             readiness: Vec::new(),
             ready: ReadyQueue::new(),
             backlog: Vec::new(),

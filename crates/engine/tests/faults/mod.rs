@@ -16,9 +16,11 @@ macro_rules! driver {
     }};
 }
 
+mod accepting;
 #[allow(dead_code)]
 #[path = "../reactor/support.rs"]
 mod support;
+mod waiting;
 mod watching;
 
 use std::io::{Read, Write};

@@ -48,7 +48,7 @@ fn expect_served(driver: &mut Driver, address: std::net::SocketAddr) -> std::net
 fn whatever_could_not_be_watched_once_is_heard() {
     let fault = interpose::alone();
     for errno in PASSING {
-        for count in [1, 2, 3, 7] {
+        for count in [1, 4] {
             let mut driver = driver!();
             let (_, before) = driver.listen(ReadSize::All);
             fault.set(Call::Watch, errno, Which::Next(count));
@@ -137,7 +137,12 @@ fn an_outgoing_connection_stands_and_the_log_says_what_was_wrong() {
     driver.drive_for(Duration::ZERO, |_, _| {});
     if tells_the_system() && fault.hits() > 0 {
         assert_eq!(notices.len(), 1, "{notices:?}");
-        assert!(notices[0].contains("max_user_watches"), "{notices:?}");
+        // An I/O thread may have met it with what the other threads wake it by.
+        let words = ["max_user_watches", "other threads are heard late"];
+        assert!(
+            words.iter().any(|words| notices[0].contains(words)),
+            "{notices:?}"
+        );
     }
 }
 
