@@ -239,11 +239,11 @@ impl Reactor {
                     }
                     None => {
                         companion.flush();
-                        self.turn.stage = if self.turn.io_began {
-                            Stage::Io
-                        } else {
-                            Stage::Wait
-                        };
+                        self.turn.end_flush(!self.flushes.is_empty());
+                        if matches!(self.turn.stage, Stage::Over) {
+                            companion.end_turn();
+                            self.stats.turns += 1;
+                        }
                     }
                 },
                 Stage::Wait => {
@@ -273,7 +273,6 @@ impl Reactor {
                             return step;
                         }
                     } else {
-                        self.turn.io_began = false;
                         self.turn.stage = Stage::Timers(self.timers.begin_due(self.turn.now));
                     }
                 }
@@ -283,11 +282,7 @@ impl Reactor {
                             return Some(Step::Event(event));
                         }
                     }
-                    None => {
-                        companion.end_turn();
-                        self.stats.turns += 1;
-                        self.turn.stage = Stage::Over;
-                    }
+                    None => self.turn.begin_end(),
                 },
                 Stage::Over => return None,
             }

@@ -38,3 +38,49 @@ t.item(120, "a loop that was busy for longer than read_timeout hears those who h
 	s.eq(rec.count("ondisconnect"), 0, "connections that ended")
 	handle:close()
 end)
+
+t.item(121, "loop(true): what callbacks have written has left when it returns", function (s)
+	local rec = s.recorder { onincoming = function (conn, data) conn:write(data:upper()) end }
+	local handle, port = s.listen(rec)
+	local peer = s.peer(port)
+	local sock = peer.sock
+	sock:settimeout(0)
+	assert(sock:send("question\n"))
+	-- An event of its own ends the wait of each of them
+	for _ = 1, 100 do
+		if rec.count("onincoming") > 0 then break end
+		s.timer.add_task(0.05, function () end)
+		s.server.loop(true)
+	end
+	s.eq(rec.count("onincoming"), 1, "calls of onincoming")
+	-- With I/O threads it is on its way; without it is there
+	sock:settimeout(s.name:match("threads") and 5 or 0.2)
+	s.eq(sock:receive("*l"), "QUESTION", "what the peer has when loop(true) has returned")
+
+	-- And by a timer
+	local conn = rec.conns[1]
+	local fired
+	s.timer.add_task(0.05, function () fired = true conn:write("later\n") end)
+	for _ = 1, 100 do
+		if fired then break end
+		s.server.loop(true)
+	end
+	s.eq(sock:receive("*l"), "later", "what a timer has written when loop(true) has returned")
+	handle:close()
+end, {
+	raw = true,
+	skip = {
+		event = "its loop() has no single turn, and would never return";
+		["event-13"] = "its loop() has no single turn, and would never return";
+	},
+	stock = {
+		["epoll-13"] = {
+			"loop(true) raises an error while a timer is set",
+			match = "attempt to compare number with nil",
+		},
+		select = {
+			"sends what was written in the next call only",
+			match = "^what the peer has when loop%(true%) has returned",
+		},
+	},
+})
