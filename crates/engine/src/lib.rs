@@ -70,6 +70,7 @@
 //! [`poll(2)`]: https://man7.org/linux/man-pages/man2/poll.2.html
 //! [`select(2)`]: https://man7.org/linux/man-pages/man2/select.2.html
 
+mod append;
 mod batch;
 #[cfg(test)]
 mod batch_tests;
@@ -78,6 +79,7 @@ mod clock;
 mod command;
 mod config;
 mod connection;
+mod connection_info;
 mod error;
 mod event;
 mod event_loop;
@@ -85,6 +87,7 @@ mod fork;
 mod listener;
 mod network;
 pub mod poller;
+pub mod proxy_protocol;
 mod ranked;
 mod reactor;
 mod registered;
@@ -101,7 +104,8 @@ pub mod tls;
 mod waker;
 
 pub use command::{Close, Command};
-pub use config::{Config, KeepAlive, ReadSize, SocketKind, SocketOption};
+pub use config::{Config, KeepAlive, ProxyProtocol, ReadSize, SocketKind, SocketOption};
+pub use connection_info::ConnectionInfo;
 pub use error::{Error, Reason};
 pub use event::{Chunk, Event, Level};
 pub use event_loop::EventLoop;

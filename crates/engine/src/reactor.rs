@@ -3,7 +3,7 @@
 //! The files below this one each hold one part: [`opening`] and [`commands`] what goes in, [`registration`] what the poller is
 //! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, [`accepting`] listeners, [`output`] flushing and
 //! closing, [`alarms`] what time brings, [`lingering`] what a close leaves for a moment, [`tls`] TLS, [`handshakes`] whose handshake is answered when,
-//! [`newcomers`] who is not established yet, [`credit`] what a consumer that answers later needs, [`companion`] who else may take part in the turn.
+//! [`newcomers`] who is not established yet, [`credit`] what a consumer that answers later needs, [`companion`] who else may take part in the turn, [`proxied`] what a proxy says before its client.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -44,6 +44,7 @@ mod newcomers;
 mod opening;
 mod output;
 mod polling;
+mod proxied;
 mod ready;
 mod registration;
 mod source;
@@ -95,6 +96,8 @@ pub struct Reactor {
     on_credit: bool,
     /// That too many handshakes wait.
     crowd_notice: LastNotice,
+    /// That PROXY headers were refused.
+    header_notice: LastNotice,
     /// What became of newcomers.
     newcomers_notices: newcomers::Notices,
     warned_of_fd_limit: bool,
@@ -139,6 +142,7 @@ impl Reactor {
             lingering: VecDeque::new(),
             on_credit: false,
             crowd_notice: LastNotice::default(),
+            header_notice: LastNotice::default(),
             newcomers_notices: newcomers::Notices::default(),
             warned_of_fd_limit: false,
             stats: Stats::default(),

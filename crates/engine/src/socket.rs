@@ -11,12 +11,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrAny,
-    SocketAddrUnix, SocketFlags, SocketType, ipproto,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrAny, SocketAddrUnix,
+    SocketFlags, SocketType, ipproto,
 };
 
 use crate::config::{Config, KeepAlive, SocketKind, SocketOption};
 use crate::error::Error;
+
+mod ending;
+
+pub(crate) use ending::{Goodbye, finish, make_abortive, shutdown_write, unacknowledged};
 
 /// Most slices that one vectored write carries.
 const VECTORED: usize = 64;
@@ -287,7 +291,12 @@ pub(crate) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usi
 
 /// What a read would meet now, taking nothing: bytes, the end, an error.
 pub(crate) fn peek(fd: &OwnedFd) -> rustix::io::Result<usize> {
-    rustix::net::recv(fd, &mut [0u8; 1], RecvFlags::PEEK).map(|(count, _)| count)
+    look_at(fd, &mut [0u8; 1])
+}
+
+/// The bytes that a read would deliver now, without taking them.
+pub(crate) fn look_at(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    rustix::net::recv(fd, buffer, RecvFlags::PEEK).map(|(count, _)| count)
 }
 
 pub(crate) fn send(fd: &OwnedFd, data: &[u8]) -> rustix::io::Result<usize> {
@@ -328,51 +337,6 @@ pub(crate) fn send_slices(fd: &OwnedFd, slices: &[IoSlice<'_>]) -> rustix::io::R
             result => return result,
         }
     }
-}
-
-/// What [`finish`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Goodbye {
-    /// The peer has ended its side as well, or has received all that was sent: closing destroys nothing.
-    Said,
-    /// The peer may still be sending while it has not received all: closing would be a reset (RFC 2525, section 2.17).
-    Pending,
-}
-
-/// Ends our side of a stream, and takes what the peer sent in vain so far.
-pub(crate) fn finish(fd: &OwnedFd, scratch: &mut [u8]) -> Goodbye {
-    /// The rest is for later turns.
-    const READS: usize = 4;
-    let received = unacknowledged(fd) == 0;
-    if rustix::net::shutdown(fd, Shutdown::Write).is_err() {
-        return Goodbye::Said;
-    }
-    let mut silent = true;
-    for _ in 0..READS {
-        match receive(fd, scratch) {
-            Ok(count) if count > 0 => silent = false,
-            Err(Errno::AGAIN) => break,
-            Ok(_) | Err(_) => return Goodbye::Said,
-        }
-    }
-    if received && silent {
-        Goodbye::Said
-    } else {
-        Goodbye::Pending
-    }
-}
-
-/// Ends our side of a stream that the peer may go on sending on. Where the peer is gone, the next read tells.
-pub(crate) fn shutdown_write(fd: &OwnedFd) {
-    let _ = rustix::net::shutdown(fd, Shutdown::Write);
-}
-
-/// Bytes that were sent and that the peer's system has not acknowledged: SIOCOUTQ, tcp(7).
-fn unacknowledged(fd: &OwnedFd) -> libc::c_int {
-    let mut count: libc::c_int = 0;
-    // SAFETY: the request writes one int, to a place that is one.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
-    if result == 0 { count } else { 0 }
 }
 
 /// Has nobody accept any more, in whatever thread, and frees the port for the next who listens.

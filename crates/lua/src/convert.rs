@@ -153,6 +153,14 @@ pub(crate) fn read_size(value: &Value, default: usize) -> std::result::Result<Re
     }
 }
 
+/// Why a value is no name of an option.
+pub(crate) fn option_name(value: &Value) -> String {
+    format!(
+        "an option's name must be a string, not {}",
+        described(value)
+    )
+}
+
 /// LuaSocket's socket options.
 pub(crate) fn socket_option(
     name: &str,

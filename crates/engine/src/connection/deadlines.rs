@@ -34,6 +34,8 @@ pub(crate) enum Deadline {
     /// Of sending, or of connecting.
     Write,
     Handshake,
+    /// Of a PROXY header.
+    Header,
     /// Why a newcomer is given up.
     Newcomer(Reason),
     Read,
@@ -41,9 +43,13 @@ pub(crate) enum Deadline {
 
 impl Connection {
     /// When the peer has been silent for too long. Off while nobody reads, for datagrams, where
-    /// silence is no sign, and in a TLS handshake, which has a deadline of its own.
+    /// silence is no sign, and in a TLS handshake or a PROXY header, which have deadlines of their own.
     pub(crate) fn read_deadline(&self, config: &Config) -> Option<u64> {
-        if !self.wants_read() || self.kind == SocketKind::Datagram || self.is_handshaking() {
+        if !self.wants_read()
+            || self.kind == SocketKind::Datagram
+            || self.is_handshaking()
+            || self.expects_header()
+        {
             return None;
         }
         self.read_timeout
@@ -69,6 +75,7 @@ impl Connection {
         let newcomer = self.newcomer_deadline(config);
         of(self.write_deadline(config), Deadline::Write)
             .or_else(|| of(self.handshake_deadline(config), Deadline::Handshake))
+            .or_else(|| of(self.header_deadline(config), Deadline::Header))
             .or_else(|| newcomer.and_then(|(at, reason)| of(Some(at), Deadline::Newcomer(reason))))
             .or_else(|| of(self.read_deadline(config), Deadline::Read))
     }
@@ -79,6 +86,7 @@ impl Connection {
             self.read_deadline(config),
             self.write_deadline(config),
             self.handshake_deadline(config),
+            self.header_deadline(config),
             self.newcomer_deadline(config).map(|(at, _)| at),
             self.throttled_until,
         ]

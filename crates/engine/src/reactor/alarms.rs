@@ -14,7 +14,7 @@ use crate::timers::TimerId;
 /// A turn that takes so long, in nanoseconds, has kept its peers waiting for their answers.
 const LATE: u64 = 100_000_000;
 
-/// How long a newcomer that is late has to wait for us, before it is looked at again, in nanoseconds.
+/// When a newcomer is looked at again whose consumer has not dealt with its last data, in nanoseconds.
 const NEWCOMER_RESPITE: u64 = 1_000_000_000;
 
 /// What a timer is for.
@@ -37,7 +37,7 @@ impl Reactor {
                 None
             }
             Alarm::Lingering(key) => {
-                self.remove(key, false);
+                self.lingering_alarm(key);
                 None
             }
             Alarm::TellAgain => {
@@ -94,17 +94,18 @@ impl Reactor {
             Deadline::Write if is_connecting => self.end(key, Reason::ConnectTimeout),
             Deadline::Write => self.end(key, Reason::WriteTimeout),
             Deadline::Handshake => self.end(key, Reason::HandshakeTimeout),
+            Deadline::Header => self.refuse_header(key, "the PROXY header did not come in time"),
             Deadline::Newcomer(reason) => self.newcomer_alarm(key, reason),
             Deadline::Read => return self.tell_silence(key),
         }
         None
     }
 
-    /// A newcomer is late, or it has to wait for us.
+    /// A newcomer is late. Perhaps its consumer is about to tell that it has authenticated.
     fn newcomer_alarm(&mut self, key: Key, reason: Reason) {
         let again = self.turn.now + NEWCOMER_RESPITE;
         match self.sources.get_mut(key) {
-            Some(Source::Connection(connection)) if connection.waits_for_us() => {
+            Some(Source::Connection(connection)) if connection.is_awaiting() => {
                 connection.timer = Some(self.timers.insert(again, Alarm::Connection(key)));
             }
             _ => self.end_newcomer(key, reason),

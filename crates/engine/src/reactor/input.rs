@@ -107,6 +107,9 @@ impl Reactor {
         if connection.state == State::Connecting {
             return self.establish(key).map(Step::Event);
         }
+        if connection.expects_header() {
+            return self.read_header(key);
+        }
         if std::mem::take(&mut connection.writable) && connection.blocked {
             connection.blocked = false;
             self.want(key);
@@ -261,6 +264,10 @@ impl Reactor {
                 } else {
                     self.drain(key);
                 }
+                None
+            }
+            Read::Truncated => {
+                self.end(key, Reason::Truncated);
                 None
             }
             Read::Failed(errno) => {

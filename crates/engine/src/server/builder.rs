@@ -13,6 +13,7 @@ use super::{
 use crate::config::{Config, ReadSize};
 use crate::event::Level;
 use crate::listener::Listener;
+use crate::network::Network;
 use crate::poller;
 use crate::socket::{self, Name};
 
@@ -21,6 +22,7 @@ pub struct Listen {
     at: At,
     contexts: Option<Contexts>,
     read_size: ReadSize,
+    fronts: Vec<Network>,
 }
 
 enum At {
@@ -49,6 +51,7 @@ impl Listen {
             at,
             contexts: None,
             read_size: ReadSize::All,
+            fronts: Vec::new(),
         }
     }
 
@@ -56,6 +59,16 @@ impl Listen {
     pub fn tls(self, contexts: &Contexts) -> Listen {
         let contexts = Some(contexts.clone());
         Listen { contexts, ..self }
+    }
+
+    /// Connections from these networks, and all of a UNIX socket, begin with a header of the [PROXY protocol], before TLS as well;
+    /// [`Handler::on_connect`] comes after it. [`Conn::proxied`] tells such connections from those of others, which are served as
+    /// ever. Unless set, [`Config::proxy_protocol`] counts, on TCP ports.
+    ///
+    /// [PROXY protocol]: crate::proxy_protocol
+    /// [`Conn::proxied`]: crate::Conn::proxied
+    pub fn proxy_protocol(self, fronts: Vec<Network>) -> Listen {
+        Listen { fronts, ..self }
     }
 
     /// How much [`Handler::on_incoming`] gets at a time; what is there, unless set.
@@ -157,6 +170,7 @@ impl Builder {
                 factory,
                 contexts: listen.contexts,
                 read_size: listen.read_size,
+                fronts: listen.fronts,
             };
             listeners.push((Listener::new(Arc::new(fd), listen.read_size), plan));
         }

@@ -7,6 +7,7 @@ use super::worker::Entry;
 use super::{Conn, Contexts, Handle, Handler};
 use crate::config::{ReadSize, SocketKind, SocketOption};
 use crate::error::Error;
+use crate::proxy_protocol::Proxied;
 use crate::registry::Key;
 use crate::socket::{self, Name};
 use crate::stage::Authentication;
@@ -41,7 +42,7 @@ impl Conn<'_> {
         self.worker.close(self.key);
     }
 
-    /// Ends the connection at once; what is queued is lost. [`Handler::on_disconnect`] follows.
+    /// Ends the connection at once; what is queued is lost, and a reset tells the peer if that is anything. [`Handler::on_disconnect`] follows.
     pub fn destroy(&mut self) {
         self.worker.destroy(self.key);
     }
@@ -65,6 +66,12 @@ impl Conn<'_> {
     /// Ends our side once all that is queued is sent; the peer is still read, until it ends its own.
     pub fn finish(&mut self) -> bool {
         self.worker.reactor.finish(self.key)
+    }
+
+    /// Has [`close`](Conn::close) tell the peer that this is no orderly end: what is queued is sent, and then a reset takes the
+    /// place of close_notify and FIN. For a proxy, where the other side was cut off ([`Reason::is_orderly`](crate::Reason::is_orderly)).
+    pub fn set_abortive(&mut self, on: bool) -> bool {
+        self.worker.reactor.set_abortive(self.key, on)
     }
 
     /// Limits reading to so many bytes a second; zero or less removes the limit.
@@ -162,6 +169,11 @@ impl Conn<'_> {
     /// The address of our end.
     pub fn local_name(&self) -> Option<Name> {
         self.worker.reactor.local_name(self.key)
+    }
+
+    /// What a proxy has told of the client: see [`Listen::proxy_protocol`](super::Listen::proxy_protocol).
+    pub fn proxied(&self) -> Option<Arc<Proxied>> {
+        self.worker.reactor.proxied(self.key)
     }
 
     /// Has [`Handler::on_timer`] called after this time, once, unless the connection ends before. `None` where it is over.

@@ -41,6 +41,8 @@ pub(super) struct Entry {
     contexts: Option<Contexts>,
     /// [`Handler::on_connect`] waits for the handshake.
     awaits_tls: bool,
+    /// So does all else, for the PROXY header.
+    awaits_header: bool,
     /// [`Handler::on_connect`] was called.
     begun: bool,
     /// Why we closed it, where that is not [`Reason::Local`].
@@ -56,6 +58,7 @@ impl Entry {
             timers: Vec::new(),
             contexts: None,
             awaits_tls: false,
+            awaits_header: false,
             begun: false,
             why: None,
             _place: place,
@@ -128,7 +131,13 @@ impl Worker {
                 self.call(key, |handler, conn| handler.on_incoming(conn, &copy));
                 self.data = copy;
             }
-            Event::Connected { key } => self.connected(key),
+            Event::Connected { key } => {
+                if self.entries.get(&key).is_some_and(|it| it.awaits_header) {
+                    self.begin(key);
+                } else {
+                    self.connected(key);
+                }
+            }
             Event::ClientHello {
                 key, server_name, ..
             } => self.choose(key, server_name.as_deref()),
@@ -165,8 +174,21 @@ impl Worker {
                     let text = "a connection was refused: what makes its handler panicked";
                     return (self.notice)(Level::Error, text);
                 };
-                match self.reactor.adopt_accepted(fd, peer, plan.read_size) {
-                    Ok(key) => self.begin(key, Entry::new(handler, Some(place)), &plan.contexts),
+                let fronts = &plan.fronts;
+                match self
+                    .reactor
+                    .adopt_accepted(fd, peer, plan.read_size, fronts)
+                {
+                    Ok(key) => {
+                        let mut entry = Entry::new(handler, Some(place));
+                        entry.contexts = plan.contexts.clone();
+                        entry.awaits_header = self.reactor.expects_header(key);
+                        let awaits_header = entry.awaits_header;
+                        self.entries.insert(key, entry);
+                        if !awaits_header {
+                            self.begin(key);
+                        }
+                    }
                     // The reactor has told.
                     Err(_) => drop(handler),
                 }
@@ -185,23 +207,31 @@ impl Worker {
                 self.deadline = Some(deadline);
                 // Those that are still to begin are told then.
                 for key in self.keys() {
-                    if self.entries.get(&key).is_some_and(|entry| entry.begun) {
+                    let Some(entry) = self.entries.get(&key) else {
+                        continue;
+                    };
+                    if entry.begun {
                         self.call(key, |handler, conn| handler.on_shutdown(conn, deadline));
+                    } else if entry.awaits_header {
+                        // Its client has not begun, and need not.
+                        self.close(key);
                     }
                 }
             }
         }
     }
 
-    fn begin(&mut self, key: Key, entry: Entry, contexts: &Option<Contexts>) {
-        self.entries.insert(key, entry);
-        match contexts {
+    /// The client itself speaks from here on.
+    fn begin(&mut self, key: Key) {
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return;
+        };
+        entry.awaits_header = false;
+        match entry.contexts.take() {
             Some(contexts) => {
-                if let Some(entry) = self.entries.get_mut(&key) {
-                    entry.awaits_tls = true;
-                }
+                entry.awaits_tls = true;
                 // Cannot fail on a connection that has just begun.
-                let _ = self.serve_tls(key, contexts);
+                let _ = self.serve_tls(key, &contexts);
             }
             None => self.connected(key),
         }

@@ -152,6 +152,7 @@ impl IoThread {
             fd: self.reactor.fd(key).unwrap_or(-1),
             peer: self.reactor.peer_name(key),
             local: self.reactor.local_name(key),
+            proxied: self.reactor.proxied(key),
             sent,
         });
         self.newcomers.insert(key, Newcomer::default());
@@ -211,12 +212,10 @@ impl IoThread {
     fn carry_out(&mut self, message: Message) {
         match message {
             Message::Write { key, len, notify } => {
-                let data = self.messages.bytes(len);
                 if notify {
                     self.reactor.notify_flush(key, true);
                 }
-                // What can be wrong with it the loop has been told of, or will be.
-                let _ = self.reactor.write(key, data);
+                self.reactor.queue(key, self.messages.take_bytes(len));
             }
             Message::Release(key) => {
                 self.advance(key);

@@ -8,6 +8,7 @@ use super::messages::{Accepted, Facts};
 use crate::clock;
 use crate::error::Reason;
 use crate::event::Chunk;
+use crate::proxy_protocol::Proxied;
 use crate::socket::Name;
 use crate::tls::Context;
 
@@ -19,6 +20,7 @@ pub(super) struct Remote {
     pub(super) fd: RawFd,
     pub(super) peer: Option<Name>,
     pub(super) local: Option<Name>,
+    pub(super) proxied: Option<Arc<Proxied>>,
     pub(super) phase: Phase,
     /// When the consumer was last told how far it has got, in nanoseconds of the [clock](clock::now).
     pub(super) told: u64,
@@ -83,6 +85,7 @@ impl Remote {
             fd: told.fd,
             peer: told.peer,
             local: told.local,
+            proxied: told.proxied,
             phase,
             told: clock::now(),
             written: 0,
