@@ -17,6 +17,7 @@ macro_rules! driver {
 }
 
 mod accepting;
+mod matrix;
 #[allow(dead_code)]
 #[path = "../reactor/support.rs"]
 mod support;
