@@ -68,6 +68,8 @@ What a body gets, `s`:
 	s.read_file(name)         its content, nil when there is no such file
 ]]
 
+local older = require "older_lua"
+
 local harness = {}
 
 local here = debug.getinfo(1, "S").source:match("^@(.*)harness%.lua$") or "./"
@@ -78,6 +80,8 @@ local source_dirs = {
 }
 local dist_dir = os.getenv "TROCHEE_DIST" or "dist/lua"
 
+-- Which the subjects run on
+harness.lua = os.getenv "TROCHEE_LUA" or "lua5.4"
 harness.here, harness.source_dir, harness.dist_dir = here, source_dirs["0.12"], dist_dir
 -- By its whole path, without which it refuses
 harness.takeover = (dist_dir:match("^/") and "" or require "lfs".currentdir().."/")..dist_dir.."/trochee/takeover.lua"
@@ -378,7 +382,7 @@ local function new_environment(subject)
 	local body_thread, looping
 
 	local function pause()
-		if body_thread and coroutine.running() == body_thread then
+		if body_thread and older.running() == body_thread then
 			coroutine.yield()
 		elseif looping then
 			s.fail("s.wait, s.sleep and peers cannot wait in a callback")
@@ -416,7 +420,7 @@ local function new_environment(subject)
 	function s.start(body, done)
 		local thread
 		thread = coroutine.create(function ()
-			local ok, err = xpcall(body, function (err)
+			local ok, err = older.yielding_xpcall(body, function (err)
 				return failure and err or debug.traceback(tostring(err), 2)
 			end, s)
 			if not ok then error(err, 0) end
@@ -589,7 +593,7 @@ local function new_environment(subject)
 	function s.read_file(name)
 		local file = io.open(name)
 		if not file then return end
-		local text = file:read("a")
+		local text = file:read("*a")
 		file:close()
 		return text
 	end
@@ -763,8 +767,8 @@ function harness.finish(s, skipped)
 		result.status, result.message = failure and "fail" or "pass", failure or ""
 	end
 	-- Lua errors may quote bytes that are no UTF-8.
-	result.message = result.message:gsub("[\0-\8\11-\31\127-\255]", function (c)
-		return utf8.len(result.message) and c:byte() > 127 and c or "?"
+	result.message = result.message:gsub("[%c\127-\255]", function (c)
+		return (c == "\t" or c == "\n") and c or utf8.len(result.message) and c:byte() > 127 and c or "?"
 	end)
 	if s.cleanup then s.cleanup() end
 	io.stdout:write(json.encode(result), "\n")
