@@ -268,9 +268,9 @@ function server.set_config(network_settings) end
 function server.get_backend() end
 ---@return table<string, integer> counters by name, which docs/counters.md explains; not on the stock backends
 function server.stats() end
----@return table<string, string> what each counter counts
+---@return table<string, string> what each counter counts, by name
 function server.describe_stats() end
----@return table<string, integer> connections by how far they have got
+---@return table<"accepted"|"proxied"|"secured"|"opened"|"established", integer> connections by how far they have got
 function server.stages() end
 ---@param once? boolean a single turn
 ---@return "quitting"?
