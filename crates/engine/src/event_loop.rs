@@ -14,7 +14,7 @@ use crate::poller::Interest;
 use crate::proxy_protocol::Proxied;
 use crate::reactor::Reactor;
 use crate::registry::Key;
-use crate::socket::Name;
+use crate::socket::{Name, TcpInfo};
 use crate::stage::StageCounts;
 use crate::stats::Stats;
 use crate::threads::Threads;
@@ -311,6 +311,7 @@ forward! {
     by_key:
     fn pending(&self, key: Key) -> usize;
     fn set_option(&mut self, key: Key, option: SocketOption) -> Result<(), Error>;
+    fn tcp_info(&mut self, key: Key) -> Option<TcpInfo>;
     fn fd(&self, key: Key) -> Option<RawFd>;
     fn peer_name(&self, key: Key) -> Option<Name>;
     fn local_name(&self, key: Key) -> Option<Name>;

@@ -101,7 +101,9 @@ pub mod tls;
 mod waker;
 
 pub use command::{Close, Command};
-pub use config::{Config, KeepAlive, ProxyProtocol, ReadSize, SocketKind, SocketOption};
+pub use config::{
+    Config, KeepAlive, PortOptions, ProxyProtocol, ReadSize, SocketKind, SocketOption,
+};
 pub use error::{Error, Reason};
 pub use event::{Chunk, Event, Level};
 pub use event_loop::EventLoop;
@@ -111,7 +113,7 @@ pub use poller::{Interest, Poller};
 pub use reactor::Reactor;
 pub use registry::Key;
 pub use server::{Conn, Handle, Handler, Server};
-pub use socket::Name;
+pub use socket::{Name, TcpInfo};
 pub use stage::{Authentication, Stage, StageCounts};
 pub use stats::Stats;
 pub use timers::TimerId;

@@ -11,7 +11,7 @@ use crate::config::{SocketKind, SocketOption};
 use crate::connection::{Connection, Flush, OwnSide, State, Timeout};
 use crate::error::{Error, Reason};
 use crate::registry::Key;
-use crate::socket::{self, Name};
+use crate::socket::{self, Name, TcpInfo};
 use crate::timers::TimerId;
 
 command_methods!(Reactor);
@@ -237,6 +237,17 @@ impl Reactor {
                 Err(Error::Unsupported)
             }
             None => Err(Error::Closed),
+        }
+    }
+
+    /// What TCP knows of a connection: above all how long data has waited for its acknowledgement. `None` for what is no TCP
+    /// connection.
+    pub fn tcp_info(&self, key: Key) -> Option<TcpInfo> {
+        match self.sources.get(key)? {
+            Source::Connection(connection) if connection.kind == SocketKind::Stream => {
+                socket::tcp_info(&connection.fd)
+            }
+            _ => None,
         }
     }
 

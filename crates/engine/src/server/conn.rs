@@ -9,7 +9,7 @@ use crate::config::{ReadSize, SocketKind, SocketOption};
 use crate::error::Error;
 use crate::proxy_protocol::Proxied;
 use crate::registry::Key;
-use crate::socket::{self, Name};
+use crate::socket::{self, Name, TcpInfo};
 use crate::stage::Authentication;
 use crate::timers::TimerId;
 use crate::tls::{Info, Start};
@@ -101,6 +101,11 @@ impl Conn<'_> {
         self.worker
             .reactor
             .set_authentication(self.key, authentication)
+    }
+
+    /// What TCP knows of the connection: see [`Reactor::tcp_info`](crate::Reactor::tcp_info).
+    pub fn tcp_info(&self) -> Option<TcpInfo> {
+        self.worker.reactor.tcp_info(self.key)
     }
 
     /// Sets an option of the socket.

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::proxy_protocol::Proxied;
 use crate::reactor::Reactor;
 use crate::registry::Key;
-use crate::socket::Name;
+use crate::socket::{Name, TcpInfo};
 use crate::stage::StageCounts;
 use crate::stats::Stats;
 use crate::tls::{Context, Info, VerifyError};
@@ -89,6 +89,11 @@ impl Threads {
     pub(crate) fn set_option(&mut self, key: Key, option: SocketOption) -> Result<(), Error> {
         self.ask(key, move |reactor, key| reactor.set_option(key, option))
             .unwrap_or(Err(Error::Closed))
+    }
+
+    pub(crate) fn tcp_info(&mut self, key: Key) -> Option<TcpInfo> {
+        self.ask(key, |reactor, key| reactor.tcp_info(key))
+            .flatten()
     }
 
     pub(crate) fn peer_certificates(&mut self, key: Key) -> Vec<Vec<u8>> {
