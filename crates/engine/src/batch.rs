@@ -1,25 +1,35 @@
 //! What two threads say to each other: whole batches, handed over by swapping two queues under a lock.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
+use crate::append::append;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock};
 
-/// Spare room beyond this many bytes is freed, so that one large transfer does not keep its memory.
+/// Bytes are kept in pieces of so many: a piece is freed when it is read, or goes to the reader as it is. So no more than one is
+/// there twice while the reader takes what is in a large batch. One is kept for the next batch.
+const PIECE: usize = 64 * 1024;
+
+/// A message with this many bytes has a piece of its own. To copy fewer costs less than to allocate for them.
+const OWN_PIECE: usize = 4 * 1024;
+
+/// Spare room for more messages than fit into this many bytes is freed.
 const KEPT: usize = 256 * 1024;
 
 /// Messages in the order of sending, and behind each other the bytes that some of them speak of.
 #[derive(Debug)]
 pub(crate) struct Batch<T> {
     messages: VecDeque<T>,
-    bytes: Vec<u8>,
+    /// The bytes of a message are in one piece.
+    pieces: VecDeque<Vec<u8>>,
 }
 
 impl<T> Batch<T> {
     pub(crate) fn new() -> Batch<T> {
         Batch {
             messages: VecDeque::new(),
-            bytes: Vec::new(),
+            pieces: VecDeque::new(),
         }
     }
 
@@ -30,7 +40,26 @@ impl<T> Batch<T> {
     /// A message that speaks of bytes: it has to say how many.
     pub(crate) fn push_with(&mut self, message: T, bytes: &[u8]) {
         self.messages.push_back(message);
-        self.bytes.extend_from_slice(bytes);
+        match self.pieces.back_mut() {
+            Some(last) if bytes.len() < OWN_PIECE && last.len() + bytes.len() <= PIECE => {
+                append(last, bytes, PIECE);
+            }
+            _ => self.pieces.push_back(bytes.to_vec()),
+        }
+    }
+
+    /// Adds bytes to those of the last message. False: there is no room beside them, or `takes` says that they are not of this message,
+    /// which it is to count them in.
+    pub(crate) fn extend_last(&mut self, bytes: &[u8], takes: impl FnOnce(&mut T) -> bool) -> bool {
+        let (Some(message), Some(piece)) = (self.messages.back_mut(), self.pieces.back_mut())
+        else {
+            return false;
+        };
+        let goes = piece.len() + bytes.len() <= PIECE && takes(message);
+        if goes {
+            append(piece, bytes, PIECE);
+        }
+        goes
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -41,11 +70,15 @@ impl<T> Batch<T> {
         self.messages.is_empty()
     }
 
+    /// Empties it, and keeps no more than a batch of small messages needs.
     fn clear(&mut self) {
         self.messages.clear();
-        self.bytes.clear();
         self.messages.shrink_to(KEPT / size_of::<T>().max(1));
-        self.bytes.shrink_to(KEPT);
+        self.pieces.truncate(1);
+        match self.pieces.front_mut() {
+            Some(piece) if piece.capacity() <= PIECE => piece.clear(),
+            _ => self.pieces = VecDeque::new(),
+        }
     }
 }
 
@@ -72,7 +105,7 @@ impl<T> BatchQueue<T> {
             std::mem::swap(&mut *posted, batch);
         } else {
             posted.messages.append(&mut batch.messages);
-            posted.bytes.append(&mut batch.bytes);
+            posted.pieces.append(&mut batch.pieces);
         }
         self.full.store(true, Ordering::Release);
     }
@@ -86,7 +119,7 @@ impl<T> BatchQueue<T> {
 #[derive(Debug)]
 pub(crate) struct Reading<T> {
     batch: Batch<T>,
-    /// How many bytes of the batch belong to messages that were read.
+    /// How many bytes of the first piece belong to messages that were read.
     read: usize,
 }
 
@@ -108,8 +141,7 @@ impl<T> Reading<T> {
         if queue.is_empty() {
             return false;
         }
-        self.batch.clear();
-        self.read = 0;
+        self.clear();
         let mut posted = lock(&queue.posted);
         std::mem::swap(&mut *posted, &mut self.batch);
         queue.full.store(false, Ordering::Release);
@@ -117,14 +149,67 @@ impl<T> Reading<T> {
         !self.is_empty()
     }
 
-    pub(crate) fn next(&mut self) -> Option<T> {
-        self.batch.messages.pop_front()
+    fn clear(&mut self) {
+        self.batch.clear();
+        self.read = 0;
     }
 
-    /// The bytes that the message speaks of that was read last: to be called once for each that has any.
+    /// The next message. `None`: all were read, and what they took is freed.
+    pub(crate) fn next(&mut self) -> Option<T> {
+        let message = self.batch.messages.pop_front();
+        if message.is_none() {
+            self.clear();
+        }
+        message
+    }
+
+    /// The bytes that the message speaks of that was read last: this, or [`take_bytes`](Reading::take_bytes), is to be called once for
+    /// each that has any.
     pub(crate) fn bytes(&mut self, len: usize) -> &[u8] {
+        self.pass_by();
         let start = self.read;
-        self.read = (start + len).min(self.batch.bytes.len());
-        &self.batch.bytes[start..self.read]
+        let piece = self.batch.pieces.front().map(Vec::as_slice);
+        let piece = piece.unwrap_or_default();
+        self.read = (start + len).min(piece.len());
+        &piece[start..self.read]
+    }
+
+    /// The same, for a reader who keeps them.
+    pub(crate) fn take_bytes(&mut self, len: usize) -> Cow<'_, [u8]> {
+        self.pass_by();
+        let pieces = &mut self.batch.pieces;
+        let is_whole = self.read == 0 && pieces.front().is_some_and(|piece| piece.len() == len);
+        if len >= OWN_PIECE
+            && is_whole
+            && let Some(piece) = pieces.pop_front()
+        {
+            return Cow::Owned(piece);
+        }
+        Cow::Borrowed(self.bytes(len))
+    }
+
+    /// Frees the first piece if it is read and not the last one.
+    fn pass_by(&mut self) {
+        let pieces = &mut self.batch.pieces;
+        while pieces.len() > 1 && pieces.front().is_some_and(|piece| piece.len() == self.read) {
+            pieces.pop_front();
+            self.read = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+impl<T> Batch<T> {
+    /// How many bytes there is room for, used or not.
+    pub(crate) fn room(&self) -> usize {
+        self.pieces.iter().map(Vec::capacity).sum()
+    }
+}
+
+#[cfg(test)]
+impl<T> Reading<T> {
+    /// How many bytes there is room for, used or not.
+    pub(crate) fn room(&self) -> usize {
+        self.batch.room()
     }
 }

@@ -7,7 +7,7 @@ proptest! {
     /// Whatever is posted when: the reader gets every message once, in order, with its bytes.
     #[test]
     fn nothing_is_lost_or_mixed_up(
-        steps in prop::collection::vec((0u8..4, prop::collection::vec(any::<u8>(), 0..40)), 0..200)
+        steps in prop::collection::vec((0u8..5, prop::collection::vec(any::<u8>(), 0..40), 0u8..8), 0..200)
     ) {
         let queue = BatchQueue::new();
         let (mut batch, mut reading) = (Batch::new(), Reading::new());
@@ -18,14 +18,31 @@ proptest! {
                     break;
                 }
                 let (number, len) = reading.next().expect("it is not empty");
-                let bytes = reading.bytes(len).to_vec();
+                let bytes = match number % 2 {
+                    0 => reading.bytes(len).to_vec(),
+                    _ => reading.take_bytes(len).into_owned(),
+                };
                 received.push((number, bytes));
             }
         };
-        for (step, bytes) in steps {
+        for (step, mut bytes, size) in steps {
+            // Some do not fit into what others are in.
+            if size == 0 {
+                bytes.resize(bytes.len() * 2500, 7);
+            }
             match step {
-                0 => read_all(&mut reading, bytes.len()),
+                0 => read_all(&mut reading, bytes.len() % 40),
                 1 => queue.post(&mut batch),
+                2 => {
+                    let more = |(_, len): &mut (usize, usize)| {
+                        *len += bytes.len();
+                        true
+                    };
+                    if batch.extend_last(&bytes, more) {
+                        let last: &mut (usize, Vec<u8>) = sent.last_mut().expect("the last one");
+                        last.1.extend(bytes);
+                    }
+                }
                 _ => {
                     batch.push_with((sent.len(), bytes.len()), &bytes);
                     sent.push((sent.len(), bytes));
@@ -69,4 +86,29 @@ fn a_reader_in_another_thread_gets_all_in_order() {
         expected += 1;
     }
     writer.join().expect("the writer");
+}
+
+/// What is read is not kept, and a large message not until the next one comes.
+#[test]
+fn what_was_read_takes_no_memory() {
+    const LARGE: usize = 1_000_000;
+    let queue = BatchQueue::new();
+    let (mut batch, mut reading) = (Batch::new(), Reading::new());
+    for _ in 0..3 {
+        batch.push_with(LARGE, &vec![1; LARGE]);
+        batch.push_with(10, &[2; 10]);
+    }
+    queue.post(&mut batch);
+    assert!(batch.room() < LARGE);
+    assert!(reading.take(&queue));
+    for left in [3, 2, 1] {
+        for len in [LARGE, 10] {
+            assert_eq!(reading.next(), Some(len));
+            assert_eq!(reading.bytes(len).len(), len);
+        }
+        let room = reading.room();
+        assert!(room <= left * LARGE + LARGE / 4, "{room}, {left} left");
+    }
+    assert_eq!(reading.next(), None);
+    assert!(reading.room() < LARGE / 4, "{}", reading.room());
 }

@@ -1,10 +1,16 @@
 //! What a connection still has to send: a queue of chunks.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
+use crate::append::append;
+
 /// Small writes are gathered into chunks of this many bytes, so that one vectored write carries hundreds of stanzas.
 const CHUNK: usize = 16 * 1024;
+
+/// Large writes are cut into chunks of this many bytes: a chunk is freed when all of it is sent.
+pub(crate) const LARGEST_CHUNK: usize = 64 * 1024;
 
 /// Whether `more` bytes are too many beside those that are queued. A single write into an empty queue is not, whatever its
 /// size: its memory is the caller's already.
@@ -35,17 +41,26 @@ impl OutQueue {
 
     /// Appends a piece of a stream; its boundary means nothing.
     pub(crate) fn push(&mut self, data: &[u8]) {
-        if data.is_empty() {
-            return;
-        }
         self.len += data.len();
         if let Some(last) = self.chunks.back_mut()
             && last.len() + data.len() <= CHUNK
         {
-            last.extend_from_slice(data);
-            return;
+            return append(last, data, CHUNK);
         }
-        self.chunks.push_back(data.to_vec());
+        for part in data.chunks(LARGEST_CHUNK) {
+            self.chunks.push_back(part.to_vec());
+        }
+    }
+
+    /// The same, without copying what is a chunk of its own already.
+    pub(crate) fn push_chunk(&mut self, data: Cow<'_, [u8]>) {
+        match data {
+            Cow::Owned(chunk) => {
+                self.len += chunk.len();
+                self.chunks.push_back(chunk);
+            }
+            Cow::Borrowed(data) => self.push(data),
+        }
     }
 
     /// Appends to the stream what `fill` writes into `most` bytes; it says how many it used. After an error, nothing.

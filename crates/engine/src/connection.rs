@@ -109,6 +109,8 @@ pub(crate) struct Connection {
     /// Reads that it has delivered, and their bytes; over TLS those of the plaintext.
     pub(crate) reads: u32,
     pub(crate) received: u64,
+    /// Bytes that the system has taken for the peer; over TLS those of the records.
+    pub(crate) sent: u64,
 
     /// Where the consumer answers later.
     pub(crate) credit: Option<Box<Credit>>,
@@ -205,6 +207,7 @@ impl Connection {
             began: now,
             reads: 0,
             received: 0,
+            sent: 0,
             credit: None,
             half_open: false,
             abortive: false,
@@ -336,7 +339,10 @@ impl Connection {
                 return Flush::Done;
             }
             match socket::send_queue(&self.fd, &self.out) {
-                Ok(count) => self.out.consume(count),
+                Ok(count) => {
+                    self.sent += count as u64;
+                    self.out.consume(count);
+                }
                 Err(Errno::AGAIN) => return self.block(),
                 Err(errno) => return Flush::Failed(errno),
             }
@@ -351,7 +357,10 @@ impl Connection {
     fn flush_datagrams(&mut self) -> Flush {
         while let Some(datagram) = self.out.front() {
             match socket::send(&self.fd, datagram) {
-                Ok(_) => self.out.pop_datagram(),
+                Ok(count) => {
+                    self.sent += count as u64;
+                    self.out.pop_datagram();
+                }
                 Err(Errno::AGAIN) => return self.block(),
                 Err(errno) => {
                     self.out.pop_datagram();

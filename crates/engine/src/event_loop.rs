@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::command::{Close, Command, command_methods};
 use crate::config::{Config, ReadSize, SocketKind, SocketOption};
 use crate::connection::Connection;
+use crate::connection_info::ConnectionInfo;
 use crate::error::Error;
 use crate::event::Event;
 use crate::poller::Interest;
@@ -143,6 +144,13 @@ impl EventLoop {
             }
         }
         stages
+    }
+
+    /// As [`Reactor::connections`], on all threads together. Each I/O thread is asked, and waited for.
+    pub fn connections(&mut self) -> Vec<ConnectionInfo> {
+        let mut connections = self.local.connections();
+        connections.append(&mut self.threads.connections());
+        connections
     }
 
     /// How many sources there are: connections, listeners, watches and signals.

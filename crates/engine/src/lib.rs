@@ -69,6 +69,7 @@
 //! [`poll(2)`]: https://man7.org/linux/man-pages/man2/poll.2.html
 //! [`select(2)`]: https://man7.org/linux/man-pages/man2/select.2.html
 
+mod append;
 mod batch;
 #[cfg(test)]
 mod batch_tests;
@@ -77,6 +78,7 @@ mod clock;
 mod command;
 mod config;
 mod connection;
+mod connection_info;
 mod error;
 mod event;
 mod event_loop;
@@ -104,6 +106,7 @@ pub use command::{Close, Command};
 pub use config::{
     Config, KeepAlive, PortOptions, ProxyProtocol, ReadSize, SocketKind, SocketOption,
 };
+pub use connection_info::ConnectionInfo;
 pub use error::{Error, Reason};
 pub use event::{Chunk, Event, Level};
 pub use event_loop::EventLoop;

@@ -4,6 +4,9 @@
 
 #![allow(dead_code)] // what the engine needs of them and these tests do not
 
+#[path = "../src/append.rs"]
+mod append;
+
 #[path = "../src/batch.rs"]
 mod batch;
 #[path = "../src/waker/wait.rs"]

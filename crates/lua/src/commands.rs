@@ -2,9 +2,9 @@
 
 use mlua::{Lua, MultiValue, Result, Table, Value, Variadic};
 use rustix::time::{ClockId, clock_gettime};
-use trochee::{Authentication, Close, EventLoop, Interest, Key, Name, SocketKind, Stage};
+use trochee::{Authentication, Close, EventLoop, Interest, Key, Name, SocketKind, Stage, Stats};
 
-use crate::convert::{self, done, key, opened};
+use crate::convert::{self, done, key, key_number, opened};
 use crate::core::Functions;
 use crate::{capi, descriptor, proxied, socket_option, tls};
 
@@ -31,6 +31,27 @@ fn backend(functions: &Functions<'_>) -> Result<()> {
     functions.add("stats", |lua, core, ()| {
         let stats = core.with(|reactor| reactor.stats()).unwrap_or_default();
         lua.create_table_from(stats.iter())
+    })?;
+    // connections() → array of what is known of each: key, stage, and numbers in seconds and bytes
+    functions.add("connections", |lua, core, ()| {
+        let connections = core.with(|reactor| reactor.connections());
+        let described = connections.unwrap_or_default().into_iter().map(|info| {
+            let table = lua.create_table()?;
+            table.raw_set("key", key_number(info.key))?;
+            table.raw_set("stage", info.stage.as_str())?;
+            table.raw_set("age", info.age.as_secs_f64())?;
+            table.raw_set("idle", info.idle.as_secs_f64())?;
+            table.raw_set("reads", info.reads)?;
+            table.raw_set("received", info.received)?;
+            table.raw_set("sent", info.sent)?;
+            table.raw_set("queued", info.queued)?;
+            Ok(table)
+        });
+        lua.create_sequence_from(described.collect::<Result<Vec<_>>>()?)
+    })?;
+    // describe_stats() → what each counter counts, by name
+    functions.add("describe_stats", |lua, _, ()| {
+        lua.create_table_from(Stats::describe())
     })?;
     // stages() → number of connections by stage
     functions.add("stages", |lua, core, ()| {

@@ -253,6 +253,17 @@ pub fn tls(stream: TcpStream, files: &str, name: &str) -> Tls {
     StreamOwned::new(client(files, name, &[]), stream)
 }
 
+/// A pipe in which nothing has room, and its end to read from.
+pub fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    for piece in [&[b'.'; 4096][..], b"."] {
+        while (&writer).write(piece).is_ok() {}
+    }
+    rustix::io::ioctl_fionbio(&writer, false).unwrap();
+    (reader, writer)
+}
+
 /// What comes until the reset that ends it.
 #[track_caller]
 pub fn read_until_reset(stream: &mut impl Read) -> Vec<u8> {

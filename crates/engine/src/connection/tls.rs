@@ -117,7 +117,10 @@ impl Connection {
                 };
             }
             match socket::send_queue(&self.fd, session.output()) {
-                Ok(count) => session.output_sent(count),
+                Ok(count) => {
+                    self.sent += count as u64;
+                    session.output_sent(count);
+                }
                 Err(Errno::AGAIN) => return self.block(),
                 Err(errno) => return Flush::Failed(errno),
             }

@@ -14,7 +14,7 @@ use crate::timers::TimerId;
 /// A turn that takes so long, in nanoseconds, has kept its peers waiting for their answers.
 const LATE: u64 = 100_000_000;
 
-/// How long a newcomer that is late has to wait for us, before it is looked at again, in nanoseconds.
+/// When a newcomer is looked at again whose consumer has not dealt with its last data, in nanoseconds.
 const NEWCOMER_RESPITE: u64 = 1_000_000_000;
 
 /// What a timer is for.
@@ -101,11 +101,11 @@ impl Reactor {
         None
     }
 
-    /// A newcomer is late, or it has to wait for us.
+    /// A newcomer is late. Perhaps its consumer is about to tell that it has authenticated.
     fn newcomer_alarm(&mut self, key: Key, reason: Reason) {
         let again = self.turn.now + NEWCOMER_RESPITE;
         match self.sources.get_mut(key) {
-            Some(Source::Connection(connection)) if connection.waits_for_us() => {
+            Some(Source::Connection(connection)) if connection.is_awaiting() => {
                 connection.timer = Some(self.timers.insert(again, Alarm::Connection(key)));
             }
             _ => self.end_newcomer(key, reason),

@@ -1,12 +1,13 @@
 //! The reactor of a consumer that answers later: see [`Credit`](crate::connection::Credit) for what that one gets, and when.
 
+use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::{Reactor, Source, Stage};
 use crate::config::ReadSize;
-use crate::connection::{Connection, Credit, State};
+use crate::connection::{Connection, Credit, OwnSide, State};
 use crate::error::{Error, Reason};
 use crate::event::Event;
 use crate::listener::Listener;
@@ -45,6 +46,18 @@ impl Reactor {
         }
         if goes_on {
             self.backlog.push(key);
+        }
+    }
+
+    /// Queues what the consumer has written. It has seen to the limit, and has been told of what else can be wrong, or will be.
+    pub(crate) fn queue(&mut self, key: Key, data: Cow<'_, [u8]>) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        if connection.state != State::Closing && connection.own_side == OwnSide::Open {
+            connection.count_written(data.len());
+            connection.out.push_chunk(data);
+            self.queue_flush(key);
         }
     }
 

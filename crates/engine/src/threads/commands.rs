@@ -3,7 +3,7 @@
 use super::Threads;
 use super::messages::Message;
 use super::remote::{Held, Phase, Remote, Tls};
-use crate::buffer::overflows;
+use crate::buffer::{LARGEST_CHUNK, overflows};
 use crate::command::{Close, Command};
 use crate::error::{Error, Reason};
 use crate::reactor::Reactor;
@@ -39,13 +39,27 @@ impl Threads {
         }
         let remote = self.remote_mut(key).ok_or(Error::Closed)?;
         remote.written += len as u64;
-        let notify = std::mem::take(&mut remote.untold);
+        // With nothing to write, the flush tells.
+        let notify = len > 0 && std::mem::take(&mut remote.untold);
         let (thread, queued) = (remote.thread, std::mem::replace(&mut remote.in_flush, true));
         if !queued {
             self.flushes.push(key);
         }
-        let message = Message::Write { key, len, notify };
-        self.threads[thread].outgoing.push_with(message, data);
+        let outgoing = &mut self.threads[thread].outgoing;
+        let more = |message: &mut Message| match message {
+            Message::Write { key: to, len, .. } if *to == key => {
+                *len += data.len();
+                true
+            }
+            _ => false,
+        };
+        if notify || !outgoing.extend_last(data, more) {
+            let mut notify = notify;
+            for part in data.chunks(LARGEST_CHUNK) {
+                let (len, notify) = (part.len(), std::mem::take(&mut notify));
+                outgoing.push_with(Message::Write { key, len, notify }, part);
+            }
+        }
         Ok(len)
     }
 

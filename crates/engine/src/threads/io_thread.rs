@@ -212,12 +212,10 @@ impl IoThread {
     fn carry_out(&mut self, message: Message) {
         match message {
             Message::Write { key, len, notify } => {
-                let data = self.messages.bytes(len);
                 if notify {
                     self.reactor.notify_flush(key, true);
                 }
-                // What can be wrong with it the loop has been told of, or will be.
-                let _ = self.reactor.write(key, data);
+                self.reactor.queue(key, self.messages.take_bytes(len));
             }
             Message::Release(key) => {
                 self.advance(key);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::messages::{CHANNEL_BINDING, CHANNEL_BINDING_LENGTH};
 use super::{Facts, Threads};
 use crate::config::SocketOption;
+use crate::connection_info::ConnectionInfo;
 use crate::error::Error;
 use crate::proxy_protocol::Proxied;
 use crate::reactor::Reactor;
@@ -25,6 +26,11 @@ impl Threads {
     /// How many connections of all threads are in each stage.
     pub(crate) fn stages(&mut self) -> Vec<StageCounts> {
         self.ask_all(|reactor| reactor.stages())
+    }
+
+    /// What is known of every connection of the threads.
+    pub(crate) fn connections(&mut self) -> Vec<ConnectionInfo> {
+        self.ask_all(|reactor| reactor.connections()).concat()
     }
 
     /// Has connections of each thread make room; says how many.

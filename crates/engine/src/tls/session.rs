@@ -17,6 +17,7 @@ use rustls::server::{Accepted, AcceptedAlert, Acceptor, UnbufferedServerConnecti
 use super::context::Side;
 use super::pkix::Errors;
 use super::{Context, Start, Tlsa, hello, name, text};
+use crate::append::append;
 use crate::buffer::OutQueue;
 
 mod machine;
@@ -214,7 +215,7 @@ impl Session {
         let Phase::Hello(needed) = &mut self.phase else {
             return Ok(Progress::More);
         };
-        hold(&mut self.held, bytes, MOST_HELLO);
+        append(&mut self.held, bytes, MOST_HELLO);
         if self.held.len() >= *needed {
             *needed = hello::least(&self.held).unwrap_or(0);
         }
@@ -377,15 +378,6 @@ impl Session {
         self.asked_for = None;
         Ok(())
     }
-}
-
-/// Appends to what is held, without more spare room than `most` bytes in all ask for.
-fn hold(held: &mut Vec<u8>, bytes: &[u8], most: usize) {
-    let len = held.len() + bytes.len();
-    if len > held.capacity() {
-        held.reserve_exact((2 * held.len()).min(most).max(len) - held.len());
-    }
-    held.extend_from_slice(bytes);
 }
 
 /// Reads a ClientHello. An error without a reason is more than a ClientHello can be.

@@ -9,6 +9,7 @@ local handle = require "trochee.handle";
 local watch = require "trochee.watch";
 local tls = require "trochee.tls.handle";
 local collector = require "trochee.collector";
+local recent = require "trochee.recent";
 local inherited = require "trochee.activation";
 local tls_builder = require "trochee.tls.builder";
 
@@ -242,6 +243,9 @@ dispatch[events.CLOSED] = function (key, reason, is_cut_off)
 	if not conn then
 		return;
 	end
+	if reason and reason ~= "closed" then
+		recent.add(("%s: %s"):format(conn, reason));
+	end
 	if is_cut_off then
 		cut_off(conn);
 	end
@@ -263,6 +267,7 @@ dispatch[events.SIGNAL] = watch.signalled;
 dispatch[events.TIMER] = timers.fire;
 
 dispatch[events.NOTICE] = function (_, level, text)
+	recent.add(text);
 	log(level, "%s", text);
 end
 
@@ -395,6 +400,7 @@ return {
 	end;
 	set_config = state.configure;
 	stats = core.stats;
+	describe_stats = core.describe_stats;
 	stages = core.stages;
 
 	listen = listen;

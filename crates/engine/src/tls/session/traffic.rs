@@ -3,7 +3,8 @@
 use rustls::{HandshakeKind, ProtocolVersion};
 
 use super::machine::{Exchange, Send};
-use super::{Phase, Session, TOO_LONG, hold};
+use super::{Phase, Session, TOO_LONG};
+use crate::append::append;
 use crate::buffer::OutQueue;
 use crate::tls::hello;
 use crate::tls::pkix::Errors;
@@ -38,7 +39,7 @@ impl Session {
             self.held = bytes[consumed..].to_vec();
             result
         } else {
-            hold(&mut self.held, bytes, MOST_HELD);
+            append(&mut self.held, bytes, MOST_HELD);
             if hides_name {
                 // After a HelloRetryRequest the client says it all again.
                 hello::hide_name(&mut self.held);
