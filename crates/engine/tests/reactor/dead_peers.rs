@@ -79,6 +79,7 @@ fn accepted_and_outgoing_connections_have_what_is_set() {
     let outgoing = outgoing.unwrap();
     driver.connected(outgoing);
     assert_eq!(options(driver.fd(outgoing)), wanted);
+    driver.reactor.destroy(outgoing);
 
     // What is taken out of the settings is the system's again.
     driver.reactor.configure(trochee::Config {
