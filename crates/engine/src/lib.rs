@@ -84,6 +84,7 @@ mod event;
 mod event_loop;
 mod fork;
 mod listener;
+mod name;
 mod network;
 pub mod poller;
 pub mod proxy_protocol;
@@ -106,17 +107,17 @@ pub use command::{Close, Command};
 pub use config::{
     Config, KeepAlive, PortOptions, ProxyProtocol, ReadSize, SocketKind, SocketOption,
 };
-pub use connection_info::ConnectionInfo;
+pub use connection_info::{ConnectionInfo, TcpInfo};
 pub use error::{Error, Reason};
 pub use event::{Chunk, Event, Level};
 pub use event_loop::EventLoop;
 pub use fork::generation as fork_generation;
+pub use name::Name;
 pub use network::{Network, Networks, NotANetwork};
 pub use poller::{Interest, Poller};
 pub use reactor::Reactor;
 pub use registry::Key;
 pub use server::{Conn, Handle, Handler, Server};
-pub use socket::{Name, TcpInfo};
 pub use stage::{Authentication, Stage, StageCounts};
 pub use stats::Stats;
 pub use timers::TimerId;

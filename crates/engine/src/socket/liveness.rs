@@ -1,74 +1,15 @@
-//! How soon TCP gives up a peer that does not answer, and what it knows of one.
-#![allow(unsafe_code)] // what tcp(7) knows, which rustix does not offer
+//! How soon TCP gives up a peer that does not answer.
 
 use std::net::TcpListener;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::net::sockopt;
 
-use super::{Name, local_name, unacknowledged};
+use super::local_name;
 use crate::config::{Config, KeepAlive, PortOptions};
-
-/// What TCP knows of a connection, tcp(7). Times are as precise as the system's clock of TCP, some milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TcpInfo {
-    /// Bytes that were handed to the system, and that the peer's system has not acknowledged.
-    pub unacknowledged: usize,
-    /// For how long bytes have waited for their acknowledgement: zero where none do. Once something was sent again, it is the time
-    /// since the last acknowledgement of whatever, and so an upper bound.
-    pub unacknowledged_for: Duration,
-    /// How often the oldest of these bytes were sent again.
-    pub retransmits: u32,
-    /// Since the peer's system last acknowledged anything.
-    pub since_acknowledged: Duration,
-    /// Since something was last sent.
-    pub since_sent: Duration,
-    /// Since something last came.
-    pub since_received: Duration,
-    /// The round-trip time, smoothed.
-    pub round_trip: Duration,
-}
-
-/// What TCP knows of a connection; `None` for other sockets.
-pub(crate) fn tcp_info(fd: &OwnedFd) -> Option<TcpInfo> {
-    // SAFETY: integers alone, for which zero is a value.
-    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
-    let mut length = size_of_val(&info) as libc::socklen_t;
-    // SAFETY: the pointers describe `info` and `length`, which live across the call; `fd` is open.
-    let result = unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut info).cast(),
-            &raw mut length,
-        )
-    };
-    if result != 0 {
-        return None;
-    }
-    let milliseconds = |count: u32| Duration::from_millis(count.into());
-    let unacknowledged = usize::try_from(unacknowledged(fd)).unwrap_or(0);
-    let since_acknowledged = milliseconds(info.tcpi_last_ack_recv);
-    let since_sent = milliseconds(info.tcpi_last_data_sent);
-    let unacknowledged_for = match (unacknowledged, info.tcpi_retransmits) {
-        (0, _) => Duration::ZERO,
-        (_, 0) => since_sent,
-        _ => since_acknowledged,
-    };
-    Some(TcpInfo {
-        unacknowledged,
-        unacknowledged_for,
-        retransmits: info.tcpi_retransmits.into(),
-        since_acknowledged,
-        since_sent,
-        since_received: milliseconds(info.tcpi_last_data_recv),
-        round_trip: Duration::from_micros(info.tcpi_rtt.into()),
-    })
-}
+use crate::name::Name;
 
 /// What a socket has of which nothing was asked.
 struct Defaults {

@@ -16,6 +16,7 @@ mod proxied;
 mod running;
 mod secured;
 mod serving;
+mod threads;
 
 #[allow(dead_code)]
 #[path = "../tls/pki.rs"]

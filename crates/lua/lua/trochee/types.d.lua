@@ -104,7 +104,8 @@ function handle:set_sslctx(ctx) end
 ---@class trochee.TcpInfo
 ---@field unacknowledged integer bytes that the system has, and that the peer's system has not acknowledged
 ---@field unacknowledged_for number for how long they have waited; once something was sent again, an upper bound
----@field retransmits integer how often the oldest of them were sent again
+---@field attempts integer how often the oldest of them were sent again
+---@field retransmits integer segments that were sent again, since the beginning
 ---@field since_acknowledged number
 ---@field since_sent number
 ---@field since_received number
