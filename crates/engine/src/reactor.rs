@@ -37,6 +37,7 @@ mod alarms;
 mod commands;
 mod companion;
 mod credit;
+mod crowds;
 mod datagrams;
 mod flushes;
 mod handshakes;
