@@ -118,6 +118,7 @@ const SETTINGS: &[(&str, Rule)] = &[
     ),
     ("opportunistic_writes", Unused),
     ("poller", Poller),
+    ("port_options", OfPorts),
     (
         "proxy_protocol_ports",
         PortsOrFalse(|s| &mut s.config.proxy_protocol.ports),
@@ -163,6 +164,12 @@ const SETTINGS: &[(&str, Rule)] = &[
         LengthOrFalse(|s| &mut s.config.tcp_fastopen),
     ),
     ("tcp_keepalive", TcpKeepalive),
+    ("tcp_keepalive_count", KeepaliveCount),
+    ("tcp_keepalive_interval", KeepaliveInterval),
+    (
+        "tcp_user_timeout",
+        SecondsOrFalse(|s| &mut s.config.tcp_user_timeout),
+    ),
     ("verbose", Flag(|s| &mut s.front.verbose)),
 ];
 
@@ -215,6 +222,10 @@ impl Settings {
             self.warn_of_unknown(table, &mut messages)?;
         }
         // 0 seconds is how the system itself says "off".
+        self.config.tcp_user_timeout = self
+            .config
+            .tcp_user_timeout
+            .filter(|after| !after.is_zero());
         self.config.tcp_defer_accept = self
             .config
             .tcp_defer_accept

@@ -9,6 +9,7 @@ use crate::clock;
 use crate::command::{Close, Command, command_methods};
 use crate::config::{SocketKind, SocketOption};
 use crate::connection::{Connection, Flush, OwnSide, State, Timeout};
+use crate::connection_info::TcpInfo;
 use crate::error::{Error, Reason};
 use crate::name::Name;
 use crate::registry::Key;
@@ -241,6 +242,17 @@ impl Reactor {
                 Err(Error::Unsupported)
             }
             None => Err(Error::Closed),
+        }
+    }
+
+    /// What TCP knows of a connection: above all how long data has waited for its acknowledgement. `None` for what is no TCP
+    /// connection.
+    pub fn tcp_info(&self, key: Key) -> Option<TcpInfo> {
+        match self.sources.get(key)? {
+            Source::Connection(connection) if connection.kind == SocketKind::Stream => {
+                TcpInfo::of(&connection.fd)
+            }
+            _ => None,
         }
     }
 

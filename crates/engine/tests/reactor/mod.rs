@@ -45,6 +45,7 @@ mod closing;
 mod connecting;
 mod counting;
 mod datagrams;
+mod dead_peers;
 mod exhaustion;
 mod fairness;
 mod forking;
