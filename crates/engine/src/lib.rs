@@ -83,6 +83,7 @@ mod event;
 mod event_loop;
 mod fork;
 mod listener;
+pub mod memory;
 mod network;
 pub mod poller;
 mod ranked;

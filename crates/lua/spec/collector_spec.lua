@@ -76,6 +76,41 @@ describe("the collector", function ()
 		]])
 	end)
 
+	it("leaves no more than that of a burst, and gives it back to the system", function ()
+		says("true\ttrue\n", [[
+			local function resident()
+				for line in io.lines("/proc/self/smaps_rollup") do
+					local kb = line:match("^Rss:%s+(%d+)")
+					if kb then return tonumber(kb) / 1024 end
+				end
+			end
+			turns(40)
+			local heap, memory = collectgarbage("count") / 1024, resident()
+			-- What lives for a moment, in the midst of which a cycle ends
+			local alive, size = {}, 0
+			repeat
+				for i = 1, 1000 do alive[#alive+1] = { name = "junk", attr = {}, tags = {}, i } end
+				size = collectgarbage("count") / 1024 - heap
+			until size > 60
+			local grown = resident() - memory
+			alive = nil
+			turns(40)
+			local give_up = os.time() + 20
+			local function is_over()
+				return collectgarbage("count") / 1024 - heap < 4 and resident() - memory < grown / 4
+			end
+			server.add_task(0.1, function ()
+				if is_over() or os.time() > give_up then
+					server.setquitting("once")
+				else
+					return 0.1
+				end
+			end)
+			server.loop()
+			print(grown > 50, is_over())
+		]])
+	end)
+
 	it("keeps what it has where gc_headroom is wrong", function ()
 		local said = process.lua(prelude..[[
 			server.set_config { gc_headroom = 1048576 }
