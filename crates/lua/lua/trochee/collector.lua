@@ -61,6 +61,9 @@ local STEPS, PAUSE = 4, 0.005; -- each step is that of 8 kB allocated
 -- What the heap had when it was cleaned last, or less; and when that was
 local clean, cleaned_at = heap_size(), 0;
 
+-- Whether memory was taken that is not in the heap
+local is_due = false;
+
 local function is_off()
 	return is_configured() or not settings.gc_headroom;
 end
@@ -68,6 +71,8 @@ end
 -- To the end of the cycle that may be under way, then through a whole one: what has died since that began is garbage as well
 local function clean_up()
 	local before, clean_before, cycles = heap_size(), clean, 2;
+	local gives_back = is_due;
+	is_due = false;
 	timers.add_task(PAUSE, function ()
 		if is_off() then return; end
 		for _ = 1, STEPS do
@@ -76,7 +81,7 @@ local function clean_up()
 			end
 			if cycles == 0 then
 				clean, cleaned_at = heap_size(), state.core.monotonic();
-				if before - clean > LEAST then
+				if gives_back or before - clean > LEAST then
 					give_back();
 				end
 				if clean - clean_before > LEAST then
@@ -94,7 +99,7 @@ local function is_overdue()
 	local heap = heap_size();
 	clean = min(clean, heap);
 	local grown = heap - clean;
-	return grown > LEAST
+	return is_due or grown > LEAST
 		and (grown > min(settings.gc_headroom, clean) or state.core.monotonic() - cleaned_at > SELDOM);
 end
 
@@ -126,6 +131,18 @@ local function wait_for_calm()
 			clean_up();
 		end
 	end);
+end
+
+-- To be called when many objects come in the place of others that are then garbage, and have nearly all of their memory outside of the
+-- heap, where the collector does not see it. Until the next pace() it works as Prosody has set it, and nobody is served meanwhile anyway
+function collector.hurry()
+	if is_off() then return; end
+	set_pause(false);
+	set_speed(false);
+	-- A cycle begins now, and the next one by these settings
+	collectgarbage("step", 0);
+	is_due = true;
+	wait_for_calm();
 end
 
 -- To be called now and then, and when a cycle has ended: what lives changes, and so may the configuration. Without effect in
