@@ -1,6 +1,6 @@
 # Thin targets: what each one does lives in scripts/, and can be called from there directly.
 # Variables given to make (BACKEND=poll, C2S_PORT=6222, ...) reach the scripts through the environment.
-.PHONY: help setup build install uninstall run test bench package test-package install-rock clean
+.PHONY: help setup build install uninstall run test bench soak package test-package install-rock clean
 .DEFAULT_GOAL := help
 
 help:           ## this list
@@ -31,6 +31,11 @@ bench:          ## the benchmarks, against the stock backends
 	@benches/setup
 	@scripts/build
 	@benches/run
+
+soak:           ## strangers against a real Prosody, for SOAK_MINUTES (20); fails if anything grows or an honest client waits
+	@scripts/setup running
+	@scripts/build
+	@benches/soak/run
 
 package:        ## a Debian package, a tarball and SBOMs in target/package
 	@scripts/package

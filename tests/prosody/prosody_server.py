@@ -436,9 +436,9 @@ class Prosody:
 class RawStream:
     """An XMPP client stream over a plain socket, for what a client library hides."""
 
-    def __init__(self, server, port=None):
+    def __init__(self, server, port=None, source=""):
         self.host = server.host
-        self.socket = socket.create_connection((server.address, port or server.c2s_port), timeout=10)
+        self.socket = socket.create_connection((server.address, port or server.c2s_port), timeout=10, source_address=(source, 0))
         self.received = b""
 
     def open(self, timeout=10):
@@ -476,8 +476,8 @@ class RawStream:
 class SecureStream(RawStream):
     """The same over TLS: by STARTTLS, or direct TLS with `port`. `trust` is an ssl.SSLContext."""
 
-    def __init__(self, server, trust, port=None, name="localhost"):
-        super().__init__(server, port)
+    def __init__(self, server, trust, port=None, name="localhost", source=""):
+        super().__init__(server, port, source)
         try:
             if not port:
                 self.open()

@@ -6,13 +6,16 @@
 
 mod config;
 mod handshakes;
+mod honest;
 mod idle_crowd;
 mod ping_pong;
 mod poller;
 mod pump;
+mod readers;
 mod scram;
 mod session;
 mod storm;
+mod strangers;
 mod talk;
 mod usage;
 mod window;
@@ -26,6 +29,7 @@ use std::time::Duration;
 use rustix::process::Pid;
 
 use handshakes::Shape;
+use strangers::Kind;
 use usage::Server;
 
 const USAGE: &str = "\
@@ -38,7 +42,12 @@ usage: tls_load full PORT PID CLIENTS SECONDS       each client connects, shakes
 of a Prosody with the accounts u0, u1, ...:
        tls_load storm PORT PID CLIENTS              all log in at once, leave, and come back, while two others talk
        tls_load talk PORT PID CLIENTS ACTORS ROOM MIX SECONDS
-                                                    the first ACTORS of them do what MIX says: talk.rs";
+                                                    the first ACTORS of them do what MIX says: talk.rs
+       tls_load strangers PORT PID KIND COUNT SECONDS
+                                                    so many at a time connect, go as far as KIND says, and drop: strangers.rs
+       tls_load come-back PORT PID CLIENTS SECONDS  all log in at once, leave, and come back
+       tls_load stall PORT PID CLIENTS SECONDS      each logs in, has much sent to it, does not read, and drops
+       tls_load honest PORT PID                     one pings, one logs in again and again, until it is killed: honest.rs";
 
 /// Bytes of what a server is to echo.
 const MESSAGE: usize = 256;
@@ -94,6 +103,15 @@ fn run(arguments: &[&str]) -> Result<String, String> {
                 seconds(time)?,
             )
         }
+        ("strangers", [kind, count, time]) => {
+            let kind = Kind::named(kind).ok_or_else(|| format!("KIND cannot be {kind:?}"))?;
+            strangers::run(kind, port, server, clients(count)?, seconds(time)?)
+        }
+        ("come-back", [count, time]) => {
+            readers::come_back(port, server, clients(count)?, seconds(time)?)
+        }
+        ("stall", [count, time]) => readers::stall(port, server, clients(count)?, seconds(time)?),
+        ("honest", []) => honest::run(port, server),
         _ => Err(USAGE.to_owned()),
     }
 }

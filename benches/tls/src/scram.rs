@@ -53,6 +53,17 @@ impl Scram {
         Some(Base64::encode_string(response.as_bytes()))
     }
 
+    /// The same of somebody who does not know the password.
+    pub fn answer_wrongly(&mut self, challenge: &str) -> Option<String> {
+        let right = Base64::decode_vec(&self.answer(challenge)?).ok()?;
+        let right = String::from_utf8(right).ok()?;
+        let (last, _) = right.split_once(",p=")?;
+        let proof = Base64::encode_string(&[0; digest::SHA1_OUTPUT_LEN]);
+        Some(Base64::encode_string(
+            format!("{last},p={proof}").as_bytes(),
+        ))
+    }
+
     /// Whether the content of `<success/>` shows that the server knows the password.
     pub fn is_proven(&self, success: &str) -> bool {
         let decoded = Base64::decode_vec(success).unwrap_or_default();

@@ -171,10 +171,13 @@ impl Client {
     }
 
     fn say_open(&mut self) -> Result<(), String> {
-        self.say(
-            "<?xml version='1.0'?><stream:stream xmlns='jabber:client' to='localhost' version='1.0' \
-             xmlns:stream='http://etherx.jabber.org/streams'>",
-        )
+        self.say(say_stream())
+    }
+
+    /// Sends as much of this as the connection takes, and reads nothing; how much that was.
+    pub fn pour(&mut self, bytes: &[u8]) -> Result<usize, String> {
+        let sent = self.session()?.send(bytes);
+        sent.map_err(|why| self.failed(&why.to_string()))
     }
 
     /// Goes as far as it gets with what has arrived.
@@ -302,8 +305,14 @@ impl Client {
     }
 }
 
+/// What opens a stream.
+pub fn say_stream() -> &'static str {
+    "<?xml version='1.0'?><stream:stream xmlns='jabber:client' to='localhost' version='1.0' \
+     xmlns:stream='http://etherx.jabber.org/streams'>"
+}
+
 /// Of an element that has text only.
-fn content(element: &str) -> &str {
+pub fn content(element: &str) -> &str {
     let inner = element.split_once('>').map_or("", |(_, inner)| inner);
     inner.split_once('<').map_or("", |(text, _)| text)
 }

@@ -31,7 +31,6 @@ mod log;
 mod manager;
 mod options;
 mod pair;
-mod proxy_protocol;
 mod servers;
 mod session;
 
@@ -91,6 +90,7 @@ pub fn run(options: Options) -> Result<ExitCode, String> {
         for listen in &relay.listen {
             for socket in sockets.open(listen).map_err(wrong)? {
                 let session = Arc::clone(&session);
+                let socket = socket.proxy_protocol(session.fronts.clone());
                 builder = builder.listen(socket, move || Client::new(Arc::clone(&session)));
                 words.push(format!("{tls}, to {}", to.join(", ")));
             }
@@ -216,7 +216,6 @@ fn session(
         proxy_protocol: relay.proxy_protocol,
         fronts: relay.accept_proxy_protocol.clone(),
         buffer: server.buffer,
-        handshake_timeout: server.handshake_timeout.0,
         connect_timeout: server.connect_timeout.0,
         idle_timeout: server.idle_timeout.limit(),
         half_close_timeout: server.half_close_timeout.limit(),

@@ -2,6 +2,10 @@
 
 #[path = "relay/behind.rs"]
 mod behind;
+#[path = "relay/chaos.rs"]
+mod chaos;
+#[path = "relay/ends.rs"]
+mod ends;
 #[path = "relay/lifecycle.rs"]
 mod lifecycle;
 #[path = "relay/log.rs"]

@@ -81,9 +81,12 @@ impl Handler for Side {
         }
     }
 
-    fn on_disconnect(&mut self, conn: &mut Conn<'_>, _reason: &Reason) {
+    fn on_disconnect(&mut self, conn: &mut Conn<'_>, reason: &Reason) {
         if let Some(key) = self.other {
-            conn.other(key).close();
+            let mut other = conn.other(key);
+            // What was cut off here must not look complete there.
+            other.set_abortive(!reason.is_orderly());
+            other.close();
         }
     }
 }

@@ -23,6 +23,8 @@ pub enum Command {
     NotifyFlush(bool),
     /// [`set_half_open`](crate::Reactor::set_half_open)
     HalfOpen(bool),
+    /// [`set_abortive`](crate::Reactor::set_abortive)
+    Abortive(bool),
     /// [`finish`](crate::Reactor::finish)
     Finish,
     /// [`set_rate_limit`](crate::Reactor::set_rate_limit), in bytes a second.
@@ -103,6 +105,13 @@ macro_rules! command_methods {
                 self.apply(key, $crate::Command::HalfOpen(on)).is_ok()
             }
 
+            /// Has [`close`](Self::close) tell the peer that this is no orderly end: what is queued is sent, and then a reset
+            /// takes the place of close_notify and FIN (RFC 9293, section 3.10.5). For those who pass ends on, as a proxy does, where
+            /// the other side was cut off: the peer must not take what it got for the whole. A UNIX socket ends as ever.
+            pub fn set_abortive(&mut self, key: $crate::Key, on: bool) -> bool {
+                self.apply(key, $crate::Command::Abortive(on)).is_ok()
+            }
+
             /// Ends our side of a stream once all that is queued is sent: close_notify where there is TLS, then FIN. What the
             /// peer still sends is delivered; when it has ended its side as well, [`Event::Closed`](crate::Event) follows.
             pub fn finish(&mut self, key: $crate::Key) -> bool {
@@ -152,7 +161,8 @@ macro_rules! command_methods {
                     .is_ok()
             }
 
-            /// Frees what `key` names, and what it had queued with it. No event follows. False for a stale key.
+            /// Frees what `key` names, and what it had queued with it. No event follows. False for a stale key. Where that is
+            /// less than was written, the peer gets a reset: it must not take what it got for the whole.
             pub fn destroy(&mut self, key: $crate::Key) -> bool {
                 self.apply(key, $crate::Command::Destroy).is_ok()
             }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::network::Networks;
+
 /// The settings of a [`Reactor`](crate::Reactor), named as in Prosody's `network_settings`.
 ///
 /// [`configure`](crate::Reactor::configure) may replace them at any time: timeouts and limits count from then on, socket
@@ -67,6 +69,8 @@ pub struct Config {
     pub tcp_fastopen: Option<u32>,
     /// TCP_DEFER_ACCEPT: how long to leave a connection to the system until its first data, tcp(7). Off, as Prosody.
     pub tcp_defer_accept: Option<Duration>,
+    /// Who speaks for clients, and has to say so first. Nobody.
+    pub proxy_protocol: ProxyProtocol,
     /// Whether the soft limit of open descriptors is raised to the hard limit at the first turn. On: systemd and login
     /// shells hand out 1024, sized for programs on select(2).
     pub raise_descriptor_limit: bool,
@@ -100,6 +104,7 @@ impl Default for Config {
             nodelay: true,
             tcp_fastopen: None,
             tcp_defer_accept: None,
+            proxy_protocol: ProxyProtocol::default(),
             raise_descriptor_limit: true,
             io_threads: 0,
         }
@@ -115,6 +120,31 @@ pub enum KeepAlive {
     On,
     /// After this idle time, in whole seconds.
     Idle(Duration),
+}
+
+/// Of whom listeners expect the [PROXY protocol](crate::proxy_protocol).
+///
+/// A connection from such a source has to begin with a header. Until that is complete no event tells of the connection; from then
+/// on it has the addresses that the header tells. A connection of anybody else is served as if there were no such protocol, and
+/// a header that it sends is data like any other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// The sources whose headers are believed: load balancers and other proxies.
+    pub trusted: Networks,
+    /// The ports on which they have to send one; `None` for every TCP port.
+    pub ports: Option<Vec<u16>>,
+    /// How long they may take for it. 5 seconds, as Postfix: it is in the first packet, and only a lost one delays it.
+    pub timeout: Duration,
+}
+
+impl Default for ProxyProtocol {
+    fn default() -> ProxyProtocol {
+        ProxyProtocol {
+            trusted: Networks::default(),
+            ports: None,
+            timeout: Duration::from_secs(5),
+        }
+    }
 }
 
 /// How much one read delivers.

@@ -37,12 +37,15 @@ use crate::tls::session::Session;
 mod credit;
 mod deadlines;
 mod newcomer;
+mod proxy;
 mod rate;
 mod tls;
 
 pub(crate) use credit::Credit;
-pub(crate) use deadlines::Timeout;
+pub(crate) use deadlines::{Deadline, Timeout};
 pub(crate) use newcomer::NEWCOMER_READS;
+pub(crate) use proxy::HeaderRead;
+use proxy::Proxy;
 use rate::RateLimit;
 
 /// See the drawing at the top of this file.
@@ -77,6 +80,8 @@ pub(crate) struct Connection {
     /// The listener that accepted it.
     pub(crate) listener: Option<Key>,
     pub(crate) peer: Option<SocketAddr>,
+    /// Where a proxy speaks for the client.
+    proxy: Option<Box<Proxy>>,
     pub(crate) out: OutQueue,
     /// From `start_tls` on. What is in `out` then is encrypted on its way.
     pub(crate) tls: Option<Box<Session>>,
@@ -93,6 +98,8 @@ pub(crate) struct Connection {
     pub(crate) notify: bool,
     /// The sides of the stream end one by one: see [`Reactor::set_half_open`](crate::Reactor::set_half_open).
     pub(crate) half_open: bool,
+    /// A close ends it with a reset: see [`Reactor::set_abortive`](crate::Reactor::set_abortive).
+    pub(crate) abortive: bool,
     pub(crate) own_side: OwnSide,
 
     /// Whether it has to say who it is, and has.
@@ -102,6 +109,8 @@ pub(crate) struct Connection {
     /// Reads that it has delivered, and their bytes; over TLS those of the plaintext.
     pub(crate) reads: u32,
     pub(crate) received: u64,
+    /// Bytes that the system has taken for the peer; over TLS those of the records.
+    pub(crate) sent: u64,
 
     /// Where the consumer answers later.
     pub(crate) credit: Option<Box<Credit>>,
@@ -127,6 +136,10 @@ pub(crate) struct Connection {
     /// One timer serves all deadlines of the connection. It may fire too early, and is then set anew: traffic that
     /// pushes a deadline back touches no queue.
     pub(crate) timer: Option<TimerId>,
+    /// The deadline that was last put off, because its connection was ready when it passed.
+    pub(crate) spared: Option<u64>,
+    /// And it was not served since.
+    pub(crate) overdue: bool,
 }
 
 /// What a read attempt found.
@@ -141,6 +154,8 @@ pub(crate) enum Read {
     Nothing,
     /// The peer has ended its side.
     End,
+    /// The same without close_notify, where the sides end one by one: more may have been cut off.
+    Truncated,
     Failed(Errno),
     /// The TLS session broke, for this reason.
     Broken(String),
@@ -173,6 +188,7 @@ impl Connection {
             state,
             listener: None,
             peer: None,
+            proxy: None,
             out: OutQueue::default(),
             tls: None,
             read_size,
@@ -191,8 +207,10 @@ impl Connection {
             began: now,
             reads: 0,
             received: 0,
+            sent: 0,
             credit: None,
             half_open: false,
+            abortive: false,
             own_side: OwnSide::Open,
             registered: Registered::default(),
             detached: false,
@@ -206,6 +224,8 @@ impl Connection {
             read_since: now,
             write_since: now,
             timer: None,
+            spared: None,
+            overdue: false,
         }
     }
 
@@ -225,6 +245,11 @@ impl Connection {
             }
             _ => self.state == State::Open && !self.paused && self.throttled_until.is_none(),
         }
+    }
+
+    /// Whether its peer gets a reset instead of an end.
+    pub(crate) fn is_aborting(&self) -> bool {
+        self.abortive && self.state == State::Closing
     }
 
     /// What the poller should be told; `None` for nothing at all.
@@ -314,7 +339,10 @@ impl Connection {
                 return Flush::Done;
             }
             match socket::send_queue(&self.fd, &self.out) {
-                Ok(count) => self.out.consume(count),
+                Ok(count) => {
+                    self.sent += count as u64;
+                    self.out.consume(count);
+                }
                 Err(Errno::AGAIN) => return self.block(),
                 Err(errno) => return Flush::Failed(errno),
             }
@@ -329,7 +357,10 @@ impl Connection {
     fn flush_datagrams(&mut self) -> Flush {
         while let Some(datagram) = self.out.front() {
             match socket::send(&self.fd, datagram) {
-                Ok(_) => self.out.pop_datagram(),
+                Ok(count) => {
+                    self.sent += count as u64;
+                    self.out.pop_datagram();
+                }
                 Err(Errno::AGAIN) => return self.block(),
                 Err(errno) => {
                     self.out.pop_datagram();

@@ -71,6 +71,15 @@ impl Error {
     }
 }
 
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        match (error.errno(), error) {
+            (Some(errno), _) => io::Error::from_raw_os_error(errno),
+            (None, error) => io::Error::other(error),
+        }
+    }
+}
+
 impl From<Errno> for Error {
     fn from(errno: Errno) -> Error {
         Error::Os(errno)
@@ -85,6 +94,9 @@ pub enum Reason {
     Local,
     /// The peer closed it.
     PeerClosed,
+    /// The peer's system ended its side, but the peer's TLS did not say so with close_notify: what came before may be cut off
+    /// (RFC 8446, section 6.1). Only after [`set_half_open`](crate::Reactor::set_half_open); else it counts as `PeerClosed`.
+    Truncated,
     /// The peer was silent for `read_timeout`, and its [`Handler`](crate::Handler) did not want to wait any longer.
     ReadTimeout,
     /// The peer did not answer within `connect_timeout`.
@@ -94,6 +106,8 @@ pub enum Reason {
     /// The TLS handshake took longer than `tls_handshake_timeout` allows. On Prosody's own backend that is the write
     /// timer of the connection.
     HandshakeTimeout,
+    /// Whoever has to begin with a PROXY header did not: who, and what was wrong.
+    ProxyHeader(String),
     /// A newcomer had sent nothing after [`Config::newcomer_data_timeout`](crate::Config).
     NewcomerSilent,
     /// A newcomer had not authenticated after [`Config::newcomer_timeout`](crate::Config).
@@ -113,20 +127,25 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether both sides of the stream came to their end, as far as we know: nothing was cut off.
+    pub fn is_orderly(&self) -> bool {
+        matches!(self, Reason::Local | Reason::PeerClosed)
+    }
+
     /// What `ondisconnect` is told: nothing for a close of our own, else Prosody's or LuaSocket's words.
     pub fn text(&self) -> Option<Cow<'static, str>> {
         Some(match self {
             Reason::Local => return None,
-            Reason::PeerClosed => "closed".into(),
+            Reason::PeerClosed | Reason::Truncated => "closed".into(),
             Reason::ReadTimeout => "read timeout".into(),
             Reason::ConnectTimeout => "connection timeout".into(),
             Reason::WriteTimeout => "write timeout".into(),
             Reason::HandshakeTimeout => "connection timeout".into(),
+            Reason::Tls(text) | Reason::ProxyHeader(text) => text.clone().into(),
             Reason::NewcomerSilent => "nothing was sent in time".into(),
             Reason::NewcomerTimeout => "not authenticated in time".into(),
             Reason::NewcomerBudget => "too much was sent before authentication".into(),
             Reason::Shed => "out of resources".into(),
-            Reason::Tls(text) => text.clone().into(),
             Reason::SendBufferFull => "no space left in buffer".into(),
             Reason::Poller(text) => text.clone().into(),
             Reason::Os(errno) => os_text(*errno),

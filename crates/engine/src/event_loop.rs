@@ -2,17 +2,20 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::{Close, Command, command_methods};
 use crate::config::{Config, ReadSize, SocketKind, SocketOption};
 use crate::connection::Connection;
+use crate::connection_info::ConnectionInfo;
 use crate::error::Error;
 use crate::event::Event;
+use crate::name::Name;
 use crate::poller::Interest;
+use crate::proxy_protocol::Proxied;
 use crate::reactor::Reactor;
 use crate::registry::Key;
-use crate::socket::Name;
 use crate::stage::StageCounts;
 use crate::stats::Stats;
 use crate::threads::Threads;
@@ -141,6 +144,13 @@ impl EventLoop {
             }
         }
         stages
+    }
+
+    /// As [`Reactor::connections`], on all threads together. Each I/O thread is asked, and waited for.
+    pub fn connections(&mut self) -> Vec<ConnectionInfo> {
+        let mut connections = self.local.connections();
+        connections.append(&mut self.threads.connections());
+        connections
     }
 
     /// How many sources there are: connections, listeners, watches and signals.
@@ -312,6 +322,7 @@ forward! {
     fn fd(&self, key: Key) -> Option<RawFd>;
     fn peer_name(&self, key: Key) -> Option<Name>;
     fn local_name(&self, key: Key) -> Option<Name>;
+    fn proxied(&self, key: Key) -> Option<Arc<Proxied>>;
     fn is_tls(&self, key: Key) -> bool;
     fn tls_info(&self, key: Key) -> Option<Info>;
     fn tls_context(&self, key: Key) -> Option<Context>;

@@ -16,6 +16,13 @@ pub struct Network {
 #[error("{0:?} is neither an address nor a network such as 192.0.2.0/24")]
 pub struct NotANetwork(String);
 
+impl NotANetwork {
+    /// What was written.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
 const fn v4(a: u8, b: u8, bits: u32) -> Network {
     Network {
         address: IpAddr::V4(Ipv4Addr::new(a, b, 0, 0)),

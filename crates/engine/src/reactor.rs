@@ -3,7 +3,7 @@
 //! The files below this one each hold one part: [`opening`] and [`commands`] what goes in, [`registration`] what the poller is
 //! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, [`accepting`] listeners, [`output`] flushing and
 //! closing, [`alarms`] what time brings, [`lingering`] what a close leaves for a moment, [`tls`] TLS, [`handshakes`] whose handshake is answered when,
-//! [`newcomers`] who is not established yet, [`credit`] what a consumer that answers later needs, [`companion`] who else may take part in the turn.
+//! [`newcomers`] who is not established yet, [`credit`] what a consumer that answers later needs, [`companion`] who else may take part in the turn, [`proxied`] what a proxy says before its client.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::listener::{Gate, Listener};
 use crate::poller::Readiness;
 use crate::registry::{Key, Registry};
 use crate::stats::Stats;
-use crate::timers::Timers;
+use crate::timers::{TimerId, Timers};
 
 pub(crate) use companion::Companion;
 pub(crate) use flushes::Flushes;
@@ -44,6 +44,7 @@ mod newcomers;
 mod opening;
 mod output;
 mod polling;
+mod proxied;
 mod ready;
 mod registration;
 mod source;
@@ -71,6 +72,10 @@ pub struct Reactor {
     polling: Polling,
     /// Sources whose interest or deadline may differ from what the poller and the timers were told.
     changed: Vec<Key>,
+    /// Those of which the poller could not be told, and the timer that has it told again.
+    refused: Vec<Key>,
+    telling_again: Option<TimerId>,
+    refused_notice: LastNotice,
     readiness: Vec<Readiness>,
     /// Sources that are ready and not exhausted.
     ready: ReadyQueue,
@@ -90,6 +95,8 @@ pub struct Reactor {
     on_credit: bool,
     /// That too many handshakes wait.
     crowd_notice: LastNotice,
+    /// That PROXY headers were refused.
+    header_notice: LastNotice,
     /// What became of newcomers.
     newcomers_notices: newcomers::Notices,
     warned_of_fd_limit: bool,
@@ -111,13 +118,21 @@ impl Default for Reactor {
 impl Reactor {
     /// A reactor with the default settings and the best poller there is.
     pub fn new() -> Reactor {
+        Reactor::numbered(0)
+    }
+
+    /// One that gives keys with this thread number, which no other reactor of an event loop or of a server has.
+    pub(crate) fn numbered(thread: u8) -> Reactor {
         Reactor {
             config: Config::default(),
-            sources: Registry::new(0),
+            sources: Registry::new(thread),
             timers: Timers::new(),
             turn: Turn::new(),
             polling: Polling::new(),
             changed: Vec::new(),
+            refused: Vec::new(),
+            telling_again: None,
+            refused_notice: LastNotice::default(),
             readiness: Vec::new(),
             ready: ReadyQueue::new(),
             backlog: Vec::new(),
@@ -130,6 +145,7 @@ impl Reactor {
             lingering: VecDeque::new(),
             on_credit: false,
             crowd_notice: LastNotice::default(),
+            header_notice: LastNotice::default(),
             newcomers_notices: newcomers::Notices::default(),
             warned_of_fd_limit: false,
             stats: Stats::default(),

@@ -10,6 +10,8 @@ pub(crate) struct Registered {
     pub(crate) in_ready: bool,
     /// It waits for its interest to be compared.
     pub(crate) in_changed: bool,
+    /// The system has refused to watch it for now.
+    pub(crate) in_refused: bool,
 }
 
 impl Registered {

@@ -1,43 +1,27 @@
 //! The only home of socket system calls: making, accepting, reading, writing, options, names.
 #![allow(unsafe_code)] // descriptors given as numbers, and two options of tcp(7) that rustix does not offer
 
-use std::fmt;
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrAny,
-    SocketAddrUnix, SocketFlags, SocketType, ipproto,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, ipproto,
 };
 
 use crate::config::{Config, KeepAlive, SocketKind, SocketOption};
 use crate::error::Error;
+use crate::name::{Name, unmapped};
+
+mod ending;
+
+pub(crate) use ending::{Goodbye, finish, make_abortive, shutdown_write, unacknowledged};
 
 /// Most slices that one vectored write carries.
 const VECTORED: usize = 64;
-
-/// The address of one end of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Name {
-    /// TCP or UDP over IPv4 or IPv6.
-    Inet(SocketAddr),
-    /// The path of a UNIX socket; empty for an unnamed one.
-    Unix(String),
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Name::Inet(address) => address.fmt(f),
-            Name::Unix(path) => write!(f, "unix:{path}"),
-        }
-    }
-}
 
 /// Makes a listening TCP socket.
 ///
@@ -177,14 +161,14 @@ fn open(
 }
 
 /// Connects to a UNIX stream socket: at once, or never. EAGAIN says that too many wait there.
-pub(crate) fn connect_unix(path: &Path) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn connect_unix(name: &Name) -> rustix::io::Result<OwnedFd> {
     let fd = rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )?;
-    rustix::net::connect(&fd, &SocketAddrUnix::new(path)?)?;
+    rustix::net::connect(&fd, &name.to_unix()?)?;
     Ok(fd)
 }
 
@@ -287,7 +271,12 @@ pub(crate) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usi
 
 /// What a read would meet now, taking nothing: bytes, the end, an error.
 pub(crate) fn peek(fd: &OwnedFd) -> rustix::io::Result<usize> {
-    rustix::net::recv(fd, &mut [0u8; 1], RecvFlags::PEEK).map(|(count, _)| count)
+    look_at(fd, &mut [0u8; 1])
+}
+
+/// The bytes that a read would deliver now, without taking them.
+pub(crate) fn look_at(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    rustix::net::recv(fd, buffer, RecvFlags::PEEK).map(|(count, _)| count)
 }
 
 pub(crate) fn send(fd: &OwnedFd, data: &[u8]) -> rustix::io::Result<usize> {
@@ -330,51 +319,6 @@ pub(crate) fn send_slices(fd: &OwnedFd, slices: &[IoSlice<'_>]) -> rustix::io::R
     }
 }
 
-/// What [`finish`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Goodbye {
-    /// The peer has ended its side as well, or has received all that was sent: closing destroys nothing.
-    Said,
-    /// The peer may still be sending while it has not received all: closing would be a reset (RFC 2525, section 2.17).
-    Pending,
-}
-
-/// Ends our side of a stream, and takes what the peer sent in vain so far.
-pub(crate) fn finish(fd: &OwnedFd, scratch: &mut [u8]) -> Goodbye {
-    /// The rest is for later turns.
-    const READS: usize = 4;
-    let received = unacknowledged(fd) == 0;
-    if rustix::net::shutdown(fd, Shutdown::Write).is_err() {
-        return Goodbye::Said;
-    }
-    let mut silent = true;
-    for _ in 0..READS {
-        match receive(fd, scratch) {
-            Ok(count) if count > 0 => silent = false,
-            Err(Errno::AGAIN) => break,
-            Ok(_) | Err(_) => return Goodbye::Said,
-        }
-    }
-    if received && silent {
-        Goodbye::Said
-    } else {
-        Goodbye::Pending
-    }
-}
-
-/// Ends our side of a stream that the peer may go on sending on. Where the peer is gone, the next read tells.
-pub(crate) fn shutdown_write(fd: &OwnedFd) {
-    let _ = rustix::net::shutdown(fd, Shutdown::Write);
-}
-
-/// Bytes that were sent and that the peer's system has not acknowledged: SIOCOUTQ, tcp(7).
-fn unacknowledged(fd: &OwnedFd) -> libc::c_int {
-    let mut count: libc::c_int = 0;
-    // SAFETY: the request writes one int, to a place that is one.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
-    if result == 0 { count } else { 0 }
-}
-
 /// Has nobody accept any more, in whatever thread, and frees the port for the next who listens.
 pub(crate) fn stop_listening(fd: &OwnedFd) {
     let _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Both);
@@ -386,30 +330,14 @@ pub(crate) fn take_error(fd: &OwnedFd) -> Result<(), Errno> {
 }
 
 pub(crate) fn peer_name(fd: &OwnedFd) -> Option<Name> {
-    rustix::net::getpeername(fd).ok().flatten().and_then(name)
+    rustix::net::getpeername(fd)
+        .ok()
+        .flatten()
+        .and_then(Name::from_system)
 }
 
 pub(crate) fn local_name(fd: &OwnedFd) -> Option<Name> {
-    rustix::net::getsockname(fd).ok().and_then(name)
-}
-
-fn name(address: SocketAddrAny) -> Option<Name> {
-    if let Ok(address) = SocketAddr::try_from(address.clone()) {
-        return Some(Name::Inet(unmapped(address)));
-    }
-    let path = SocketAddrUnix::try_from(address).ok()?;
-    Some(Name::Unix(path.path().map_or_else(String::new, |path| {
-        path.to_string_lossy().into_owned()
-    })))
-}
-
-/// An IPv4 peer of an adopted dual-stack socket, as an IPv4 address.
-fn unmapped(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
-            Some(v4) => (v4, v6.port()).into(),
-            None => address,
-        },
-        SocketAddr::V4(_) => address,
-    }
+    rustix::net::getsockname(fd)
+        .ok()
+        .and_then(Name::from_system)
 }

@@ -4,16 +4,21 @@ use std::ops::AddAssign;
 
 /// The counters, each with what it counts. A new one is a line here, the place that adds to it, and a row in docs/counters.md.
 macro_rules! counters {
-    ($($(#[$about:meta])* $name:ident;)*) => {
+    ($($(#[doc = $about:literal])* $name:ident;)*) => {
         /// What has happened since the start. Each thread counts for itself, and [`EventLoop::stats`](crate::EventLoop::stats)
         /// adds up. The rate of something is the difference of two looks at it.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
-            $($(#[$about])* pub $name: u64,)*
+            $($(#[doc = $about])* pub $name: u64,)*
         }
 
         impl Stats {
+            /// What each counter counts, in the order of their declaration.
+            pub fn describe() -> impl Iterator<Item = (&'static str, &'static str)> + Clone {
+                [$((stringify!($name), concat!($($about),*).trim_ascii())),*].into_iter()
+            }
+
             /// All counters by name, in the order of their declaration.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name)),*].into_iter()
@@ -35,6 +40,10 @@ counters! {
     accepted;
     /// Connections that were accepted and closed at once, because no descriptor was free for them.
     turned_away;
+    /// Of `accepted`, those of proxies that have said who the client is.
+    proxy_headers;
+    /// Connections of proxies that were closed, because a PROXY header was not there, wrong or late.
+    proxy_refused;
     /// Connections that ended by themselves: by the peer, by an error, or once all was sent after a close. Those that the
     /// consumer destroyed are not counted.
     ended;

@@ -286,6 +286,7 @@ impl Threads {
             fd: connection.fd.as_raw_fd(),
             peer,
             local: name,
+            proxied: None,
             sent: connection.sent(),
         };
         let mut remote = Remote::new(self.next, Phase::Connecting, told);

@@ -106,7 +106,7 @@ enum Pushed {
 /// |------------------------|----------|------------------|------------------------------------------|
 /// | DATA                   | handle   | string           | nil, "timeout" (all for now) or "closed" |
 /// | ACCEPTED               | handle   | listener's key   |                                          |
-/// | CLOSED                 | handle   | reason or nil    |                                          |
+/// | CLOSED                 | handle   | reason or nil    | whether something may be cut off         |
 /// | READY                  | watch    | readable         | writable                                 |
 /// | SIGNAL                 | watch    | signal           |                                          |
 /// | TIMER                  | timer id |                  |                                          |
@@ -164,10 +164,11 @@ fn pull(core: &Core) -> [Pushed; 4] {
             }
             Event::Connected { key } => [Integer(CONNECTED), handle(key), Nothing, Nothing],
             Event::Closed { key, reason } => {
+                let cut_off = Boolean(!reason.is_orderly());
                 let reason = reason
                     .text()
                     .map_or(Nothing, |reason: Cow<str>| text(&reason));
-                [Integer(CLOSED), handle(key), reason, Nothing]
+                [Integer(CLOSED), handle(key), reason, cut_off]
             }
             Event::ReadTimeout { key } => [Integer(READ_TIMEOUT), handle(key), Nothing, Nothing],
             Event::Secured { key } => [Integer(SECURED), handle(key), Nothing, Nothing],

@@ -2,11 +2,11 @@
 
 use mlua::{Lua, MultiValue, Result, Table, Value, Variadic};
 use rustix::time::{ClockId, clock_gettime};
-use trochee::{Authentication, Close, EventLoop, Interest, Key, Name, SocketKind, Stage};
+use trochee::{Authentication, Close, EventLoop, Interest, Key, Name, SocketKind, Stage, Stats};
 
-use crate::convert::{self, done, key, opened};
+use crate::convert::{self, done, key, key_number, opened};
 use crate::core::Functions;
-use crate::{capi, descriptor, tls};
+use crate::{capi, descriptor, proxied, socket_option, tls};
 
 /// Makes a reactor and the functions to command it.
 pub(crate) fn new(lua: &Lua) -> Result<Table> {
@@ -16,6 +16,7 @@ pub(crate) fn new(lua: &Lua) -> Result<Table> {
     commands(&functions)?;
     options(&functions)?;
     timers(&functions)?;
+    proxied::register(&functions)?;
     tls::register(&functions)?;
     capi::register(lua, &functions.table, functions.owner.clone())?;
     Ok(functions.table)
@@ -30,6 +31,27 @@ fn backend(functions: &Functions<'_>) -> Result<()> {
     functions.add("stats", |lua, core, ()| {
         let stats = core.with(|reactor| reactor.stats()).unwrap_or_default();
         lua.create_table_from(stats.iter())
+    })?;
+    // connections() → array of what is known of each: key, stage, and numbers in seconds and bytes
+    functions.add("connections", |lua, core, ()| {
+        let connections = core.with(|reactor| reactor.connections());
+        let described = connections.unwrap_or_default().into_iter().map(|info| {
+            let table = lua.create_table()?;
+            table.raw_set("key", key_number(info.key))?;
+            table.raw_set("stage", info.stage.as_str())?;
+            table.raw_set("age", info.age.as_secs_f64())?;
+            table.raw_set("idle", info.idle.as_secs_f64())?;
+            table.raw_set("reads", info.reads)?;
+            table.raw_set("received", info.received)?;
+            table.raw_set("sent", info.sent)?;
+            table.raw_set("queued", info.queued)?;
+            Ok(table)
+        });
+        lua.create_sequence_from(described.collect::<Result<Vec<_>>>()?)
+    })?;
+    // describe_stats() → what each counter counts, by name
+    functions.add("describe_stats", |lua, _, ()| {
+        lua.create_table_from(Stats::describe())
     })?;
     // stages() → number of connections by stage
     functions.add("stages", |lua, core, ()| {
@@ -183,6 +205,14 @@ fn options(functions: &Functions<'_>) -> Result<()> {
             core.command(|reactor| Ok(Value::Boolean(reactor.set_read_size(key(number), size))))
         },
     )?;
+    // set_abortive(key, on)
+    functions.add(
+        "set_abortive",
+        |_, core, (number, on): (Option<i64>, bool)| {
+            core.with(|reactor| reactor.set_abortive(key(number), on));
+            Ok(())
+        },
+    )?;
     // set_rate_limit(key, bytes per second; 0 for none)
     functions.add(
         "set_rate_limit",
@@ -213,14 +243,24 @@ fn options(functions: &Functions<'_>) -> Result<()> {
         |core, (number, name, value): (Option<i64>, Value, Value)| {
             let option = match &name {
                 Value::String(name) => convert::socket_option(&name.to_string_lossy(), &value)?,
-                other => {
-                    return Err(format!(
-                        "an option's name must be a string, not {}",
-                        convert::described(other)
-                    ));
-                }
+                other => return Err(convert::option_name(other)),
             };
             core.command(|reactor| done(reactor.set_option(key(number), option)))
+        },
+    )?;
+    // option(key, name) → value | nil, why not
+    functions.add(
+        "option",
+        |lua, core, (number, name): (Option<i64>, Value)| {
+            let fd = core.with(|reactor| reactor.fd(key(number))).flatten();
+            let value = match (fd, &name) {
+                (None, _) => Err("closed".into()),
+                (Some(fd), Value::String(name)) => {
+                    socket_option::read(lua, fd, &name.to_string_lossy())
+                }
+                (Some(_), other) => Err(convert::option_name(other)),
+            };
+            convert::answer(lua, value)
         },
     )?;
     // fd(key) → number | nil

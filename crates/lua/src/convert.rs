@@ -153,6 +153,14 @@ pub(crate) fn read_size(value: &Value, default: usize) -> std::result::Result<Re
     }
 }
 
+/// Why a value is no name of an option.
+pub(crate) fn option_name(value: &Value) -> String {
+    format!(
+        "an option's name must be a string, not {}",
+        described(value)
+    )
+}
+
 /// LuaSocket's socket options.
 pub(crate) fn socket_option(
     name: &str,
@@ -189,8 +197,9 @@ pub(crate) fn socket_option(
 pub(crate) fn name(lua: &Lua, name: Option<Name>) -> Result<(Value, Value)> {
     let (address, port) = match name {
         Some(Name::Inet(address)) => (address.ip().to_string(), address.port()),
-        Some(Name::Unix(path)) => (path, 0),
-        None => return Ok((Value::Nil, Value::Nil)),
+        Some(Name::Unix(path)) => (path.to_string_lossy().into_owned(), 0),
+        // Prosody has no words for other names.
+        Some(_) | None => return Ok((Value::Nil, Value::Nil)),
     };
     Ok((
         Value::String(lua.create_string(address)?),

@@ -12,8 +12,10 @@ mod commands;
 mod convert;
 mod core;
 mod descriptor;
+mod proxied;
 mod settings;
 mod similar;
+mod socket_option;
 mod tls;
 mod util_poll;
 

@@ -116,6 +116,18 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("opportunistic_writes", Unused),
     ("poller", Poller),
     (
+        "proxy_protocol_ports",
+        PortsOrFalse(|s| &mut s.config.proxy_protocol.ports),
+    ),
+    (
+        "proxy_protocol_timeout",
+        Seconds(|s| &mut s.config.proxy_protocol.timeout),
+    ),
+    (
+        "proxy_protocol_trusted",
+        NetworkList(|s| &mut s.config.proxy_protocol.trusted),
+    ),
+    (
         "protect_listeners",
         Flag(|s| &mut s.front.protect_listeners),
     ),
@@ -183,7 +195,7 @@ impl Settings {
                 rule.copy(&mut defaults, self);
             } else if let Err(expected) = rule.read(&value, self) {
                 let kept = rule.show(self);
-                let found = described(&value);
+                let found = rule.found(&value);
                 messages.push((
                     "error",
                     format!(

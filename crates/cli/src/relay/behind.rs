@@ -112,7 +112,7 @@ impl Handler for Behind {
 
     fn on_disconnect(&mut self, conn: &mut Conn<'_>, reason: &Reason) {
         if self.connected {
-            return self.pair.close(conn);
+            return self.pair.close(conn, reason);
         }
         self.pair.behind.set(None);
         // Nobody waits for it any more.
@@ -127,5 +127,7 @@ impl Handler for Behind {
         connect(&self.pair, conn);
     }
 
-    fn on_shutdown(&mut self, _conn: &mut Conn<'_>, _deadline: Instant) {}
+    fn on_shutdown(&mut self, conn: &mut Conn<'_>, _deadline: Instant) {
+        conn.set_abortive(true);
+    }
 }

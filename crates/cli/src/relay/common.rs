@@ -19,7 +19,6 @@ pub struct Relay {
     /// The fronts whose PROXY header is believed; none where there is no front.
     pub fronts: Vec<Network>,
     pub buffer: usize,
-    pub handshake_timeout: Duration,
     pub connect_timeout: Duration,
     /// How long both sides may be silent; `None` for no limit.
     pub idle_timeout: Option<Duration>,

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
-use trochee::{Config, KeepAlive};
+use trochee::{Config, KeepAlive, ProxyProtocol};
 
 use super::options::Server;
 
@@ -64,6 +64,10 @@ pub fn config(server: &Server, listeners: usize) -> Result<Config, String> {
         send_timeout: server.send_timeout.0,
         connect_timeout: server.connect_timeout.0,
         tls_handshake_timeout: server.handshake_timeout.0,
+        proxy_protocol: ProxyProtocol {
+            timeout: server.handshake_timeout.0,
+            ..ProxyProtocol::default()
+        },
         max_connections: most,
         // One side is paused above `buffer`, and what was read before that goes on top.
         max_send_buffer_size: server.buffer.saturating_add(1 << 20),

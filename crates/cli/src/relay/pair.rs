@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use trochee::{Conn, Error, Key};
+use trochee::{Conn, Error, Key, Reason};
 
 use super::common::Relay;
 use super::servers::Attempts;
@@ -103,9 +103,10 @@ impl Pair {
         }
     }
 
-    /// `conn` is over, and the other end with it.
-    pub fn close(&self, conn: &mut Conn<'_>) {
+    /// `conn` is over, and the other end with it. What was cut off here must not look complete there.
+    pub fn close(&self, conn: &mut Conn<'_>, reason: &Reason) {
         if let Some(mut other) = self.other(conn) {
+            other.set_abortive(!reason.is_orderly());
             other.close();
         }
     }
@@ -121,7 +122,9 @@ impl Pair {
             .most_silence()
             .map(|most| most.saturating_sub(self.heard.get().elapsed()));
         conn.set_read_timeout(left);
-        left.is_none_or(|left| !left.is_zero())
+        let stays = left.is_none_or(|left| !left.is_zero());
+        conn.set_abortive(!stays);
+        stays
     }
 
     /// How long both may be silent; `None` for no limit.

@@ -5,27 +5,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use trochee::proxy_protocol::{self, Ends};
 use trochee::server::Status;
-use trochee::{Conn, Handler, Name, ReadSize, Reason, TimerId};
+use trochee::{Conn, Handler, Name, Reason, TimerId};
 
 use super::behind;
 use super::common::Relay;
 use super::options::Version;
 use super::pair::Pair;
-use super::proxy_protocol::{self, Ends, Parser};
 
 /// The client's end.
 pub struct Client {
     relay: Arc<Relay>,
     phase: Phase,
     peer: Option<Name>,
-    /// What the front said.
-    ends: Option<Ends>,
 }
 
 enum Phase {
-    /// The PROXY header is to come, until then.
-    Header(Parser, Option<TimerId>),
+    /// Nothing has been said, or a PROXY header is to come.
+    New,
     Handshake,
     /// To a server behind, or on its way there.
     Relayed(Rc<Pair>),
@@ -36,63 +34,16 @@ impl Client {
         relay.clients.fetch_add(1, Ordering::Relaxed);
         Client {
             relay,
-            phase: Phase::Header(Parser::default(), None),
+            phase: Phase::New,
             peer: None,
-            ends: None,
         }
     }
 
     fn tell(&self, what: &str) {
-        let peer = match (self.ends, &self.peer) {
-            (Some(ends), _) => ends.source.to_string(),
-            (None, Some(name)) => name.to_string(),
+        match &self.peer {
+            Some(name) => self.relay.log.tell(&format!("{name}: {what}")),
             // Gone before anybody could ask.
-            (None, None) => "a client".to_owned(),
-        };
-        self.relay.log.tell(&format!("{peer}: {what}"));
-    }
-
-    fn expect_header(&mut self, conn: &mut Conn<'_>) {
-        let trusted = match &self.peer {
-            Some(Name::Inet(peer)) => self
-                .relay
-                .fronts
-                .iter()
-                .any(|network| network.contains(peer.ip())),
-            // Whom the permissions of the socket let in.
-            Some(Name::Unix(_)) => true,
-            None => false,
-        };
-        if !trusted {
-            self.tell("turned away: not in accept-proxy-protocol");
-            return conn.destroy();
-        }
-        let parser = Parser::default();
-        conn.set_read_size(ReadSize::UpTo(parser.wanted()));
-        let timer = conn.set_timer(self.relay.handshake_timeout);
-        self.phase = Phase::Header(parser, timer);
-    }
-
-    fn read_header(&mut self, conn: &mut Conn<'_>, data: &[u8]) {
-        let Phase::Header(parser, timer) = &mut self.phase else {
-            return;
-        };
-        match parser.take(data) {
-            Ok(None) => {
-                conn.set_read_size(ReadSize::UpTo(parser.wanted()));
-            }
-            Ok(Some(ends)) => {
-                if let Some(timer) = timer.take() {
-                    conn.cancel_timer(timer);
-                }
-                self.ends = ends;
-                conn.set_read_size(ReadSize::All);
-                self.begin(conn);
-            }
-            Err(error) => {
-                self.tell(error);
-                conn.destroy();
-            }
+            None => self.relay.log.tell(&format!("a client: {what}")),
         }
     }
 
@@ -124,15 +75,13 @@ impl Client {
         let Some(version) = self.relay.proxy_protocol else {
             return Vec::new();
         };
-        let ends = self
-            .ends
-            .or_else(|| match (conn.peer_name()?, conn.local_name()?) {
-                (Name::Inet(source), Name::Inet(destination)) => Some(Ends {
-                    source,
-                    destination,
-                }),
-                _ => None,
-            });
+        let ends = match (conn.peer_name(), conn.local_name()) {
+            (Some(Name::Inet(source)), Some(Name::Inet(destination))) => Some(Ends {
+                source,
+                destination,
+            }),
+            _ => None,
+        };
         match version {
             Version::V1 => proxy_protocol::version_1(ends),
             Version::V2 => proxy_protocol::version_2(ends, conn.tls_info().as_ref()),
@@ -154,17 +103,16 @@ impl Handler for Client {
             Some(Name::Unix(_)) => conn.local_name(),
             peer => peer,
         };
-        if self.relay.fronts.is_empty() {
-            self.begin(conn);
-        } else {
-            self.expect_header(conn);
+        if !self.relay.fronts.is_empty() && conn.proxied().is_none() {
+            self.tell("turned away: not in accept-proxy-protocol");
+            return conn.destroy();
         }
+        self.begin(conn);
     }
 
     fn on_incoming(&mut self, conn: &mut Conn<'_>, data: &[u8]) {
-        match &self.phase {
-            Phase::Relayed(pair) => pair.forward(conn, data),
-            _ => self.read_header(conn, data),
+        if let Phase::Relayed(pair) = &self.phase {
+            pair.forward(conn, data);
         }
     }
 
@@ -175,10 +123,8 @@ impl Handler for Client {
     fn on_timer(&mut self, conn: &mut Conn<'_>, _timer: TimerId) {
         if let Phase::Relayed(pair) = &self.phase {
             // A name was to be looked up first.
-            return behind::connect(pair, conn);
+            behind::connect(pair, conn);
         }
-        self.tell("the PROXY header did not come in time");
-        conn.destroy();
     }
 
     fn on_drain(&mut self, conn: &mut Conn<'_>) {
@@ -205,8 +151,9 @@ impl Handler for Client {
         match (&self.phase, reason) {
             (Phase::Relayed(pair), _) => {
                 pair.over.set(true);
-                pair.close(conn);
+                pair.close(conn, reason);
             }
+            (Phase::New, Reason::ProxyHeader(text)) => self.relay.log.tell(text),
             (Phase::Handshake, Reason::Tls(error)) => self.tell(&format!("TLS: {error}")),
             (Phase::Handshake, Reason::HandshakeTimeout) => {
                 self.tell("TLS: no handshake in time");
@@ -215,9 +162,11 @@ impl Handler for Client {
         }
     }
 
-    /// What is relayed may go on until the deadline; what is not yet, need not begin.
+    /// What is relayed may go on until the deadline, and what goes on then is cut off; what is not yet, need not begin.
     fn on_shutdown(&mut self, conn: &mut Conn<'_>, _deadline: Instant) {
-        if !matches!(self.phase, Phase::Relayed(_)) {
+        if matches!(self.phase, Phase::Relayed(_)) {
+            conn.set_abortive(true);
+        } else {
             conn.close();
         }
     }

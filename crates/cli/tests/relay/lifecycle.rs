@@ -215,8 +215,8 @@ fn limits_hold() {
     let relay = Relay::start(&["--to", &echo(), "--idle-timeout", "0.5"]);
     let mut idle = relay.connect();
     let began = Instant::now();
-    let mut rest = Vec::new();
-    idle.read_to_end(&mut rest).unwrap();
+    // Neither side has ended, so it is no end to either.
+    assert_eq!(read_until_reset(&mut idle), b"");
     assert!(began.elapsed() >= Duration::from_millis(450));
 }
 
@@ -312,7 +312,9 @@ fn half_closed_connections_have_a_time_limit_of_their_own() {
             stream.shutdown(std::net::Shutdown::Write).unwrap();
         }
         let mut rest = Vec::new();
-        stream.read_to_end(&mut rest).unwrap();
+        let end = stream.read_to_end(&mut rest);
+        // The server that says nothing may still have had something to say.
+        assert_eq!(end.is_ok(), word != b"mute", "{end:?}");
         (rest, stream)
     };
     let long = Duration::from_millis(900)..Duration::from_secs(20);
@@ -360,16 +362,13 @@ fn sigterm_drains() {
 }
 
 #[test]
-fn a_drain_has_a_deadline_and_ends_with_a_goodbye() {
+fn a_drain_has_a_deadline_and_what_it_cuts_off_is_reset() {
     let folder = Folder::new();
     let files = folder.certificate("a", "a.test");
     let mut relay = Relay::start(&["--to", &echo(), "--tls", &files, "--drain-timeout", "0.3"]);
     let mut stream = tls(relay.connect(), &files, "a.test");
     ask(&mut stream, b"hello").unwrap();
     relay.signal(Signal::INT);
-    let mut rest = Vec::new();
-    // Fails where the end is no close_notify.
-    stream.read_to_end(&mut rest).unwrap();
-    assert_eq!(rest, b"");
+    assert_eq!(read_until_reset(&mut stream), b"");
     assert!(relay.wait().success());
 }

@@ -7,17 +7,6 @@ use rustix::process::Signal;
 
 use super::support::*;
 
-/// A pipe in which nothing has room, and its end to read from.
-fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
-    let (reader, writer) = std::io::pipe().unwrap();
-    rustix::io::ioctl_fionbio(&writer, true).unwrap();
-    for piece in [&[b'.'; 4096][..], b"."] {
-        while (&writer).write(piece).is_ok() {}
-    }
-    rustix::io::ioctl_fionbio(&writer, false).unwrap();
-    (reader, writer)
-}
-
 #[test]
 fn a_log_that_nobody_reads_stops_nothing() {
     let folder = Folder::new();

@@ -124,7 +124,6 @@ fn the_servers_end_is_passed_on_and_the_client_is_still_heard() {
         stream.read_to_end(&mut all).unwrap();
         assert_eq!(all, b"that was all");
         stream.write_all(b"so long").unwrap();
-        stream.flush().unwrap();
     };
     let relay = Relay::start(&["--to", &behind]);
     hear_and_answer(&mut relay.connect());
@@ -132,7 +131,10 @@ fn the_servers_end_is_passed_on_and_the_client_is_still_heard() {
     let folder = Folder::new();
     let files = folder.certificate("a", "a.test");
     let relay = Relay::start(&["--to", &behind, "--tls", &files]);
-    hear_and_answer(&mut tls(relay.connect(), &files, "a.test"));
+    let mut stream = tls(relay.connect(), &files, "a.test");
+    hear_and_answer(&mut stream);
+    stream.conn.send_close_notify();
+    stream.flush().unwrap();
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), b"so long");
 }
 

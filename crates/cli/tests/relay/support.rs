@@ -1,7 +1,7 @@
 //! The relay as a process, servers behind it, and TLS clients.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -251,6 +251,32 @@ pub fn client(files: &str, name: &str, alpn: &[&str]) -> ClientConnection {
 
 pub fn tls(stream: TcpStream, files: &str, name: &str) -> Tls {
     StreamOwned::new(client(files, name, &[]), stream)
+}
+
+/// A pipe in which nothing has room, and its end to read from.
+pub fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    for piece in [&[b'.'; 4096][..], b"."] {
+        while (&writer).write(piece).is_ok() {}
+    }
+    rustix::io::ioctl_fionbio(&writer, false).unwrap();
+    (reader, writer)
+}
+
+/// What comes until the reset that ends it.
+#[track_caller]
+pub fn read_until_reset(stream: &mut impl Read) -> Vec<u8> {
+    let mut all = Vec::new();
+    match stream.read_to_end(&mut all) {
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => all,
+        other => panic!("after {} bytes: {other:?} instead of a reset", all.len()),
+    }
+}
+
+/// Has a close be a reset.
+pub fn reset(stream: &TcpStream) {
+    rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO)).unwrap();
 }
 
 /// Sends `text` and gets it back.

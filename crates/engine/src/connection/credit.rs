@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Connection, State};
 use crate::config::SocketKind;
-use crate::socket::{self, Name};
+use crate::name::Name;
+use crate::socket;
 
 /// The state of a connection whose consumer answers later.
 pub(crate) struct Credit {
@@ -92,13 +93,17 @@ impl Connection {
         self.credit.as_ref().is_some_and(|credit| credit.silenced)
     }
 
-    /// The consumer has dealt with the last data. Whether the poller is to be asked about reading again.
-    pub(crate) fn release(&mut self) -> bool {
+    /// The consumer has dealt with the last thing that it was given, and the peer has its whole time from now on. Whether the
+    /// poller is to be asked about reading again.
+    pub(crate) fn release(&mut self, now: u64) -> bool {
         let Some(credit) = &mut self.credit else {
             return false;
         };
         credit.awaiting = false;
-        std::mem::take(&mut credit.silenced) | std::mem::take(&mut self.detached)
+        let interest_differs =
+            std::mem::take(&mut credit.silenced) | std::mem::take(&mut self.detached);
+        self.begin_silence(0, now);
+        interest_differs
     }
 
     /// The consumer is told of an empty queue.

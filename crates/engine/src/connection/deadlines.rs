@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Connection, State};
 use crate::clock::nanoseconds;
 use crate::config::{Config, SocketKind};
+use crate::error::Reason;
 
 /// A timeout of one connection, where it differs from the configuration.
 #[derive(Clone, Copy)]
@@ -28,11 +29,27 @@ impl Timeout {
     }
 }
 
+/// What a deadline of a connection is for.
+pub(crate) enum Deadline {
+    /// Of sending, or of connecting.
+    Write,
+    Handshake,
+    /// Of a PROXY header.
+    Header,
+    /// Why a newcomer is given up.
+    Newcomer(Reason),
+    Read,
+}
+
 impl Connection {
     /// When the peer has been silent for too long. Off while nobody reads, for datagrams, where
-    /// silence is no sign, and in a TLS handshake, which has a deadline of its own.
+    /// silence is no sign, and in a TLS handshake or a PROXY header, which have deadlines of their own.
     pub(crate) fn read_deadline(&self, config: &Config) -> Option<u64> {
-        if !self.wants_read() || self.kind == SocketKind::Datagram || self.is_handshaking() {
+        if !self.wants_read()
+            || self.kind == SocketKind::Datagram
+            || self.is_handshaking()
+            || self.expects_header()
+        {
             return None;
         }
         self.read_timeout
@@ -52,17 +69,39 @@ impl Connection {
         }
     }
 
+    /// A deadline that has passed by `now`, and what it is for.
+    pub(crate) fn passed(&self, config: &Config, now: u64) -> Option<(u64, Deadline)> {
+        let of = |at: Option<u64>, deadline| Some((at.filter(|at| *at <= now)?, deadline));
+        let newcomer = self.newcomer_deadline(config);
+        of(self.write_deadline(config), Deadline::Write)
+            .or_else(|| of(self.handshake_deadline(config), Deadline::Handshake))
+            .or_else(|| of(self.header_deadline(config), Deadline::Header))
+            .or_else(|| newcomer.and_then(|(at, reason)| of(Some(at), Deadline::Newcomer(reason))))
+            .or_else(|| of(self.read_deadline(config), Deadline::Read))
+    }
+
     /// The first moment at which time changes something.
     pub(crate) fn deadline(&self, config: &Config) -> Option<u64> {
         [
             self.read_deadline(config),
             self.write_deadline(config),
             self.handshake_deadline(config),
+            self.header_deadline(config),
             self.newcomer_deadline(config).map(|(at, _)| at),
             self.throttled_until,
         ]
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// The peer has its whole time from now on if it has done its part since `since`: from then on it was us who kept it waiting.
+    pub(crate) fn begin_silence(&mut self, since: u64, now: u64) {
+        if self.read_since >= since {
+            self.read_since = self.read_since.max(now);
+        }
+        if let Some(session) = &mut self.tls {
+            session.restart_step(since, now);
+        }
     }
 }

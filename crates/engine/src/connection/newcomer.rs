@@ -6,7 +6,6 @@ use super::{Connection, State};
 use crate::clock::nanoseconds;
 use crate::config::Config;
 use crate::error::Reason;
-use crate::socket;
 use crate::stage::{Authentication, Stage};
 
 /// How many reads a connection delivers as a newcomer, where nobody tells when it has authenticated. An XMPP login takes about ten.
@@ -40,6 +39,10 @@ impl Connection {
         if self.authentication != Authentication::Awaited || self.state == State::Closing {
             return None;
         }
+        if self.expects_header() {
+            // It is the proxy's turn, which has less time.
+            return None;
+        }
         let after = |since: u64, wait: Duration| since.saturating_add(nanoseconds(wait));
         let whole = after(self.began, config.newcomer_timeout);
         // A handshake has a deadline of its own, and does not read while it waits for us.
@@ -50,15 +53,6 @@ impl Connection {
             }
         }
         Some((whole, Reason::NewcomerTimeout))
-    }
-
-    /// Whether it is our turn: something of the peer waits to be read or dealt with.
-    pub(crate) fn waits_for_us(&self) -> bool {
-        self.is_awaiting()
-            || (self.wants_read()
-                && (self.readable
-                    || self.holds_input()
-                    || matches!(socket::peek(&self.fd), Ok(len) if len > 0)))
     }
 
     /// Whether it has sent more than one may who has not authenticated.

@@ -47,6 +47,8 @@ impl Connection {
                     break;
                 }
                 Ok(count) => {
+                    // Also where a record is not complete yet: the peer is not silent.
+                    self.read_since = now;
                     self.budget = self.budget.saturating_sub(count);
                     drained = count < most;
                     len = session.take_in(&mut received[..count], plain);
@@ -62,8 +64,15 @@ impl Connection {
             if let Some(text) = session.failure() {
                 return Read::Broken(text.to_owned());
             }
-            if ended || session.is_at_end() {
+            if session.is_at_end() {
                 return Read::End;
+            }
+            if ended {
+                return if self.half_open {
+                    Read::Truncated
+                } else {
+                    Read::End
+                };
             }
             return Read::Nothing;
         }
@@ -88,6 +97,8 @@ impl Connection {
     pub(super) fn flush_tls(&mut self) -> Flush {
         let is_open = matches!(self.state, State::Open | State::HalfClosed);
         let may_seal = !is_open || !self.writes_paused;
+        let ending =
+            (self.state == State::Closing || self.own_side != OwnSide::Open) && !self.is_aborting();
         for _ in 0..WRITES {
             let Some(session) = &mut self.tls else {
                 return Flush::Done;
@@ -95,7 +106,6 @@ impl Connection {
             if may_seal {
                 session.seal(&mut self.out);
             }
-            let ending = self.state == State::Closing || self.own_side != OwnSide::Open;
             if ending && self.out.is_empty() {
                 session.say_goodbye();
             }
@@ -107,7 +117,10 @@ impl Connection {
                 };
             }
             match socket::send_queue(&self.fd, session.output()) {
-                Ok(count) => session.output_sent(count),
+                Ok(count) => {
+                    self.sent += count as u64;
+                    session.output_sent(count);
+                }
                 Err(Errno::AGAIN) => return self.block(),
                 Err(errno) => return Flush::Failed(errno),
             }
@@ -173,8 +186,8 @@ impl Connection {
             self.out = Default::default();
             return session.has_output();
         }
-        if !self.out.is_empty() || self.blocked {
-            return true;
+        if !self.out.is_empty() || self.blocked || self.abortive {
+            return self.has_unsent() || self.blocked;
         }
         // Nothing but the goodbye, which the system nearly always takes.
         session.say_goodbye();
@@ -183,8 +196,9 @@ impl Connection {
 
     /// Sends close_notify if the system takes it now, at an end that nothing can delay.
     pub(crate) fn say_goodbye(&mut self) {
+        let may_say = !self.blocked && !self.is_aborting();
         if let Some(session) = &mut self.tls
-            && !self.blocked
+            && may_say
         {
             session.say_goodbye();
             if let Ok(count) = socket::send_queue(&self.fd, session.output()) {

@@ -111,16 +111,13 @@ impl Poller for Libevent {
     fn modify(&mut self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
         let fd = fd.as_raw_fd();
         let registration = self.registration(fd).ok_or(Errno::NOENT)?;
-        let Registration { event, .. } = *registration;
-        let changed = registration.interest != interest;
-        *registration = Registration {
-            token,
-            interest,
-            event,
-        };
-        if !changed {
+        let event = registration.event;
+        registration.token = token;
+        if registration.interest == interest {
             return Ok(());
         }
+        // What holds should libevent refuse.
+        registration.interest = Interest::NONE;
         // SAFETY: the event is that of a registration; libevent allows to assign it anew once it is deleted.
         unsafe {
             (self.api.event_del)(event.as_ptr());
@@ -133,7 +130,11 @@ impl Poller for Libevent {
                 self.reports.as_ptr().cast(),
             );
         }
-        self.watch(event, interest)
+        self.watch(event, interest)?;
+        if let Some(registration) = self.registration(fd) {
+            registration.interest = interest;
+        }
+        Ok(())
     }
 
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {

@@ -74,6 +74,7 @@ mod select;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use poll::look;
 pub use select::FdLimit;
 
 /// Keeps a set of descriptors and tells which of them are ready.

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use super::{Interest, Poller, Readiness, timespec};
@@ -18,6 +18,28 @@ pub(super) const NAME: &str = "poll";
 /// Opens a poller; this cannot fail, for poll(2) needs nothing beforehand.
 pub(super) fn open() -> io::Result<Box<dyn Poller>> {
     Ok(Box::new(Poll::default()))
+}
+
+/// Whether one descriptor is ready at this moment, whatever poller watches it.
+pub(crate) fn look(fd: BorrowedFd<'_>, token: u64, interest: Interest) -> Option<Readiness> {
+    let mut entries = [PollFd::from_borrowed_fd(fd, flags(interest))];
+    loop {
+        match rustix::event::poll(&mut entries, Some(&Timespec::default())) {
+            Ok(_) => break,
+            Err(Errno::INTR) => {}
+            // Nobody knows, so whoever asks has to try.
+            Err(_) => {
+                return Some(Readiness {
+                    token,
+                    readable: interest.readable,
+                    writable: interest.writable,
+                    closed: false,
+                });
+            }
+        }
+    }
+    let found = entries[0].revents();
+    (!found.is_empty()).then(|| readiness(token, found))
 }
 
 #[derive(Default)]

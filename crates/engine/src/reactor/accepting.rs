@@ -1,5 +1,6 @@
 //! Listeners: connections that are accepted, and what happens when the system has no descriptor for them.
 
+use super::proxied::is_proxy;
 use super::{Alarm, Reactor, Source, Step};
 use crate::clock;
 use crate::config::SocketKind;
@@ -33,8 +34,12 @@ impl Reactor {
                     self.turn.now,
                 );
                 connection.listener = Some(key);
-                connection.credit = self.on_credit.then(Credit::of_newcomer);
                 connection.peer = peer;
+                if is_proxy(&self.config.proxy_protocol, &connection) {
+                    connection.expect_header(self.turn.now);
+                } else {
+                    connection.credit = self.on_credit.then(Credit::of_newcomer);
+                }
                 listener.connections += 1;
                 if listener.authenticates {
                     connection.authentication = Authentication::Awaited;
@@ -53,7 +58,13 @@ impl Reactor {
                     self.tell_of_crowd(key);
                 }
                 self.stats.accepted += 1;
+                let expects_header = connection.expects_header();
                 let accepted = self.add(connection).ok()?;
+                if expects_header {
+                    // The deadline counts from now on.
+                    self.want(accepted);
+                    return None;
+                }
                 Some(Step::Event(Event::Accepted {
                     listener: key,
                     key: accepted,

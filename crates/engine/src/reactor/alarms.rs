@@ -1,13 +1,20 @@
 //! Step 6 of the turn: what time brings. A connection has one timer for all its deadlines.
 
-use super::{Reactor, Source};
-use crate::connection::State;
+use std::os::fd::AsFd;
+
+use super::{Reactor, Source, Step};
+use crate::clock;
+use crate::connection::{Deadline, State};
 use crate::error::Reason;
 use crate::event::Event;
+use crate::poller::{self, Interest};
 use crate::registry::Key;
 use crate::timers::TimerId;
 
-/// How long a newcomer that is late has to wait for us, before it is looked at again, in nanoseconds.
+/// A turn that takes so long, in nanoseconds, has kept its peers waiting for their answers.
+const LATE: u64 = 100_000_000;
+
+/// When a newcomer is looked at again whose consumer has not dealt with its last data, in nanoseconds.
 const NEWCOMER_RESPITE: u64 = 1_000_000_000;
 
 /// What a timer is for.
@@ -16,6 +23,8 @@ pub(super) enum Alarm {
     Connection(Key),
     Listener(Key),
     Lingering(Key),
+    /// Of descriptors that the system had refused to watch.
+    TellAgain,
 }
 
 impl Reactor {
@@ -28,7 +37,11 @@ impl Reactor {
                 None
             }
             Alarm::Lingering(key) => {
-                self.remove(key, false);
+                self.lingering_alarm(key);
+                None
+            }
+            Alarm::TellAgain => {
+                self.tell_again();
                 None
             }
         }
@@ -60,46 +73,115 @@ impl Reactor {
             return None;
         };
         connection.timer = None;
+        let is_connecting = connection.state == State::Connecting;
         let unthrottled = connection.unthrottle(now);
-        let is_due = |deadline: Option<u64>| deadline.is_some_and(|at| at <= now);
-        if is_due(connection.write_deadline(&self.config)) {
-            let reason = match connection.state {
-                State::Connecting => Reason::ConnectTimeout,
-                _ => Reason::WriteTimeout,
-            };
-            self.end(key, reason);
-            return None;
+        if connection.is_awaiting() {
+            // Its consumer has not dealt with the last event, so the peer is not the one who is late.
+            connection.begin_silence(0, now);
         }
-        if is_due(connection.handshake_deadline(&self.config)) {
-            self.end(key, Reason::HandshakeTimeout);
-            return None;
-        }
-        if let Some((at, reason)) = connection.newcomer_deadline(&self.config)
-            && at <= now
-        {
-            if !connection.waits_for_us() {
-                self.end_newcomer(key, reason);
-                return None;
-            }
-            let again = self
-                .timers
-                .insert(now + NEWCOMER_RESPITE, Alarm::Connection(key));
-            connection.timer = Some(again);
-            return None;
-        }
-        let silent = is_due(connection.read_deadline(&self.config));
-        if silent {
-            connection.read_since = now;
-        }
-        // Whose consumer has not dealt with the last event: the peer is not the one who is late.
-        let silent = silent && !connection.is_awaiting();
+        let passed = connection.passed(&self.config, now);
         if unthrottled {
             self.serve_later(key);
         }
-        self.want(key);
-        if silent && let Some(connection) = self.connection(key) {
-            connection.await_consumer();
+        let Some((at, deadline)) = passed else {
+            self.want(key);
+            return None;
+        };
+        if self.is_spared(key, at) {
+            return None;
         }
-        silent.then_some(Event::ReadTimeout { key })
+        match deadline {
+            Deadline::Write if is_connecting => self.end(key, Reason::ConnectTimeout),
+            Deadline::Write => self.end(key, Reason::WriteTimeout),
+            Deadline::Handshake => self.end(key, Reason::HandshakeTimeout),
+            Deadline::Header => self.refuse_header(key, "the PROXY header did not come in time"),
+            Deadline::Newcomer(reason) => self.newcomer_alarm(key, reason),
+            Deadline::Read => return self.tell_silence(key),
+        }
+        None
+    }
+
+    /// A newcomer is late. Perhaps its consumer is about to tell that it has authenticated.
+    fn newcomer_alarm(&mut self, key: Key, reason: Reason) {
+        let again = self.turn.now + NEWCOMER_RESPITE;
+        match self.sources.get_mut(key) {
+            Some(Source::Connection(connection)) if connection.is_awaiting() => {
+                connection.timer = Some(self.timers.insert(again, Alarm::Connection(key)));
+            }
+            _ => self.end_newcomer(key, reason),
+        }
+    }
+
+    fn tell_silence(&mut self, key: Key) -> Option<Event<'static>> {
+        let now = self.turn.now;
+        let connection = self.connection(key)?;
+        connection.read_since = now;
+        connection.await_consumer();
+        self.want(key);
+        Some(Event::ReadTimeout { key })
+    }
+
+    /// Whether a deadline that has passed waits, because the connection is ready: a timeout is silence of the peer, and not
+    /// our being late. It waits until the connection was served once, so that no peer gains more by sending a little at the
+    /// right moment.
+    fn is_spared(&mut self, key: Key, deadline: u64) -> bool {
+        let Some(connection) = self.connection(key) else {
+            return false;
+        };
+        if connection.spared == Some(deadline) {
+            return connection.overdue;
+        }
+        let interest = connection.wanted().unwrap_or(Interest::NONE);
+        // The poller may not have been asked for long, or have told of others first.
+        if let Some(ready) = poller::look(connection.fd.as_fd(), key.to_bits(), interest) {
+            self.note_ready(ready);
+        }
+        let Some(connection) = self.connection(key) else {
+            return false;
+        };
+        connection.overdue = connection.registered.in_ready;
+        if connection.overdue {
+            connection.spared = Some(deadline);
+        }
+        connection.overdue
+    }
+
+    /// Serves a connection that a deadline waits for.
+    #[cold]
+    pub(super) fn serve_overdue(&mut self, key: Key) -> Option<Step> {
+        if let Some(connection) = self.connection(key) {
+            connection.overdue = false;
+        }
+        let step = self.serve(key);
+        // Has its alarm set anew.
+        self.want(key);
+        step
+    }
+
+    /// Has the silence of those begin now that have spoken in a turn that was late. Their answers leave only now.
+    pub(super) fn excuse_silence(&mut self, now: u64) {
+        let began = self.turn.began;
+        if now.saturating_sub(began) < LATE {
+            return;
+        }
+        for key in self.sources.keys() {
+            if let Some(connection) = self.connection(key) {
+                connection.begin_silence(began, now);
+            }
+        }
+    }
+
+    /// Whether the peer has sent nothing that was not read. `told` is when the consumer last heard of the connection: the silence
+    /// began then at the earliest.
+    pub(crate) fn is_silent(&mut self, key: Key, told: u64) -> bool {
+        let now = clock::now();
+        let config = &self.config;
+        let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
+            return true;
+        };
+        let since = std::mem::replace(&mut connection.read_since, told);
+        let over = connection.read_deadline(config).is_none_or(|at| at <= now);
+        connection.read_since = since.max(told);
+        over && poller::look(connection.fd.as_fd(), 0, Interest::READ).is_none()
     }
 }

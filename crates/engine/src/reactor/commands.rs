@@ -10,8 +10,9 @@ use crate::command::{Close, Command, command_methods};
 use crate::config::{SocketKind, SocketOption};
 use crate::connection::{Connection, Flush, OwnSide, State, Timeout};
 use crate::error::{Error, Reason};
+use crate::name::Name;
 use crate::registry::Key;
-use crate::socket::{self, Name};
+use crate::socket;
 use crate::timers::TimerId;
 
 command_methods!(Reactor);
@@ -74,12 +75,13 @@ impl Reactor {
         };
         if let Source::Connection(connection) = source
             && connection.state != State::Connecting
-            && connection.prepare_close()
         {
             connection.state = State::Closing;
-            self.queue_flush(key);
-            self.want(key);
-            return Close::Flushing;
+            if connection.prepare_close() {
+                self.queue_flush(key);
+                self.want(key);
+                return Close::Flushing;
+            }
         }
         self.remove(key, true);
         Close::Done
@@ -104,6 +106,10 @@ impl Reactor {
             }
             Command::HalfOpen(on) => {
                 self.found(key)?.half_open = on;
+                Ok(())
+            }
+            Command::Abortive(on) => {
+                self.found(key)?.abortive = on;
                 Ok(())
             }
             Command::Finish => {
@@ -240,7 +246,7 @@ impl Reactor {
         self.sources.get(key).map(Source::raw_fd)
     }
 
-    /// The address of the other end.
+    /// The address of the other end; of a [proxied](Reactor::proxied) connection that of the client.
     pub fn peer_name(&self, key: Key) -> Option<Name> {
         match self.sources.get(key)? {
             Source::Connection(connection) => match connection.peer {
@@ -251,10 +257,13 @@ impl Reactor {
         }
     }
 
-    /// The address of our end.
+    /// The address of our end; of a [proxied](Reactor::proxied) connection that which the client has connected to.
     pub fn local_name(&self, key: Key) -> Option<Name> {
         match self.sources.get(key)? {
-            Source::Connection(connection) => socket::local_name(&connection.fd),
+            Source::Connection(connection) => match connection.told_destination() {
+                Some(destination) => Some(Name::Inet(destination)),
+                None => socket::local_name(&connection.fd),
+            },
             Source::Listener(listener) => socket::local_name(&listener.fd),
             Source::Watch(_) | Source::Signal(_) | Source::Lingering(_) => None,
         }

@@ -11,8 +11,9 @@ use crate::connection::{Connection, Credit, OwnSide, State};
 use crate::error::{Error, Reason};
 use crate::event::Event;
 use crate::listener::Listener;
-use crate::registry::{Key, Registry};
-use crate::socket::{self, Name};
+use crate::name::Name;
+use crate::registry::Key;
+use crate::socket;
 
 /// The side that serves.
 impl Reactor {
@@ -20,8 +21,7 @@ impl Reactor {
     pub(crate) fn on_credit(thread: u8) -> Reactor {
         Reactor {
             on_credit: true,
-            sources: Registry::new(thread),
-            ..Reactor::new()
+            ..Reactor::numbered(thread)
         }
     }
 
@@ -32,10 +32,11 @@ impl Reactor {
 
     /// The consumer has dealt with the last thing that it was given of this connection.
     pub(crate) fn release(&mut self, key: Key) {
+        let now = self.turn.now;
         let Some(connection) = self.connection(key) else {
             return;
         };
-        let interest_differs = connection.release();
+        let interest_differs = connection.release(now);
         let goes_on = connection.readable || connection.holds_input();
         if connection.state == State::Draining {
             self.queue_flush(key);
@@ -144,6 +145,7 @@ impl Reactor {
         // The queues and timers that it is in are those of this reactor.
         connection.in_flush = false;
         connection.registered.in_changed = false;
+        connection.registered.in_refused = false;
         if let Some(timer) = connection.timer.take() {
             self.timers.cancel(timer);
         }

@@ -83,6 +83,7 @@ impl Reactor {
         let source = self.sources.get_mut(key)?;
         source.registered()?.in_ready = false;
         match source {
+            Source::Connection(connection) if connection.overdue => self.serve_overdue(key),
             Source::Connection(_) => self.serve(key),
             Source::Listener(_) => self.accept(key),
             Source::Watch(watch) => {
@@ -101,10 +102,13 @@ impl Reactor {
     }
 
     /// Acts on the readiness of one connection.
-    fn serve(&mut self, key: Key) -> Option<Step> {
+    pub(super) fn serve(&mut self, key: Key) -> Option<Step> {
         let connection = self.connection(key)?;
         if connection.state == State::Connecting {
             return self.establish(key).map(Step::Event);
+        }
+        if connection.expects_header() {
+            return self.read_header(key);
         }
         if std::mem::take(&mut connection.writable) && connection.blocked {
             connection.blocked = false;
@@ -260,6 +264,10 @@ impl Reactor {
                 } else {
                     self.drain(key);
                 }
+                None
+            }
+            Read::Truncated => {
+                self.end(key, Reason::Truncated);
                 None
             }
             Read::Failed(errno) => {

@@ -1,14 +1,16 @@
 //! Connections that are not established yet: what is told of them, how they end, and who makes room when something runs out.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use super::{Reactor, Source};
 use crate::clock::{self, LastNotice};
 use crate::connection::{Connection, State};
+use crate::connection_info::ConnectionInfo;
 use crate::error::{Error, Reason};
 use crate::event::Level;
+use crate::name::Name;
 use crate::registry::Key;
-use crate::socket::Name;
 use crate::stage::{Authentication, StageCounts};
 
 /// How many connections make room at a time: enough for the files that the program opens until the next time.
@@ -86,7 +88,10 @@ impl Reactor {
             let _ = self.apply_authentication(key, Authentication::NotAsked);
         }
     }
+}
 
+/// What is asked.
+impl Reactor {
     /// How far a connection has got, from 0 to that of an established one.
     pub(crate) fn progress(&self, key: Key) -> Option<u8> {
         match self.sources.get(key)? {
@@ -104,6 +109,29 @@ impl Reactor {
             }
         }
         stages
+    }
+
+    /// What is known of every connection, in no particular order. It looks at each of them.
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        let now = clock::now();
+        let since = |moment: u64| Duration::from_nanos(now.saturating_sub(moment));
+        let connections = self
+            .sources
+            .iter()
+            .filter_map(|(key, source)| match source {
+                Source::Connection(connection) => Some(ConnectionInfo {
+                    key,
+                    stage: connection.stage(),
+                    age: since(connection.began),
+                    idle: since(connection.read_since),
+                    reads: connection.reads,
+                    received: connection.received,
+                    sent: connection.sent,
+                    queued: connection.pending(),
+                }),
+                _ => None,
+            });
+        connections.collect()
     }
 }
 

@@ -5,12 +5,14 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 
 use super::Reactor;
+use super::proxied::is_proxy;
 use super::source::{Source, Watch};
 use crate::clock;
 use crate::config::{Config, ReadSize, SocketKind};
 use crate::connection::{Connection, State};
 use crate::error::Error;
 use crate::listener::Listener;
+use crate::network::Network;
 use crate::poller::Interest;
 use crate::registered::Registered;
 use crate::registry::Key;
@@ -128,16 +130,26 @@ impl Reactor {
         ))
     }
 
-    /// Takes over a connection that somebody else accepted. No event tells of its beginning.
+    /// Takes over a connection that somebody else accepted. No event tells of its beginning, unless a PROXY header comes first: then
+    /// it is [`Event::Connected`](crate::Event). `fronts` go before [`Config::proxy_protocol`](crate::Config).
     pub(crate) fn adopt_accepted(
         &mut self,
         fd: OwnedFd,
         peer: Option<SocketAddr>,
         read_size: ReadSize,
+        fronts: &[Network],
     ) -> Result<Key, Error> {
-        let mut connection =
-            Connection::new(fd, SocketKind::Stream, State::Open, read_size, clock::now());
+        let now = clock::now();
+        let mut connection = Connection::new(fd, SocketKind::Stream, State::Open, read_size, now);
         connection.peer = peer;
+        let expects_header = if fronts.is_empty() {
+            is_proxy(&self.config.proxy_protocol, &connection)
+        } else {
+            peer.is_none_or(|peer| fronts.iter().any(|front| front.contains(peer.ip())))
+        };
+        if expects_header {
+            connection.expect_header(now);
+        }
         self.add(connection)
     }
 

@@ -76,9 +76,14 @@ impl Reactor {
         None
     }
 
-    /// Ends a connection and has the consumer told.
+    /// Ends a connection and has the consumer told, if it has heard of the connection.
     pub(crate) fn end(&mut self, key: Key, reason: Reason) {
-        if self.remove(key, true) {
+        let unheard = self.connection(key).is_some_and(|it| it.is_unheard());
+        // An error of TLS is told to the peer by an alert, which a reset would destroy.
+        let orderly =
+            reason.is_orderly() || matches!(reason, Reason::Tls(_) | Reason::HandshakeTimeout);
+        let graceful = orderly || !self.has_unsent(key);
+        if self.remove(key, graceful) {
             let timed_out = matches!(
                 reason,
                 Reason::ConnectTimeout
@@ -89,11 +94,16 @@ impl Reactor {
             );
             self.stats.ended += 1;
             self.stats.timed_out += u64::from(timed_out);
-            self.untold.push(Event::Closed { key, reason });
+            if unheard {
+                self.sources.free(key);
+            } else {
+                self.untold.push(Event::Closed { key, reason });
+            }
         }
     }
 
-    /// Frees what `key` names. `graceful` says goodbye to the peer as TCP wants it.
+    /// Frees what `key` names. `graceful` says goodbye to the peer as TCP wants it. Otherwise a stream of which something is not
+    /// sent ends with a reset: the peer must not take what it got for the whole.
     pub(super) fn remove(&mut self, key: Key, graceful: bool) -> bool {
         if let Some(source) = self.sources.get(key) {
             // SAFETY: a source owns its descriptor, or whoever called `watch` keeps it open.
@@ -113,19 +123,22 @@ impl Reactor {
         }
         match source {
             Source::Connection(mut connection) => {
-                if graceful {
+                let aborting = connection.is_aborting();
+                let is_connecting = connection.state == State::Connecting;
+                if graceful && !is_connecting {
                     connection.say_goodbye();
+                } else if connection.abortive || connection.has_unsent() {
+                    socket::make_abortive(&connection.fd);
                 }
                 let Connection {
                     fd,
                     kind,
-                    state,
                     listener,
                     authentication,
                     ..
                 } = *connection;
-                if graceful && kind == SocketKind::Stream && state != State::Connecting {
-                    self.part(fd);
+                if graceful && kind == SocketKind::Stream && !is_connecting {
+                    self.part(fd, aborting);
                 } else {
                     drop(fd);
                 }
@@ -138,6 +151,11 @@ impl Reactor {
             Source::Lingering(_) => self.lingering.retain(|other| *other != key),
         }
         true
+    }
+
+    fn has_unsent(&mut self, key: Key) -> bool {
+        self.connection(key)
+            .is_some_and(|connection| connection.has_unsent())
     }
 
     /// Frees what `key` names, and the key with it: nobody is told.

@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use crate::error::Error;
 use crate::poller::{self, BACKENDS, Interest, Poller, Readiness};
 use crate::registry::Key;
@@ -14,6 +16,9 @@ use crate::{fork, socket};
 
 /// What the poller reports for the waker; no key has this number.
 pub(super) const WAKE_TOKEN: u64 = u64::MAX;
+
+/// When the poller is told again of what the system has refused to watch for now.
+pub(super) const TELL_AGAIN: Duration = Duration::from_millis(100);
 
 /// One poller of this process, opened by the first turn, and again in a child that was forked since.
 pub(super) struct Polling {
@@ -28,6 +33,8 @@ pub(super) struct Polling {
     /// Has signals end the wait; above the waker, for it must go first.
     signal_wake: Option<Wake>,
     waker: Option<Waker>,
+    /// Whether the poller watches the waker: the system may have refused for now.
+    hears_waker: bool,
 }
 
 impl Polling {
@@ -39,6 +46,7 @@ impl Polling {
             registered: Vec::new(),
             signal_wake: None,
             waker: None,
+            hears_waker: false,
         }
     }
 
@@ -81,12 +89,23 @@ impl Polling {
             }
         };
         self.registered.clear();
-        if let (Some(poller), Some(waker)) = (&mut self.poller, &self.waker)
-            && let Err(error) = add_waker(poller.as_mut(), waker)
-        {
+        self.hears_waker = false;
+        if let Err(error) = self.hear_waker() {
             faults.push(format!("other threads are heard late: {error}"));
         }
         faults
+    }
+
+    /// Has the poller watch for what other threads write to end the wait, if it does not yet.
+    fn hear_waker(&mut self) -> io::Result<()> {
+        if !self.hears_waker
+            && let (Some(poller), Some(waker)) = (&mut self.poller, &self.waker)
+        {
+            // SAFETY: `Polling` keeps its waker for as long as its poller.
+            unsafe { poller.add(waker.as_fd(), WAKE_TOKEN, Interest::READ)? };
+            self.hears_waker = true;
+        }
+        Ok(())
     }
 
     /// In a child that was forked since the poller was opened, lets go of the parent's: what is changed there is changed
@@ -108,11 +127,15 @@ impl Polling {
             return Ok(waker.clone());
         }
         let waker = Waker::open().map_err(Error::Os)?;
-        if let Some(poller) = &mut self.poller {
-            add_waker(poller.as_mut(), &waker).map_err(Error::Poller)?;
-        }
         self.waker = Some(waker.clone());
-        Ok(waker)
+        self.hears_waker = false;
+        match self.hear_waker() {
+            Err(error) if !is_shortage(&error) => {
+                self.waker = None;
+                Err(Error::Poller(error))
+            }
+            _ => Ok(waker),
+        }
     }
 
     /// Has signals end the wait, once there is a poller.
@@ -153,12 +176,21 @@ impl Polling {
         };
         // SAFETY: as the function's own.
         let Some(fd) = (unsafe { socket::borrow(raw) }) else {
-            return Err(rustix::io::Errno::BADF.into());
+            return Err(Errno::BADF.into());
         };
         let token = key.to_bits();
         let owner = self.registered.get(raw as usize).copied().flatten();
         match wanted {
-            Some(interest) if owner == Some(key) => poller.modify(fd, token, interest)?,
+            Some(interest) if owner == Some(key) => {
+                match poller.modify(fd, token, interest) {
+                    // The descriptor was closed behind our back, and the number is another's.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        // SAFETY: as the function's own.
+                        unsafe { poller.add(fd, token, interest)? };
+                    }
+                    result => result?,
+                }
+            }
             Some(interest) => {
                 // SAFETY: as the function's own.
                 match unsafe { poller.add(fd, token, interest) } {
@@ -174,9 +206,11 @@ impl Polling {
                 self.registered[raw as usize] = Some(key);
             }
             None if owner == Some(key) => {
-                self.registered[raw as usize] = None;
-                // It may be gone already: epoll forgets a descriptor when it is closed.
-                let _ = poller.remove(fd);
+                match poller.remove(fd) {
+                    Err(error) if is_shortage(&error) => return Err(error),
+                    // Otherwise it is gone already: epoll forgets a descriptor when it is closed.
+                    _ => self.registered[raw as usize] = None,
+                }
             }
             None => {}
         }
@@ -211,16 +245,18 @@ impl Polling {
         found: &mut Vec<Readiness>,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
+        // Until it is heard, what other threads say is looked for every now and then.
+        let at_most = self.hear_waker().is_err().then_some(TELL_AGAIN);
         let Some(poller) = &mut self.poller else {
             return Ok(());
         };
         let Some(waker) = &self.waker else {
             return poller.wait(found, timeout);
         };
-        let timeout = if waker.begin_wait() {
-            timeout
-        } else {
-            Some(Duration::ZERO)
+        let timeout = match (waker.begin_wait(), at_most) {
+            (true, None) => timeout,
+            (true, Some(at_most)) => Some(timeout.unwrap_or(at_most).min(at_most)),
+            (false, _) => Some(Duration::ZERO),
         };
         let result = poller.wait(found, timeout);
         waker.end_wait();
@@ -228,8 +264,10 @@ impl Polling {
     }
 }
 
-/// Has the poller watch for what other threads write to wake it.
-fn add_waker(poller: &mut dyn Poller, waker: &Waker) -> io::Result<()> {
-    // SAFETY: `Polling` keeps its waker for as long as its poller.
-    unsafe { poller.add(waker.as_fd(), WAKE_TOKEN, Interest::READ) }
+/// Whether the system is short of what it needs for watching a descriptor, and may have it later: memory, or the watches that a user
+/// may have (`fs.epoll.max_user_watches`). Sandboxes say EPERM, but so does epoll of what it never watches.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::NOMEM | Errno::NOSPC | Errno::NOBUFS))
+        || error.kind() == io::ErrorKind::OutOfMemory
 }

@@ -4,7 +4,11 @@
 
 use std::io;
 
-use super::{Reactor, Source};
+use rustix::io::Errno;
+
+use super::polling::{TELL_AGAIN, is_shortage};
+use super::{Alarm, Reactor, Source};
+use crate::clock;
 use crate::error::Reason;
 use crate::event::{Event, Level};
 use crate::poller::FdLimit;
@@ -79,23 +83,63 @@ impl Reactor {
 
     /// Has the poller and the timers know what one source waits for.
     pub(super) fn reconcile(&mut self, key: Key) -> io::Result<()> {
-        self.arm(key)?;
+        let told = self.arm(key);
         self.set_alarm(key);
-        Ok(())
+        told
     }
 
-    /// Tells the poller of one source, if anything changed. Does nothing before the first turn.
+    /// Tells the poller of one source, if anything changed. Where the system is short of what that takes, it is told again later:
+    /// nobody stays deaf for that. Does nothing before the first turn.
     pub(super) fn arm(&mut self, key: Key) -> io::Result<()> {
         let Some(source) = self.sources.get_mut(key) else {
             return Ok(());
         };
         let (raw, wanted) = (source.raw_fd(), source.wanted(&self.config));
+        let is_socket = !matches!(source, Source::Watch(_));
         let Some(registered) = source.registered() else {
             return Ok(());
         };
         registered.in_changed = false;
         // SAFETY: a source owns its descriptor, or whoever called `watch` keeps it open; `remove` has it forgotten before.
-        unsafe { self.polling.tell(key, raw, wanted, &mut registered.armed) }
+        let told = unsafe { self.polling.tell(key, raw, wanted, &mut registered.armed) };
+        match told {
+            // Only what watches a descriptor of somebody else may be told of one that can never be watched.
+            Err(error) if is_shortage(&error) || is_socket && is_forbidden(&error) => {
+                if !std::mem::replace(&mut registered.in_refused, true) {
+                    self.refused.push(key);
+                }
+                self.tell_again_later(&error);
+                Ok(())
+            }
+            told => told,
+        }
+    }
+
+    fn tell_again_later(&mut self, error: &io::Error) {
+        let now = clock::now();
+        if self.telling_again.is_none() {
+            let at = now + clock::nanoseconds(TELL_AGAIN);
+            self.telling_again = Some(self.timers.insert(at, Alarm::TellAgain));
+        }
+        if self.refused_notice.is_due(now) {
+            let count = self.refused.len();
+            let text = format!(
+                "the system refuses to watch {count} descriptors for now ({error}): they are heard late. \
+                 See the memory of the machine, and fs.epoll.max_user_watches."
+            );
+            self.notice(Level::Error, text);
+        }
+    }
+
+    /// Has the poller told of what the system had refused.
+    pub(super) fn tell_again(&mut self) {
+        self.telling_again = None;
+        for key in std::mem::take(&mut self.refused) {
+            if let Some(registered) = self.registered(key) {
+                registered.in_refused = false;
+                self.want(key);
+            }
+        }
     }
 
     /// The poller refused a source that was made before it was there, or that it cannot hold.
@@ -128,6 +172,11 @@ impl Reactor {
             self.notice(Level::Error, text);
         }
     }
+}
+
+/// EPERM. epoll says it of files and directories, and sandboxes of anything.
+fn is_forbidden(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::PERM)
 }
 
 /// Login shells and service managers hand out 1024 descriptors by default, with leave to take more.

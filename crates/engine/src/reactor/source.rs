@@ -29,6 +29,10 @@ pub(super) struct Watch {
 /// A descriptor that outlives its connection for a moment.
 pub(super) struct Lingering {
     pub(super) fd: OwnedFd,
+    /// When it is closed in any case, in nanoseconds.
+    pub(super) until: u64,
+    /// Bytes that are still read and discarded.
+    pub(super) discards: usize,
     pub(super) timer: Option<TimerId>,
     pub(super) registered: Registered,
 }
@@ -72,7 +76,7 @@ impl Source {
             Source::Connection(connection) => connection.wanted(),
             Source::Listener(listener) => listener.wants_accept(config).then_some(Interest::READ),
             Source::Watch(watch) => (watch.interest != Interest::NONE).then_some(watch.interest),
-            Source::Lingering(_) => Some(Interest::READ),
+            Source::Lingering(lingering) => (lingering.discards > 0).then_some(Interest::READ),
             Source::Signal(_) => None,
         }
     }

@@ -6,8 +6,8 @@ use crate::config::SocketKind;
 use crate::connection::State;
 use crate::error::{Error, Reason};
 use crate::event::Event;
+use crate::name::Name;
 use crate::registry::Key;
-use crate::socket::Name;
 use crate::tls::session::{Progress, Session};
 use crate::tls::{Context, Info, Start, VerifyError};
 
@@ -76,7 +76,7 @@ impl Reactor {
             return Err(Error::Unsupported);
         }
         let session = self.asked(key)?;
-        match session.accept(context, alpn, clock::now()) {
+        match session.accept(context, alpn) {
             Ok(()) => self.admit(key),
             Err(text) => self.fail_tls(key, text),
         }
@@ -129,6 +129,7 @@ impl Reactor {
                     return None;
                 }
                 Ok(Progress::Asked { server_name, alpn }) => {
+                    connection.await_consumer();
                     self.want(key);
                     return Some(Step::Event(Event::ClientHello {
                         key,

@@ -35,6 +35,8 @@ pub(super) struct Turn {
     pub(super) max_wait: Option<Duration>,
     /// The clock, as it was read last, in nanoseconds.
     pub(super) now: u64,
+    /// When step 5 began last.
+    pub(super) began: u64,
     io_until: u64,
     shares_until_flush: u32,
     /// Whether step 5 has begun, so that a flush leads back to it.
@@ -45,10 +47,12 @@ pub(super) struct Turn {
 
 impl Turn {
     pub(super) fn new() -> Turn {
+        let now = clock::now();
         Turn {
             stage: Stage::Over,
             max_wait: None,
-            now: clock::now(),
+            now,
+            began: now,
             io_until: 0,
             shares_until_flush: 0,
             io_began: false,
@@ -67,6 +71,7 @@ impl Turn {
     /// The wait is over: step 4, and the beginning of step 5.
     pub(super) fn begin_io(&mut self) {
         self.now = clock::now();
+        self.began = self.now;
         self.io_until = self.now + IO_TIME;
         self.shares_until_flush = SHARES_PER_FLUSH;
         self.io_began = true;

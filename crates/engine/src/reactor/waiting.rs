@@ -15,7 +15,9 @@ impl Reactor {
     pub(super) fn wait(&mut self, companion: &impl Companion) {
         // One that came before there was anything to wake the wait with.
         self.collect_signals();
-        let timeout = self.time_to_wait(companion.has_events());
+        let now = clock::now();
+        self.excuse_silence(now);
+        let timeout = self.time_to_wait(now, companion.has_events());
         let mut readiness = std::mem::take(&mut self.readiness);
         let result = self.polling.wait(&mut readiness, timeout);
         self.turn.begin_io();
@@ -35,7 +37,7 @@ impl Reactor {
         self.collect_signals();
     }
 
-    fn time_to_wait(&self, accompanied: bool) -> Option<Duration> {
+    fn time_to_wait(&self, now: u64, accompanied: bool) -> Option<Duration> {
         let work_left = !(self.ready.is_empty()
             && self.backlog.is_empty()
             && self.flushes.is_empty()
@@ -47,7 +49,7 @@ impl Reactor {
         let until_timer = self
             .timers
             .next_deadline()
-            .map(|deadline| Duration::from_nanos(deadline.saturating_sub(clock::now())));
+            .map(|deadline| Duration::from_nanos(deadline.saturating_sub(now)));
         match (self.turn.max_wait, until_timer) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),

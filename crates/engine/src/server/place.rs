@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::{Contexts, Factory};
 use crate::config::ReadSize;
+use crate::network::Network;
 use crate::waker::Waker;
 
 /// What the connections of one listener get.
@@ -12,6 +13,8 @@ pub(super) struct Plan {
     pub(super) factory: Factory,
     pub(super) contexts: Option<Contexts>,
     pub(super) read_size: ReadSize,
+    /// Who has to begin with a PROXY header.
+    pub(super) fronts: Vec<Network>,
 }
 
 /// The connections of one listener that live.

@@ -3,6 +3,7 @@
 use super::messages::{Accepted, Report};
 use super::remote::{Phase, Remote};
 use super::{Owed, Threads};
+use crate::clock;
 use crate::command::Command;
 use crate::event::{Chunk, Event};
 use crate::reactor::{Reactor, Step};
@@ -25,6 +26,7 @@ impl Threads {
             Report::Connected { key, local } => {
                 let remote = self.remote_mut(key).filter(|remote| !remote.is_closing())?;
                 (remote.phase, remote.local) = (Phase::Open, local);
+                remote.told = clock::now();
                 // Whoever has nothing queued is told as well that there is room; the thread knows.
                 remote.notify = true;
                 self.queue_flush(key);
@@ -32,6 +34,7 @@ impl Threads {
             }
             Report::Secured { key, facts } => {
                 let remote = self.remote_mut(key).filter(|remote| !remote.is_closing())?;
+                remote.told = clock::now();
                 let tls = remote.tls.as_mut()?;
                 (tls.secured, tls.facts) = (true, facts);
                 Some(Step::Event(Event::Secured { key }))
@@ -141,10 +144,16 @@ impl Threads {
                     return None;
                 }
             }
-            Event::ClientHello { .. } => remote.tls.as_mut()?.asked = true,
-            Event::ReadTimeout { .. } => {
+            Event::ClientHello { .. } => {
+                remote.tls.as_mut()?.asked = true;
                 self.owe(thread, key, false);
-                if paused {
+            }
+            Event::ReadTimeout { .. } => {
+                let told = remote.told;
+                self.owe(thread, key, false);
+                // The news was on its way for as long as the consumer was busy, and the peer may have spoken since.
+                let silent = move |reactor: &mut Reactor, key| reactor.is_silent(key, told);
+                if paused || self.ask(key, silent) == Some(false) {
                     return None;
                 }
             }

@@ -152,6 +152,7 @@ impl IoThread {
             fd: self.reactor.fd(key).unwrap_or(-1),
             peer: self.reactor.peer_name(key),
             local: self.reactor.local_name(key),
+            proxied: self.reactor.proxied(key),
             sent,
         });
         self.newcomers.insert(key, Newcomer::default());

@@ -9,9 +9,10 @@ use crate::command::Command;
 use crate::config::{Config, ReadSize};
 use crate::connection::Connection;
 use crate::event::{Chunk, Event};
+use crate::name::Name;
+use crate::proxy_protocol::Proxied;
 use crate::reactor::Reactor;
 use crate::registry::Key;
-use crate::socket::Name;
 use crate::tls::{Info, VerifyError};
 use crate::waker::Waker;
 
@@ -112,6 +113,7 @@ pub(super) struct Accepted {
     pub(super) fd: RawFd,
     pub(super) peer: Option<Name>,
     pub(super) local: Option<Name>,
+    pub(super) proxied: Option<Arc<Proxied>>,
     pub(super) sent: Arc<AtomicU64>,
 }
 

@@ -2,14 +2,17 @@
 //! asked, and waited for.
 
 use std::os::fd::RawFd;
+use std::sync::Arc;
 
 use super::messages::{CHANNEL_BINDING, CHANNEL_BINDING_LENGTH};
 use super::{Facts, Threads};
 use crate::config::SocketOption;
+use crate::connection_info::ConnectionInfo;
 use crate::error::Error;
+use crate::name::Name;
+use crate::proxy_protocol::Proxied;
 use crate::reactor::Reactor;
 use crate::registry::Key;
-use crate::socket::Name;
 use crate::stage::StageCounts;
 use crate::stats::Stats;
 use crate::tls::{Context, Info, VerifyError};
@@ -23,6 +26,11 @@ impl Threads {
     /// How many connections of all threads are in each stage.
     pub(crate) fn stages(&mut self) -> Vec<StageCounts> {
         self.ask_all(|reactor| reactor.stages())
+    }
+
+    /// What is known of every connection of the threads.
+    pub(crate) fn connections(&mut self) -> Vec<ConnectionInfo> {
+        self.ask_all(|reactor| reactor.connections()).concat()
     }
 
     /// Has connections of each thread make room; says how many.
@@ -52,6 +60,10 @@ impl Threads {
 
     pub(crate) fn peer_name(&self, key: Key) -> Option<Name> {
         self.remote(key)?.peer.clone()
+    }
+
+    pub(crate) fn proxied(&self, key: Key) -> Option<Arc<Proxied>> {
+        self.remote(key)?.proxied.clone()
     }
 
     pub(crate) fn local_name(&self, key: Key) -> Option<Name> {

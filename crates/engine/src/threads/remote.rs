@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::messages::{Accepted, Facts};
+use crate::clock;
 use crate::error::Reason;
 use crate::event::Chunk;
-use crate::socket::Name;
+use crate::name::Name;
+use crate::proxy_protocol::Proxied;
 use crate::tls::Context;
 
 /// What the loop knows of a connection that a thread serves.
@@ -18,7 +20,10 @@ pub(super) struct Remote {
     pub(super) fd: RawFd,
     pub(super) peer: Option<Name>,
     pub(super) local: Option<Name>,
+    pub(super) proxied: Option<Arc<Proxied>>,
     pub(super) phase: Phase,
+    /// When the consumer was last told how far it has got, in nanoseconds of the [clock](clock::now).
+    pub(super) told: u64,
     /// Bytes that were written, and how many of them the thread has handed to the system.
     pub(super) written: u64,
     sent: Arc<AtomicU64>,
@@ -80,7 +85,9 @@ impl Remote {
             fd: told.fd,
             peer: told.peer,
             local: told.local,
+            proxied: told.proxied,
             phase,
+            told: clock::now(),
             written: 0,
             sent: told.sent,
             paused: false,

@@ -34,8 +34,9 @@ const MOST_HELLO: usize = 32 * 1024;
 /// What is said of more than is held.
 const TOO_LONG: &str = "excessive message size";
 
-/// Steps of the handshake timeout that a whole handshake may take.
-const STEPS: u64 = 3;
+/// How many steps of a handshake have the whole timeout, so that it is over in so many timeouts. What more there is has what is left
+/// of the last one.
+const STEPS: u8 = 3;
 
 /// See the module's documentation.
 pub(crate) struct Session {
@@ -64,8 +65,9 @@ pub(crate) struct Session {
     waits_for_answer: bool,
     /// Its client shows a ticket of ours.
     resumes: bool,
-    begun: u64,
+    /// When the peer was last given its whole time for a step, and how often it may be again.
     step_begun: u64,
+    steps_left: u8,
     /// [`Event::Connected`](crate::Event::Connected) waits for the handshake.
     pub(crate) tell_connected: bool,
 }
@@ -121,15 +123,14 @@ impl Session {
             errors: Vec::new(),
             waits_for_answer: false,
             resumes: false,
-            begun: 0,
             step_begun: 0,
+            steps_left: 0,
             tell_connected: false,
         }
     }
 
     /// Begins the handshake on a connection that stands. `peer` is what sessions are remembered by where there is no name.
     pub(crate) fn begin(&mut self, peer: Option<IpAddr>, now: u64) -> Result<(), String> {
-        self.begun = now;
         self.step_begun = now;
         self.phase = match self.context.side() {
             Side::Server { .. } => Phase::Hello(0),
@@ -156,8 +157,10 @@ impl Session {
                 Phase::Running(Machine::client(client))
             }
         };
-        // A client's ClientHello.
-        self.run(&mut [], now).map(|_| ())
+        // A client's ClientHello, which belongs to the first step.
+        let begun = self.run(&mut [], now);
+        self.steps_left = STEPS - 1;
+        begun.map(|_| ())
     }
 
     pub(crate) fn is_secured(&self) -> bool {
@@ -171,13 +174,28 @@ impl Session {
             && matches!(self.phase, Phase::Hello(_) | Phase::Running(_))
     }
 
-    /// When the handshake has taken too long, in steps of `timeout` nanoseconds.
+    /// When the peer, or whoever chooses the context, has taken too long for a step, with `timeout` nanoseconds for each. None
+    /// while it is our turn.
     pub(crate) fn deadline(&self, timeout: u64) -> Option<u64> {
-        if self.secured || matches!(self.phase, Phase::Idle) {
+        if self.secured || self.waits_for_answer || matches!(self.phase, Phase::Idle) {
             return None;
         }
-        let total = self.begun.saturating_add(timeout.saturating_mul(STEPS));
-        Some(self.step_begun.saturating_add(timeout).min(total))
+        Some(self.step_begun.saturating_add(timeout))
+    }
+
+    /// The time for this step begins anew if it began after `since`.
+    pub(crate) fn restart_step(&mut self, since: u64, now: u64) {
+        if self.step_begun >= since {
+            self.step_begun = self.step_begun.max(now);
+        }
+    }
+
+    /// A step is made: the peer has its time for the next one.
+    fn begin_step(&mut self, now: u64) {
+        if self.steps_left > 0 {
+            self.steps_left -= 1;
+            self.step_begun = now;
+        }
     }
 
     /// Goes on with the handshake.
@@ -236,8 +254,8 @@ impl Session {
             .alpn()
             .map(|names| names.map(<[u8]>::to_vec).collect())
             .unwrap_or_default();
-        self.step_begun = now;
         if self.choose {
+            self.step_begun = now;
             self.phase = Phase::Asked(alpn.clone());
             return Ok(Progress::Asked {
                 server_name: self.server_name.clone(),
@@ -260,13 +278,11 @@ impl Session {
         &mut self,
         context: Context,
         alpn: Option<Vec<Vec<u8>>>,
-        now: u64,
     ) -> Result<(), String> {
         let Phase::Asked(offered) = std::mem::replace(&mut self.phase, Phase::Broken) else {
             return Ok(());
         };
         self.context = context;
-        self.step_begun = now;
         self.prepare_answer(&offered, alpn)
     }
 
@@ -324,12 +340,12 @@ impl Session {
     fn run(&mut self, bytes: &mut [u8], now: u64) -> Result<Progress, String> {
         let queued = self.wire.len();
         self.take_in(bytes, &mut []);
+        if self.wire.len() > queued {
+            self.begin_step(now);
+        }
         let Phase::Running(machine) = &self.phase else {
             return Ok(Progress::More);
         };
-        if self.wire.len() > queued {
-            self.step_begun = now;
-        }
         if machine.common().is_handshaking() {
             return match self.failed.take() {
                 Some(text) => Err(text),

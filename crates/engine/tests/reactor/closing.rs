@@ -233,7 +233,22 @@ fn destroy_is_silent() {
     assert!(!driver.reactor.destroy(key));
     driver.expect_silence();
     assert!(driver.reactor.is_empty());
-    assert_eq!(read_to_end(&stream), b"");
+    // What was written is not there, which must not look like an end.
+    assert_eq!(read_until_reset(&stream), b"");
+}
+
+#[test]
+fn destroy_with_nothing_queued_is_an_end() {
+    let mut driver = driver!();
+    let (key, stream) = driver.serve();
+    driver.reactor.write(key, b"all of it").unwrap();
+    driver.turn();
+    while driver.reactor.pending(key) > 0 {
+        driver.turn();
+    }
+    assert!(driver.reactor.destroy(key));
+    driver.turn();
+    assert_eq!(read_to_end(&stream), b"all of it");
 }
 
 /// It was ready in the same turn as the one whose consumer destroyed it.
@@ -393,6 +408,77 @@ fn the_end_of_one_is_told_though_the_next_is_there_already() {
         key = next.unwrap();
     }
     driver.reactor.close(listener);
+}
+
+#[test]
+fn an_abortive_close_sends_what_is_queued_and_then_a_reset() {
+    let mut driver = driver!();
+    for len in [0, 5, 4 << 20] {
+        let (key, stream) = driver.serve();
+        let all = pattern(len);
+        driver.reactor.write(key, &all).unwrap();
+        driver.reactor.set_abortive(key, true);
+        let close = driver.reactor.close(key);
+        let mut ends = Vec::new();
+        let got = driver.drive_peer(
+            move || read_until_reset(&stream),
+            |_, event| ends.push(event),
+        );
+        assert!(got == all, "{} of {len} bytes", got.len());
+        if close == Close::Flushing && ends.is_empty() {
+            driver.expect_closed(key);
+        }
+    }
+}
+
+/// An end of both sides stays one, whatever a close would have been.
+#[test]
+fn an_abortive_connection_may_end_in_order() {
+    let mut driver = driver!();
+    let (key, stream) = driver.serve();
+    driver.reactor.set_half_open(key, true);
+    driver.reactor.set_abortive(key, true);
+    driver.reactor.write(key, b"all of it").unwrap();
+    driver.reactor.finish(key);
+    stream.shutdown(Shutdown::Write).unwrap();
+    driver.drive("the end", |_, event| {
+        event == Seen::Closed(key, Reason::PeerClosed)
+    });
+    assert_eq!(read_to_end(&stream), b"all of it");
+}
+
+/// A peer that reads nothing has not got all: it is not told that it has.
+#[test]
+fn an_end_by_timeout_with_something_queued_is_a_reset() {
+    let mut driver = driver!(send_timeout: Duration::from_millis(100));
+    let (key, stream) = driver.serve_narrow();
+    driver.reactor.write(key, &pattern(16 << 20)).unwrap();
+    assert_eq!(driver.expect_closed(key).0, Reason::WriteTimeout);
+    driver.turn();
+    let got = read_until_reset(&stream);
+    assert!(got.len() < 16 << 20);
+}
+
+/// Our last bytes wait for a peer that sends without end, but not by taking all that it sends.
+#[test]
+fn after_a_close_little_is_taken_of_a_peer_that_goes_on_sending() {
+    let mut driver = driver!(linger_timeout: Duration::from_millis(300));
+    let (key, stream) = driver.serve_narrow();
+    driver.reactor.pause(key);
+    driver.reactor.write(key, &pattern(1 << 20)).unwrap();
+    driver.reactor.close(key);
+    let sent = driver.drive_peer(
+        move || {
+            let mut sent = 0;
+            while let Ok(count) = (&stream).write(&[0; 64 * 1024]) {
+                sent += count;
+            }
+            sent
+        },
+        |_, _| {},
+    );
+    // What the systems' buffers on both sides have taken comes on top.
+    assert!(sent < 16 << 20, "{sent} bytes");
 }
 
 /// The peer is gone while much is queued for it.

@@ -33,4 +33,15 @@ fn every_counter_has_a_name() {
     let stats = driver.reactor.stats();
     let turns = stats.iter().find(|(name, _)| *name == "turns");
     assert_eq!(turns, Some(("turns", stats.turns)));
+    let described = trochee::Stats::describe();
+    assert!(
+        described
+            .clone()
+            .all(|(_, about)| about.ends_with('.') && !about.contains("  "))
+    );
+    assert!(
+        described
+            .map(|(name, _)| name)
+            .eq(stats.iter().map(|(name, _)| name))
+    );
 }

@@ -38,6 +38,9 @@ macro_rules! driver {
 }
 
 mod accepting;
+#[allow(dead_code)] // of a row, the number is all that is read here
+#[path = "../security/bounds.rs"]
+mod bounds;
 mod closing;
 mod connecting;
 mod counting;
@@ -46,7 +49,10 @@ mod exhaustion;
 mod fairness;
 mod forking;
 mod keys;
+mod late;
+mod lingering;
 mod newcomers;
+mod proxied;
 mod rates;
 mod reading;
 mod settings;

@@ -308,3 +308,37 @@ fn take_all_descriptors() {
     let current = Some(limit);
     setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
 }
+
+#[test]
+fn every_connection_is_described() {
+    let mut driver = driver!();
+    let (_, address) = driver.listen_to_strangers();
+    let mut stream = peer(address);
+    let key = driver.accepted();
+    stream.write_all(b"hello").unwrap();
+    driver.expect_data(key, b"hello");
+    driver.reactor.write(key, b"welcome").unwrap();
+    let mut welcome = [0; 7];
+    driver.turn();
+    stream.read_exact(&mut welcome).unwrap();
+    let _silent = peer(address);
+    let other = driver.accepted();
+
+    let mut seen = driver.reactor.connections();
+    seen.sort_by_key(|info| info.key != key);
+    let [talked, silent] = &seen[..] else {
+        panic!("{seen:?}")
+    };
+    assert_eq!((talked.key, silent.key), (key, other));
+    assert_eq!(
+        (talked.stage, silent.stage),
+        (Stage::Opened, Stage::Accepted)
+    );
+    assert_eq!((talked.reads, talked.received), (1, 5), "{talked:?}");
+    assert_eq!((talked.sent, talked.queued), (7, 0), "{talked:?}");
+    assert!(
+        talked.age >= silent.age && talked.age < PATIENCE,
+        "{seen:?}"
+    );
+    assert!(talked.idle <= talked.age);
+}

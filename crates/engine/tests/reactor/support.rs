@@ -464,6 +464,16 @@ pub fn read_to_end(mut stream: &TcpStream) -> Vec<u8> {
     all
 }
 
+/// Everything until the reset that ends the stream.
+#[track_caller]
+pub fn read_until_reset(mut stream: &TcpStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    match stream.read_to_end(&mut all) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => all,
+        other => panic!("after {} bytes: {other:?} instead of a reset", all.len()),
+    }
+}
+
 /// A listener whose system answers no further connects, the connections that fill it, and its address.
 pub fn full_listener() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn choosing(context: Context) -> Start {
+pub fn choosing(context: Context) -> Start {
     Start {
         choose: true,
         ..Start::new(context)

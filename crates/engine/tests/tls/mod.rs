@@ -22,6 +22,7 @@ mod floods;
 mod handshakes;
 mod hostile;
 mod kinds;
+mod late;
 mod loading;
 mod openssl;
 mod pki;
@@ -38,6 +39,7 @@ mod wire;
 use std::io::Read as _;
 use std::time::Duration;
 
+use choosing::choosing;
 use pki::*;
 use support::*;
 use trochee::tls::{Context, Material, Mode, OwnCertificate, Settings, Start, Tlsa};

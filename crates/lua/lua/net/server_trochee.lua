@@ -9,6 +9,7 @@ local handle = require "trochee.handle";
 local watch = require "trochee.watch";
 local tls = require "trochee.tls.handle";
 local collector = require "trochee.collector";
+local recent = require "trochee.recent";
 local inherited = require "trochee.activation";
 local tls_builder = require "trochee.tls.builder";
 
@@ -174,6 +175,14 @@ local function link(from, to, read_size)
 	from:set_mode(read_size);
 	from:set(true, nil);
 	to:set(nil, true);
+	from._linked, to._linked = to, from;
+end
+
+-- Of two that are linked one was cut off: to the peer of the other it must not look complete, so close() will be a reset there
+local function cut_off(conn)
+	if conn._linked then
+		core.set_abortive(conn._linked[1], true);
+	end
 end
 
 --- The loop
@@ -221,6 +230,7 @@ end
 dispatch[events.READ_TIMEOUT] = function (key)
 	local conn = handles[key];
 	if conn and not emit(conn, "onreadtimeout") and conn[1] then
+		cut_off(conn);
 		core.destroy(key);
 		finish(conn, "read timeout");
 	end
@@ -228,11 +238,18 @@ end
 
 local quitting = nil;
 
-dispatch[events.CLOSED] = function (key, reason)
+dispatch[events.CLOSED] = function (key, reason, is_cut_off)
 	local conn = handles[key];
 	if not conn then
 		return;
-	elseif reason then
+	end
+	if reason and reason ~= "closed" then
+		recent.add(("%s: %s"):format(conn, reason));
+	end
+	if is_cut_off then
+		cut_off(conn);
+	end
+	if reason then
 		finish(conn, reason);
 	else
 		finish(conn);
@@ -250,6 +267,7 @@ dispatch[events.SIGNAL] = watch.signalled;
 dispatch[events.TIMER] = timers.fire;
 
 dispatch[events.NOTICE] = function (_, level, text)
+	recent.add(text);
 	log(level, "%s", text);
 end
 
@@ -382,6 +400,7 @@ return {
 	end;
 	set_config = state.configure;
 	stats = core.stats;
+	describe_stats = core.describe_stats;
 	stages = core.stages;
 
 	listen = listen;

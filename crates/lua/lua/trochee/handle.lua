@@ -34,8 +34,7 @@ end
 -- A handle gets a logger of its own when it first logs something: thousands never do
 local function own_log(self)
 	if self.log == log then
-		local kind = self._listening and "serv" or self._fd and "fdwatch" or "conn";
-		self.log = new_log(kind..tostring(self.id));
+		self.log = new_log(tostring(self.id));
 	end
 	return self.log;
 end
@@ -311,6 +310,12 @@ function handle:serverport()
 	return self.peerport;
 end
 
+-- What a proxy has told of the client in a header of the PROXY protocol; nil where none spoke. The methods above give the client's
+-- addresses then
+function handle:proxy_header()
+	return core.proxied(self[1]);
+end
+
 -- Addresses become known when a connection is established. A UNIX socket has no peer's name, and keeps the one it was
 -- given
 function handle:updatenames()
@@ -338,13 +343,14 @@ local last_id = 0;
 -- The handle of a key that the core has just made.
 --
 -- There are thousands of handles, and Lua's garbage collector visits each of them in every cycle. So a handle is one object, without
--- a string or closure of its own, and an accepted one has eight fields: the most that a table of this size holds
-local function new(key, server, listeners, read_size, extra)
+-- a closure of its own, and an accepted one has eight fields: the most that a table of this size holds. kind is what its id, a
+-- string as on the stock backends, begins with
+local function new(key, server, listeners, read_size, extra, kind)
 	last_id = last_id + 1;
 	local peername, peerport, sockname, sockport = core.names(key);
 	local self = setmetatable({
 		key;
-		id = last_id;
+		id = (kind or "conn")..last_id;
 		created = core.now();
 		listeners = listeners;
 		_server = server;
@@ -360,7 +366,7 @@ local function new(key, server, listeners, read_size, extra)
 end
 
 local function new_server(key, addr, port, listeners, config)
-	local self = new(key, nil, listeners, config and config.read_size);
+	local self = new(key, nil, listeners, config and config.read_size, nil, "serv");
 	self._listening = true;
 	self.hosts = config and config.sni_hosts;
 	self.tls_ctx = config and config.tls_ctx;

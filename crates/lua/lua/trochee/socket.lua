@@ -37,6 +37,11 @@ function methods:setoption(option, value)
 	return nil, err;
 end
 
+-- The value, as LuaSocket has it | nil, why not
+function methods:getoption(option)
+	return core.option(self.handle[1], option);
+end
+
 -- Accepted without effect: it never blocks
 function methods:settimeout() -- luacheck: ignore 212/self
 	return 1;

@@ -15,7 +15,7 @@
 
 ---A connection or listener. Fields of your own may be added, and methods replaced, for each handle.
 ---@class trochee.Handle
----@field id integer
+---@field id string "conn", "serv" or "fdwatch" and a number; no two are alike
 ---@field created number when, in seconds since 1970
 ---@field listeners trochee.Listeners
 ---@field extra? table what addclient or wrapclient was given
@@ -72,7 +72,7 @@ function handle:setoption(name, value) end
 function handle:set(r, w) end
 ---@return integer fd -1 after the end
 function handle:getfd() end
----@return table? socket LuaSocket's getpeername, getsockname, getfd, setoption; nil after the end
+---@return table? socket LuaSocket's getpeername, getsockname, getfd, setoption, getoption, close; with TLS LuaSec's as well; nil after the end
 function handle:socket() end
 ---@return trochee.Handle listener that accepted it, else itself
 function handle:server() end
@@ -84,6 +84,8 @@ function handle:port() end
 function handle:clientport() end
 ---@return integer
 function handle:serverport() end
+---@return trochee.ProxyHeader? header nil where no proxy spoke for the client, and after the end
+function handle:proxy_header() end
 ---@return true? tls
 function handle:ssl() end
 ---@param ctx? table|userdata nil for that of the listener
@@ -95,6 +97,20 @@ function handle:block_reads() end
 function handle:sslctx() end
 ---@param ctx table|userdata for the connections that come from now on
 function handle:set_sslctx(ctx) end
+
+---What a proxy has told of its client (PROXY protocol).
+---@class trochee.ProxyHeader
+---@field proxy_ip? string the proxy's own address
+---@field proxy_port? integer
+---@field source_ip? string the client's address; nil where the proxy spoke for itself (a health check) or did not know
+---@field source_port? integer
+---@field destination_ip? string what the client has connected to
+---@field destination_port? integer
+---@field authority? string the host that the client asked for, with TLS its server name
+---@field alpn? string
+---@field unique_id? string by what the proxy knows the connection
+---@field tls? { version?: string, cipher?: string, has_certificate: boolean, is_verified: boolean, common_name?: string, signature_algorithm?: string, key_algorithm?: string } of the client's TLS, where it ended at the proxy
+---@field tlvs table<integer, string> all that was told beside the addresses, by type
 
 ---@class trochee.ListenConfig
 ---@field read_size? integer|"*a"

@@ -116,7 +116,7 @@ local function watchfd(fd, onreadable, onwritable)
 	local self = setmetatable({
 		conn = fd;
 		_fd = number;
-		id = last_id;
+		id = "fdwatch"..last_id;
 		created = core.now();
 		onreadable = onreadable;
 		onwritable = onwritable;

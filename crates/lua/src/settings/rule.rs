@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use mlua::Value;
-use trochee::KeepAlive;
+use trochee::{KeepAlive, Networks};
 
 use super::{IO_THREADS, Settings, io_threads};
-use crate::convert::{integer, seconds};
+use crate::convert::{self, described, integer, seconds};
 
 /// How the value of a setting is read and where it is stored, and so what values are valid.
 pub(super) enum Rule {
@@ -17,8 +17,10 @@ pub(super) enum Rule {
     Length(fn(&mut Settings) -> &mut u32),
     LengthOrFalse(fn(&mut Settings) -> &mut Option<u32>),
     Flag(fn(&mut Settings) -> &mut bool),
+    NetworkList(fn(&mut Settings) -> &mut Networks),
     Nagle,
     TcpKeepalive,
+    PortsOrFalse(fn(&mut Settings) -> &mut Option<Vec<u16>>),
     Poller,
     IoThreads,
     /// A setting of another backend, or of a later version of Prosody. It is accepted, and has no effect.
@@ -60,6 +62,10 @@ impl Rule {
                 *field(to) = unless_false(value, length).ok_or(LENGTH_OR_FALSE)?
             }
             Flag(field) => *field(to) = value.as_boolean().ok_or("true or false")?,
+            NetworkList(field) => {
+                *field(to) = networks(value)
+                    .map_err(|_| "a list of networks such as { \"loopback\", \"192.0.2.0/24\" }")?;
+            }
             Nagle => to.config.nodelay = !value.as_boolean().ok_or("true or false")?,
             TcpKeepalive => {
                 to.config.tcp_keepalive = match value {
@@ -70,6 +76,10 @@ impl Rule {
                         None => return Err("true, false or a whole number of seconds"),
                     },
                 }
+            }
+            PortsOrFalse(field) => {
+                *field(to) = unless_false(value, ports)
+                    .ok_or("a list of ports, such as { 5222 }, or false")?;
             }
             Poller => match value {
                 Value::String(name) => to.poller = Some(name.to_string_lossy()),
@@ -96,15 +106,26 @@ impl Rule {
             Length(field) => *field(to) = *field(from),
             LengthOrFalse(field) => *field(to) = *field(from),
             Flag(field) => *field(to) = *field(from),
+            NetworkList(field) => *field(to) = field(from).clone(),
             Nagle => to.config.nodelay = from.config.nodelay,
             TcpKeepalive => to.config.tcp_keepalive = from.config.tcp_keepalive,
+            PortsOrFalse(field) => *field(to) = field(from).clone(),
             Poller => to.poller = from.poller.clone(),
             IoThreads => to.io_threads = from.io_threads,
             Unused => {}
         }
     }
 
-    /// The value in force, as a Lua value. `nil` for the poller, whose name `backend()` gives, and for what has no effect.
+    /// What a value is that was refused, for the message.
+    pub(super) fn found(&self, value: &Value) -> String {
+        match (self, networks(value)) {
+            (NetworkList(_), Err(Some(entry))) => format!("one with {entry}"),
+            (PortsOrFalse(_), _) if value.is_table() => "one with something else".into(),
+            _ => described(value),
+        }
+    }
+
+    /// The value in force, as a Lua value. `nil` for a list, for the poller, whose name `backend()` gives, and for what has no effect.
     pub(super) fn value(&self, settings: &mut Settings) -> Value {
         fn seconds(duration: Duration) -> Value {
             Value::Number(duration.as_secs_f64())
@@ -133,13 +154,29 @@ impl Rule {
                 KeepAlive::Idle(after) => seconds(after),
             },
             IoThreads => Value::Integer(settings.config.io_threads as i64),
-            Poller | Unused => Value::Nil,
+            NetworkList(_) | PortsOrFalse(_) | Poller | Unused => Value::Nil,
         }
     }
 
     /// The value in force, as the operator would write it.
     pub(super) fn show(&self, settings: &mut Settings) -> String {
         match (self, self.value(settings)) {
+            (NetworkList(field), _) => {
+                let names = field(settings).names().iter();
+                let names: Vec<String> = names.map(|name| format!("\"{name}\"")).collect();
+                if names.is_empty() {
+                    "{}".into()
+                } else {
+                    format!("{{ {} }}", names.join(", "))
+                }
+            }
+            (PortsOrFalse(field), _) => match field(settings) {
+                Some(ports) => {
+                    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+                    format!("{{ {} }}", ports.join(", "))
+                }
+                None => "false".into(),
+            },
             (Poller, _) => format!("\"{}\"", settings.poller.as_deref().unwrap_or("auto")),
             (_, Value::Number(number)) if number.is_infinite() => "no limit".into(),
             (_, Value::Number(number)) => number.to_string(),
@@ -172,6 +209,32 @@ fn size(value: &Value) -> Option<usize> {
 
 fn length(value: &Value) -> Option<u32> {
     size(value).and_then(|length| u32::try_from(length).ok())
+}
+
+/// A list of names of networks; or else the entry that is none, as far as it is the entries that are wrong.
+fn networks(value: &Value) -> Result<Networks, Option<String>> {
+    let Value::Table(table) = value else {
+        return Err(None);
+    };
+    let mut names = Vec::new();
+    for pair in table.pairs::<Value, Value>() {
+        match pair {
+            Ok((Value::Integer(_), Value::String(name))) => names.push(name.to_string_lossy()),
+            Ok((Value::Integer(_), other)) => return Err(Some(described(&other))),
+            _ => return Err(None),
+        }
+    }
+    let named = Networks::named(names.iter().map(String::as_str));
+    named.map_err(|error| Some(format!("{:?}", error.text())))
+}
+
+/// A list of ports.
+fn ports(value: &Value) -> Option<Vec<u16>> {
+    let entries = value.as_table()?.sequence_values::<Value>();
+    let port = |entry: mlua::Result<Value>| convert::port(&entry.ok()?).ok();
+    entries
+        .map(|entry| port(entry).filter(|port| *port > 0))
+        .collect()
 }
 
 fn unless_false<T>(value: &Value, read: fn(&Value) -> Option<T>) -> Option<Option<T>> {

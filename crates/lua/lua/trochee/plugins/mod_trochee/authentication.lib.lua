@@ -1,18 +1,6 @@
--- What trochee and Prosody have to tell each other: who has authenticated.
---
--- It is a global module, and is loaded with trochee. With a plain network backend it does nothing.
+-- Who has authenticated: the network layer cannot see it, and Prosody's events tell.
 
-module:set_global();
-
-local server = require "net.server";
 local portmanager = require "core.portmanager";
-
-if not server.stages then
-	module:log("warn", "Prosody runs on another network backend than trochee, so this module does nothing");
-	return;
-end
-
---- Who has authenticated
 
 -- The services whose connections have to authenticate. HTTP has no such moment
 local authenticating = {
@@ -63,6 +51,7 @@ for host in pairs(prosody.hosts) do
 end
 ask_all();
 
-function module.unload()
+-- What to do at the end
+return function ()
 	ask(nil);
 end

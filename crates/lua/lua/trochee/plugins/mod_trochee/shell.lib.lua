@@ -1,0 +1,222 @@
+-- The section "trochee" of the shell: prosodyctl shell trochee info, or trochee:info() when it runs.
+
+local server = require "net.server";
+local portmanager = require "core.portmanager";
+local array = require "util.array";
+local sorted_pairs = require "util.iterators".sorted_pairs;
+local state = require "trochee.state";
+local recent = require "trochee.recent";
+local version = require "trochee"._VERSION;
+
+local core, handles = state.core, state.handles;
+
+-- More rows than anybody reads
+local MOST_ROWS = 1000;
+
+local commands = {
+	info = "trochee:info() - What the network layer is, and what it has counted";
+	connections = "trochee:connections(filter) - Every connection, or those with this text in their row";
+	addresses = "trochee:addresses(count) - The addresses with the most connections, 20 if not said otherwise";
+	errors = "trochee:errors(filter) - What went wrong lately, or what has this text in it";
+	close = "trochee:close(id) - Close the connection with this id, as trochee:connections() shows it";
+	help = "trochee:help() - These lines";
+};
+
+--- Showing
+
+-- Rows of texts in columns, each as wide as its widest text
+local function show(print, titles, rows)
+	local widths = {};
+	for _, row in ipairs { titles, table.unpack(rows) } do
+		for column, text in ipairs(row) do
+			widths[column] = math.max(widths[column] or 0, #text);
+		end
+	end
+	for _, row in ipairs { titles, table.unpack(rows) } do
+		local cells = {};
+		for column, text in ipairs(row) do
+			cells[column] = text..(" "):rep(widths[column] - #text);
+		end
+		print((table.concat(cells, "  "):gsub("%s+$", "")));
+	end
+end
+
+local function seconds(time)
+	if time < 100 then
+		return ("%.1f s"):format(time);
+	elseif time < 6000 then
+		return ("%d min"):format(time // 60);
+	end
+	return ("%d h"):format(time // 3600);
+end
+
+local function bytes(count)
+	if count < 10000 then
+		return ("%d B"):format(count);
+	elseif count < 10000000 then
+		return ("%d kB"):format(count // 1000);
+	end
+	return ("%d MB"):format(count // 1000000);
+end
+
+--- What is known
+
+local function service_names()
+	local names = {};
+	for name, _, _, _, active in portmanager.get_active_services():iter(nil, nil, nil, nil) do
+		names[active.server] = name;
+	end
+	return names;
+end
+
+-- The user or server at the other end, by Prosody's sessions
+local function session_name(conn)
+	for _, kind in ipairs { "c2s", "s2s", "component" } do
+		local session = module:shared("/*/"..kind.."/sessions")[conn];
+		if session then
+			local name = session.full_jid
+				or session.to_host and session.from_host and session.from_host.."->"..session.to_host
+				or session.host;
+			return tostring(name or "-").." ("..tostring(session.type)..")";
+		end
+	end
+	return "-";
+end
+
+local function tls_version(conn)
+	if not conn:ssl() then
+		return "-";
+	end
+	local socket = conn:socket();
+	return socket and socket:info("protocol") or "handshake";
+end
+
+-- Every connection that has a handle: what the core knows of it, and the handle as conn
+local function connections()
+	local found = {};
+	for _, info in ipairs(core.connections()) do
+		info.conn = handles[info.key];
+		if info.conn then
+			found[#found+1] = info;
+		end
+	end
+	table.sort(found, function (a, b) return a.age > b.age; end);
+	return found;
+end
+
+--- Commands
+
+local section = {};
+
+function section:info()
+	local print = self.session.print;
+	print(("trochee %s, poller %s, %d I/O threads"):format(version, core.backend(), state.settings.io_threads or 0));
+	local stages = server.stages();
+	print(("connections: %d accepted, %d secured, %d opened, %d established")
+		:format(stages.accepted, stages.secured, stages.opened, stages.established));
+	local rows, about = {}, server.describe_stats();
+	for name, value in sorted_pairs(server.stats()) do
+		rows[#rows+1] = { name, tostring(value), about[name] };
+	end
+	show(print, { "counter", "value", "what it counts" }, rows);
+	return true, ("%d counters since the start of the process"):format(#rows);
+end
+
+function section:connections(filter)
+	local services, rows, count = service_names(), {}, 0;
+	for _, info in ipairs(connections()) do
+		local conn = info.conn;
+		local row = {
+			tostring(conn.id), info.stage, ("%s:%s"):format(conn.peername or "-", conn.peerport or "-"),
+			conn._server and (services[conn._server] or tostring(conn._server.sockport)) or "outgoing",
+			tls_version(conn), seconds(info.age), seconds(info.idle), bytes(info.queued), bytes(info.received), bytes(info.sent),
+			tostring(info.reads), session_name(conn);
+		};
+		if not filter or table.concat(row, " "):find(tostring(filter), 1, true) then
+			count = count + 1;
+			if count <= MOST_ROWS then
+				rows[count] = row;
+			end
+		end
+	end
+	show(self.session.print, { "id", "stage", "address", "port", "TLS", "age", "idle", "queued", "received", "sent", "reads", "session" }, rows);
+	if count > MOST_ROWS then
+		self.session.print(("and %d more: give a filter"):format(count - MOST_ROWS));
+	end
+	return true, ("%d connections"):format(count);
+end
+
+function section:addresses(most)
+	local by_address, all = {}, {};
+	for _, info in ipairs(connections()) do
+		local conn = info.conn;
+		if conn._server and conn.peername then
+			local entry = by_address[conn.peername];
+			if not entry then
+				entry = { address = conn.peername; count = 0, newcomers = 0, newest = math.huge, received = 0 };
+				by_address[conn.peername] = entry;
+				all[#all+1] = entry;
+			end
+			entry.count = entry.count + 1;
+			entry.newcomers = entry.newcomers + (info.stage == "established" and 0 or 1);
+			entry.newest = math.min(entry.newest, info.age);
+			entry.received = entry.received + info.received;
+		end
+	end
+	table.sort(all, function (a, b) return a.count > b.count or a.count == b.count and a.address < b.address; end);
+	local rows = {};
+	for i = 1, math.min(#all, tonumber(most) or 20) do
+		local entry = all[i];
+		rows[i] = {
+			entry.address, tostring(entry.count), tostring(entry.newcomers), seconds(entry.newest).." ago", bytes(entry.received);
+		};
+	end
+	show(self.session.print, { "address", "connections", "not established", "the last", "received" }, rows);
+	return true, ("%d addresses"):format(#all);
+end
+
+function section:errors(filter)
+	local rows = {};
+	for _, entry in ipairs(recent.list()) do
+		if not filter or entry.what:find(tostring(filter), 1, true) then
+			rows[#rows+1] = { os.date("%Y-%m-%d %H:%M:%S", entry.time), entry.what };
+		end
+	end
+	show(self.session.print, { "time", "what" }, rows);
+	return true, ("%d of the last 100"):format(#rows);
+end
+
+function section:close(id)
+	for _, conn in pairs(handles) do
+		if tostring(conn.id) == tostring(id) and not conn._listening and conn.close then
+			conn:close();
+			return true, "Closed";
+		end
+	end
+	return nil, ("there is no connection %s: trochee:connections() shows their ids"):format(tostring(id));
+end
+
+function section:help()
+	for _, text in sorted_pairs(commands) do
+		self.session.print(text);
+	end
+	return true, "Commands about the network layer";
+end
+
+-- The shell of 13.0 keeps its help in the metatable of a section
+local help = { desc = "Commands about the network layer (trochee)", commands = {} };
+for name, text in pairs(commands) do
+	local argument, about = text:match("%((.-)%) %- (.*)$");
+	help.commands[name] = {
+		desc = about;
+		args = array(argument ~= "" and { { name = argument } } or {});
+	};
+end
+
+local sections = module:shared "/*/admin_shell/env";
+sections.trochee = setmetatable(section, { help = help });
+
+-- What to do at the end
+return function ()
+	sections.trochee = nil;
+end

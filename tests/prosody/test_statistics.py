@@ -1,0 +1,118 @@
+"""What trochee counts, in Prosody's statistics: the shell's, and those that Prometheus reads."""
+
+import asyncio
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import time
+import urllib.request
+
+import pytest
+
+from clients import online
+from prosody_server import MODULES, ROOT, reserve_port
+
+RULES = ROOT / "packaging" / "prometheus" / "trochee.rules.yml"
+DASHBOARD = ROOT / "packaging" / "grafana" / "trochee.json"
+
+
+def fetch(url):
+    with urllib.request.urlopen(url, timeout=10) as response:
+        return response.read().decode()
+
+
+@contextlib.contextmanager
+def prometheus(folder, target):
+    """Debian's Prometheus, with the rules that trochee brings; the address of its HTTP interface."""
+    config = folder / "prometheus.yml"
+    config.write_text(
+        json.dumps({
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(RULES)],
+            "scrape_configs": [{"job_name": "prosody", "static_configs": [{"targets": [target]}]}],
+        })
+    )
+    port = reserve_port()
+    # Its listener does not share a port that is reserved; nobody else is given this one so soon.
+    with open(folder / "prometheus.log", "w") as log:
+        process = subprocess.Popen(
+            [
+                "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            stdout=log, stderr=subprocess.STDOUT,
+        )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def ask(base, path):
+    with contextlib.suppress(OSError):
+        return json.loads(fetch(base + path))["data"]
+
+
+def wait_for(what, get):
+    deadline = time.monotonic() + 40
+    while not (found := get()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.2)
+    return found
+
+
+@pytest.mark.only_on("epoll", "13-epoll")
+def test_prometheus_reads_them(make_server, tmp_path):
+    if not shutil.which("prometheus"):
+        pytest.skip("prometheus is not installed: run 'make setup'")
+    checked = subprocess.run(["promtool", "check", "rules", RULES], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+    async def flow(server):
+        async with online(server, "romeo"):
+            text = await asyncio.to_thread(fetch, f"{server.http_url}/metrics")
+            values = dict(re.findall(r"^prosody_mod_trochee__(\S+) (\S+)$", text, re.M))
+            assert float(values["accepted_total"]) >= 1, text
+            assert float(values["authenticated_total"]) == 1, text
+            assert float(values["received_bytes_total"]) > 100, text
+            assert float(values['connections{stage="established"}']) >= 1, text
+            assert "# UNIT prosody_mod_trochee__received_bytes bytes" in text
+            assert re.search(r"^# HELP prosody_mod_trochee__accepted Connections that listeners accepted\.$", text, re.M)
+            # What the dashboard and the rules speak of is there.
+            for file in (DASHBOARD, RULES):
+                named = set(re.findall(r"prosody_mod_trochee__(\w+)", file.read_text()))
+                assert named and named <= {name.partition("{")[0] for name in values}, file
+            # Every counter of the engine is there.
+            counters = await asyncio.to_thread(
+                server.shell, "> local n = 0; for _ in pairs(require'net.server'.stats()) do n = n + 1 end; return 'n'..n"
+            )
+            assert f"n{sum(name.endswith('_total') for name in values)}" in counters, counters
+
+    with make_server(
+        modules=[*MODULES, "http_openmetrics"], statistics="internal", statistics_interval="manual"
+    ) as server:
+        asyncio.run(flow(server))
+        with prometheus(tmp_path, f"{server.address}:{server.http_port}") as base:
+            query = "/api/v1/query?query=prosody_mod_trochee__accepted_total"
+            series = wait_for("the series", lambda: (ask(base, query) or {}).get("result"))
+            assert float(series[0]["value"][1]) >= 1
+
+            def evaluated():
+                groups = (ask(base, "/api/v1/rules") or {}).get("groups", [])
+                rules = [rule for group in groups for rule in group["rules"]]
+                assert all(rule["health"] != "err" for rule in rules), rules
+                return rules and all(rule["health"] == "ok" for rule in rules)
+
+            wait_for("the rules to be evaluated", evaluated)
+            recorded = "/api/v1/query?query=trochee:received_bytes:rate5m"
+            wait_for("a recorded rate", lambda: (ask(base, recorded) or {}).get("result"))
+
+
+@pytest.mark.only_on("epoll", "13-epoll")
+def test_the_shell_shows_them(make_server):
+    """With statistics = "internal" and nothing else."""
+    with make_server(statistics="internal", statistics_interval=1) as server:
+        wait_for("a number", lambda: re.search(r"trochee\S*accepted\S*\s+[^\n]*[1-9]", server.shell("stats", "show", "trochee")))
