@@ -48,6 +48,7 @@ mod datagrams;
 mod exhaustion;
 mod fairness;
 mod forking;
+mod holding;
 mod keys;
 mod late;
 mod lingering;
