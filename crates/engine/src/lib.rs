@@ -106,7 +106,7 @@ mod waker;
 
 pub use command::{Close, Command};
 pub use config::{Config, KeepAlive, ProxyProtocol, ReadSize, SocketKind, SocketOption};
-pub use connection_info::ConnectionInfo;
+pub use connection_info::{ConnectionInfo, TcpInfo};
 pub use error::{Error, Reason};
 pub use event::{Chunk, Event, Level};
 pub use event_loop::EventLoop;

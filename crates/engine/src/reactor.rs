@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::event::{Chunk, Event, Level};
 use crate::listener::{Gate, Listener};
 use crate::memory::Account;
+use crate::name::Name;
 use crate::poller::Readiness;
 use crate::registry::{Key, Registry};
 use crate::stats::Stats;
@@ -38,6 +39,7 @@ mod alarms;
 mod commands;
 mod companion;
 mod credit;
+mod datagrams;
 mod flushes;
 mod handshakes;
 mod input;
@@ -112,7 +114,16 @@ pub struct Reactor {
 /// An event without the borrow of the read buffer.
 pub(crate) enum Step {
     Event(Event<'static>),
-    Data { key: Key, len: usize, end: Chunk },
+    Data {
+        key: Key,
+        len: usize,
+        end: Chunk,
+    },
+    Datagram {
+        key: Key,
+        len: usize,
+        from: Option<Name>,
+    },
 }
 
 impl Default for Reactor {
@@ -190,6 +201,10 @@ impl Reactor {
         self.stats
     }
 
+    pub(crate) fn count_slow_callback(&mut self) {
+        self.stats.slow_callbacks += 1;
+    }
+
     /// Begins a turn. Call [`next_event`](Reactor::next_event) until it returns `None`.
     ///
     /// A turn that was left in the middle goes on where it was: no event is lost when whoever handled the last one
@@ -217,6 +232,11 @@ impl Reactor {
                 key,
                 data: &self.read_buffer[..len],
                 end,
+            }),
+            Step::Datagram { key, len, from } => Some(Event::Datagram {
+                key,
+                data: &self.read_buffer[..len],
+                from,
             }),
         }
     }

@@ -17,8 +17,10 @@ use crate::error::Error;
 use crate::name::{Name, unmapped};
 
 mod ending;
+mod tcp;
 
-pub(crate) use ending::{Goodbye, finish, make_abortive, shutdown_write, unacknowledged};
+pub(crate) use ending::{Goodbye, finish, make_abortive, shutdown_write};
+pub(crate) use tcp::{tcp_info, unacknowledged};
 
 /// Most slices that one vectored write carries.
 const VECTORED: usize = 64;
@@ -215,6 +217,36 @@ pub(crate) fn connect(
     match rustix::net::connect(&fd, &peer) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(fd),
         Err(errno) => Err(errno),
+    }
+}
+
+/// A UDP socket on this address.
+pub(crate) fn bind_datagrams(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let fd = open(address, SocketType::DGRAM, None)?;
+    rustix::net::bind(&fd, &address)?;
+    Ok(fd)
+}
+
+/// One datagram, and who sent it.
+pub(crate) fn receive_from(
+    fd: &OwnedFd,
+    buffer: &mut [u8],
+) -> rustix::io::Result<(usize, Option<Name>)> {
+    loop {
+        match rustix::net::recvfrom(fd, &mut *buffer, RecvFlags::empty()) {
+            Ok((count, _, from)) => return Ok((count, from.and_then(Name::from_system))),
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+pub(crate) fn send_to(fd: &OwnedFd, data: &[u8], to: SocketAddr) -> rustix::io::Result<usize> {
+    loop {
+        match rustix::net::sendto(fd, data, SendFlags::NOSIGNAL, &to) {
+            Err(Errno::INTR) => continue,
+            result => return result,
+        }
     }
 }
 

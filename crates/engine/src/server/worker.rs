@@ -171,7 +171,11 @@ impl Worker {
             Event::Timer { id } => self.timer(id),
             Event::Notice { level, text } => (self.notice)(level, &text),
             // Listeners, watches and signals are not here.
-            Event::Accepted { .. } | Event::Ready { .. } | Event::Signal { .. } => {}
+            Event::Accepted { .. }
+            | Event::Ready { .. }
+            | Event::Signal { .. }
+            | Event::Datagram { .. }
+            | Event::DatagramError { .. } => {}
         }
         true
     }
