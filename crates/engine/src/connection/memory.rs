@@ -39,10 +39,18 @@ impl Connection {
     pub(crate) fn progress_deadline(&self, config: &Config) -> Option<u64> {
         let (since, _) = **self.watched.as_ref()?;
         config.min_send_rate?;
-        let watches = self.state != State::Connecting && self.may_flush();
+        // Where nothing blocks, to send is up to us.
+        let watches = self.blocked && self.state != State::Connecting && self.may_flush();
         self.write_timeout
             .deadline(since, config.send_timeout)
             .filter(|_| watches)
+    }
+
+    /// Watches the peer anew: until now it may not have been able to take anything.
+    pub(crate) fn restart_watch(&mut self) {
+        if let Some(watched) = &mut self.watched {
+            **watched = (clock::now(), self.sent);
+        }
     }
 
     /// Watches the peer anew if it has taken enough by `now`, which is behind the deadline.

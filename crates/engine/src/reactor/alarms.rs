@@ -95,6 +95,12 @@ impl Reactor {
             return None;
         };
         if self.is_spared(key, at) {
+            if let Some(connection) = self.connection(key)
+                && connection.writable
+            {
+                // It has taken what it was given, and waits for more.
+                connection.restart_watch();
+            }
             return None;
         }
         match deadline {

@@ -145,6 +145,7 @@ impl Reactor {
                 let connection = self.found(key)?;
                 connection.write_timeout = Timeout::from_option(after);
                 connection.write_since = clock::now();
+                connection.restart_watch();
                 self.want(key);
                 Ok(())
             }
@@ -210,6 +211,7 @@ impl Reactor {
         if connection.writes_paused != paused {
             connection.writes_paused = paused;
             connection.write_since = clock::now();
+            connection.restart_watch();
             self.want(key);
             self.queue_flush(key);
         }
