@@ -49,6 +49,14 @@ pub struct Config {
     /// Most bytes that one connection may have queued, a single write into an empty queue excepted. 32 MiB, as Prosody 13.0: a peer that stops reading must not fill
     /// the memory.
     pub max_send_buffer_size: usize,
+    /// Most bytes that all connections may hold together, those of all threads: what is queued for their peers, and input that is
+    /// not whole. Beyond it those end that hold most, and of equal ones those that have waited longest for their peer. `None`: a quarter
+    /// of the memory of the machine or, if that is less, of what the control group of the process may have.
+    pub max_queued_memory: Option<usize>,
+    /// How many bytes a second a peer must take, over [`send_timeout`](Config::send_timeout), while more than 1 MiB is queued for
+    /// it. 1024, which any line can do: a peer that takes a byte now and then must not hold 32 MiB for days. `None`: any
+    /// progress will do.
+    pub min_send_rate: Option<usize>,
     /// Most bytes that one read may deliver, whatever its read size; never more than 64 KiB.
     pub max_receive_buffer_size: usize,
     /// Most connections that one listener serves at a time. No limit but that of the descriptors.
@@ -105,6 +113,8 @@ impl Default for Config {
             backlog: 4096,
             read_size: 8192,
             max_send_buffer_size: 32 * 1024 * 1024,
+            max_queued_memory: None,
+            min_send_rate: Some(1024),
             max_receive_buffer_size: usize::MAX,
             max_connections: usize::MAX,
             linger_timeout: Duration::from_secs(5),

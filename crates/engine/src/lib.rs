@@ -85,6 +85,7 @@ mod event;
 mod event_loop;
 mod fork;
 mod listener;
+pub mod memory;
 mod name;
 mod network;
 pub mod poller;

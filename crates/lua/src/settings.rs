@@ -90,6 +90,10 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("linger_timeout", Seconds(|s| &mut s.config.linger_timeout)),
     ("max_connections", Size(|s| &mut s.config.max_connections)),
     (
+        "max_queued_memory",
+        SizeOrAuto(|s| &mut s.config.max_queued_memory),
+    ),
+    (
         "max_receive_buffer_size",
         Size(|s| &mut s.config.max_receive_buffer_size),
     ),
@@ -105,6 +109,10 @@ const SETTINGS: &[(&str, Rule)] = &[
         Size(|s| &mut s.config.max_waiting_handshakes),
     ),
     ("max_newcomers", Size(|s| &mut s.config.max_newcomers)),
+    (
+        "min_send_rate",
+        SizeOrFalse(|s| &mut s.config.min_send_rate),
+    ),
     ("min_wait", Seconds(|s| &mut s.front.min_wait)),
     ("nagle", Nagle),
     ("newcomer_bytes", Size(|s| &mut s.config.newcomer_bytes)),

@@ -146,6 +146,7 @@ impl Reactor {
                 let connection = self.found(key)?;
                 connection.write_timeout = Timeout::from_option(after);
                 connection.write_since = clock::now();
+                connection.restart_watch();
                 self.want(key);
                 Ok(())
             }
@@ -211,6 +212,7 @@ impl Reactor {
         if connection.writes_paused != paused {
             connection.writes_paused = paused;
             connection.write_since = clock::now();
+            connection.restart_watch();
             self.want(key);
             self.queue_flush(key);
         }

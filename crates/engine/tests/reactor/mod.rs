@@ -49,6 +49,7 @@ mod dead_peers;
 mod exhaustion;
 mod fairness;
 mod forking;
+mod holding;
 mod keys;
 mod late;
 mod lingering;

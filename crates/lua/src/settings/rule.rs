@@ -15,6 +15,8 @@ pub(super) enum Rule {
     SecondsOrFalse(fn(&mut Settings) -> &mut Option<Duration>),
     Size(fn(&mut Settings) -> &mut usize),
     SizeOrFalse(fn(&mut Settings) -> &mut Option<usize>),
+    /// `None` is what the engine finds right.
+    SizeOrAuto(fn(&mut Settings) -> &mut Option<usize>),
     Length(fn(&mut Settings) -> &mut u32),
     LengthOrFalse(fn(&mut Settings) -> &mut Option<u32>),
     Flag(fn(&mut Settings) -> &mut bool),
@@ -60,6 +62,12 @@ impl Rule {
             Size(field) => *field(to) = size(value).ok_or(SIZE)?,
             SizeOrFalse(field) => {
                 *field(to) = unless_false(value, size).ok_or("a whole number above 0 or false")?
+            }
+            SizeOrAuto(field) => {
+                *field(to) = match value {
+                    Value::String(text) if text.as_bytes() == *b"auto" => None,
+                    other => Some(size(other).ok_or("a whole number above 0 or \"auto\"")?),
+                }
             }
             Length(field) => *field(to) = length(value).ok_or(SIZE)?,
             LengthOrFalse(field) => {
@@ -113,7 +121,7 @@ impl Rule {
             Seconds(field) => *field(to) = *field(from),
             SecondsOrFalse(field) => *field(to) = *field(from),
             Size(field) => *field(to) = *field(from),
-            SizeOrFalse(field) => *field(to) = *field(from),
+            SizeOrFalse(field) | SizeOrAuto(field) => *field(to) = *field(from),
             Length(field) => *field(to) = *field(from),
             LengthOrFalse(field) => *field(to) = *field(from),
             Flag(field) => *field(to) = *field(from),
@@ -160,6 +168,7 @@ impl Rule {
             SecondsOrFalse(field) => or_false(*field(settings), seconds),
             Size(field) => bytes(*field(settings)),
             SizeOrFalse(field) => or_false(*field(settings), bytes),
+            SizeOrAuto(field) => field(settings).map_or(Value::Nil, bytes),
             Length(field) => number(*field(settings)),
             LengthOrFalse(field) => or_false(*field(settings), number),
             Flag(field) => Value::Boolean(*field(settings)),
@@ -197,6 +206,7 @@ impl Rule {
                 }
                 None => "false".into(),
             },
+            (SizeOrAuto(_), Value::Nil) => "\"auto\"".into(),
             (Poller, _) => format!("\"{}\"", settings.poller.as_deref().unwrap_or("auto")),
             (_, Value::Number(number)) if number.is_infinite() => "no limit".into(),
             (_, Value::Number(number)) => number.to_string(),
