@@ -6,11 +6,13 @@ import re
 import socket
 import time
 
+import aiohttp
 import pytest
 
 from clients import component, online
 from prosody_server import RawStream
 from test_s2s import S2S_PORT, two_addresses
+from test_web import WebSocket
 
 # What a login may take on a busy machine.
 WHOLE = 6
@@ -39,6 +41,9 @@ def test_strangers_end_and_all_others_stay(make_server):
             romeo = await stack.enter_async_context(online(here, "romeo"))
             juliet = await stack.enter_async_context(online(there, "juliet"))
             bot = await stack.enter_async_context(component(here))
+            http = await stack.enter_async_context(aiohttp.ClientSession())
+            socket_user = WebSocket(here, http)
+            await socket_user.log_in("juliet")
 
             async def exchange(number):
                 for sender, receiver in ((romeo, juliet), (juliet, romeo), (romeo, bot)):
@@ -68,8 +73,8 @@ def test_strangers_end_and_all_others_stay(make_server):
 
             stats = "require'net.server'.stats()"
             assert await asyncio.to_thread(counted, here, f"{stats}.newcomers_late") == 4
-            # Romeo, the other server, the component.
-            assert await asyncio.to_thread(counted, here, f"{stats}.authenticated") == 3
+            # Romeo, the other server, the component, Juliet over WebSocket.
+            assert await asyncio.to_thread(counted, here, f"{stats}.authenticated") == 4
 
     with make_server("verona", host=verona, address=verona, s2s_port=S2S_PORT, network_settings=settings) as here:
         with make_server("mantua", host=mantua, address=mantua, s2s_port=S2S_PORT) as there:

@@ -22,15 +22,16 @@ def test_what_the_shell_knows(make_server):
                 shown = await shell("info")
                 assert re.search(r"^trochee \d+\.\d+\.\d+, poller epoll, \d I/O threads$", shown, re.M), shown
                 # The stranger and the shell itself.
-                assert re.search(r"^connections: 0 accepted, 0 secured, 2 opened, [2-9] established$", shown, re.M), shown
+                assert re.search(r"^connections: 0 accepted, 0 proxied, 0 secured, 2 opened, [2-9] established$", shown, re.M), shown
                 assert re.search(r"^authenticated +2 +Connections that have authenticated", shown, re.M), shown
 
                 rows = (await shell("connections")).splitlines()
                 assert rows[0].split() == [
-                    "id", "stage", "address", "port", "TLS", "age", "idle", "queued", "received", "sent", "reads", "session"
+                    "id", "stage", "address", "port", "TLS", "age", "idle", "queued", "received", "sent", "reads",
+                    "RTT", "resent", "unacked", "session",
                 ]
                 mine = [row for row in rows if f"{romeo.boundjid.full} (c2s)" in row]
-                assert len(mine) == 1 and "established" in mine[0] and re.search(r" c2s ", mine[0]), rows
+                assert len(mine) == 1 and "established" in mine[0] and re.search(r" c2s .* \d+\.\d ms +\d+ +\d+ B ", mine[0]), rows
                 assert any("component.localhost (component)" in row for row in rows), rows
                 port = stranger.socket.getsockname()[1]
                 found = await shell("connections", f"127.0.0.1:{port}")
@@ -46,6 +47,13 @@ def test_what_the_shell_knows(make_server):
                 assert await asyncio.to_thread(stranger.socket.recv, 100) == b""
             refused = await asyncio.to_thread(server.ctl, "shell", "trochee", "close", "nobody")
             assert "there is no connection nobody" in refused.stdout, refused.stdout
+
+            # What the shell is told to do holds the loop, and is named with the file that did it.
+            busy = "> local since = os.clock() while os.clock() - since < 0.5 do end return 1"
+            await asyncio.to_thread(server.shell, busy)
+            held = await shell("slow")
+            assert re.search(r"^\d+\.\d\d s +\S+ \S+ +onincoming of FD .*\.lua:\d+$", held, re.M), held
+            assert "The loop stood still for" in server.log.read_text()
 
             assert "OK: Commands about the network layer" in await shell("help")
             listed = await asyncio.to_thread(server.shell, "help", "trochee")

@@ -1,8 +1,10 @@
 //! What is known of one connection at one moment.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::registry::Key;
+use crate::socket;
 use crate::stage::Stage;
 
 /// What is known of one connection at one moment: see [`Reactor::connections`](crate::Reactor::connections).
@@ -25,4 +27,29 @@ pub struct ConnectionInfo {
     pub sent: u64,
     /// Bytes that are queued and not sent.
     pub queued: usize,
+    /// What the system knows of it, if it is a TCP connection.
+    pub tcp: Option<TcpInfo>,
+}
+
+/// What the system knows of a TCP connection: TCP_INFO and SIOCOUTQ, tcp(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TcpInfo {
+    /// The time that a segment and its answer take.
+    pub round_trip: Duration,
+    /// Segments that were sent again, since the beginning.
+    pub retransmits: u32,
+    /// Bytes that were sent and that the peer's system has not acknowledged.
+    pub unacknowledged: usize,
+}
+
+impl TcpInfo {
+    pub(crate) fn of(fd: &OwnedFd) -> Option<TcpInfo> {
+        let info = socket::tcp_info(fd)?;
+        Some(TcpInfo {
+            round_trip: Duration::from_micros(info.tcpi_rtt.into()),
+            retransmits: info.tcpi_total_retrans,
+            unacknowledged: usize::try_from(socket::unacknowledged(fd)).unwrap_or(0),
+        })
+    }
 }

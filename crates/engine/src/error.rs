@@ -71,6 +71,15 @@ impl Error {
     }
 }
 
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        match (error.errno(), error) {
+            (Some(errno), _) => io::Error::from_raw_os_error(errno),
+            (None, error) => io::Error::other(error),
+        }
+    }
+}
+
 impl From<Errno> for Error {
     fn from(errno: Errno) -> Error {
         Error::Os(errno)

@@ -1,6 +1,7 @@
 //! What comes out of a turn.
 
-use crate::error::Reason;
+use crate::error::{Error, Reason};
+use crate::name::Name;
 use crate::registry::Key;
 use crate::timers::TimerId;
 
@@ -49,6 +50,22 @@ pub enum Event<'a> {
         data: &'a [u8],
         /// What is known of the bytes that follow.
         end: Chunk,
+    },
+    /// A datagram came to a socket of [`bind_datagrams`](crate::Reactor::bind_datagrams).
+    Datagram {
+        /// The socket.
+        key: Key,
+        /// The datagram, which may be empty. What is longer than 64 KiB is cut.
+        data: &'a [u8],
+        /// Who sent it; `None` where the system does not know, as for an unnamed UNIX socket.
+        from: Option<Name>,
+    },
+    /// Such a socket has an error to tell, such as ECONNREFUSED: nobody was there for an earlier datagram (ICMP). It goes on.
+    DatagramError {
+        /// The socket.
+        key: Key,
+        /// The error.
+        error: Error,
     },
     /// The peer has ended its side, and all that it sent was delivered. Asked for by
     /// [`set_half_open`](crate::Reactor::set_half_open).
@@ -118,6 +135,8 @@ impl Event<'_> {
             | Event::ClientHello { key, .. }
             | Event::Secured { key }
             | Event::Data { key, .. }
+            | Event::Datagram { key, .. }
+            | Event::DatagramError { key, .. }
             | Event::Ended { key }
             | Event::ReadTimeout { key }
             | Event::Predrain { key }

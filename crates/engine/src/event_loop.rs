@@ -11,11 +11,11 @@ use crate::connection::Connection;
 use crate::connection_info::ConnectionInfo;
 use crate::error::Error;
 use crate::event::Event;
+use crate::name::Name;
 use crate::poller::Interest;
 use crate::proxy_protocol::Proxied;
 use crate::reactor::Reactor;
 use crate::registry::Key;
-use crate::socket::Name;
 use crate::stage::StageCounts;
 use crate::stats::Stats;
 use crate::threads::Threads;
@@ -144,6 +144,11 @@ impl EventLoop {
             }
         }
         stages
+    }
+
+    /// Counts in [`Stats::slow_callbacks`] that a consumer has held the loop for long, as the consumer sees it.
+    pub fn count_slow_callback(&mut self) {
+        self.local.count_slow_callback();
     }
 
     /// As [`Reactor::connections`], on all threads together. Each I/O thread is asked, and waited for.
@@ -308,6 +313,9 @@ forward! {
     fn waker(&mut self) -> Result<Waker, Error>;
     fn set_watch(&mut self, key: Key, interest: Interest) -> Result<(), Error>;
     fn watch_signal(&mut self, signal: i32) -> Result<Key, Error>;
+    fn bind_datagrams(&mut self, address: SocketAddr) -> Result<Key, Error>;
+    fn adopt_datagrams(&mut self, fd: OwnedFd) -> Result<Key, Error>;
+    fn send_to(&mut self, key: Key, data: &[u8], to: SocketAddr) -> Result<usize, Error>;
     fn set_timer(&mut self, after: Duration) -> TimerId;
     fn cancel_timer(&mut self, id: TimerId) -> bool;
     fn reset_timer(&mut self, id: TimerId, after: Duration) -> bool;

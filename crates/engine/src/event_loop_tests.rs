@@ -8,8 +8,8 @@ use super::EventLoop;
 use crate::config::{Config, ReadSize, SocketKind};
 use crate::error::Reason;
 use crate::event::{Event, Level};
+use crate::name::Name;
 use crate::registry::Key;
-use crate::socket::Name;
 
 /// Runs turns until `found` makes something of an event.
 fn until<T>(reactor: &mut EventLoop, mut found: impl FnMut(Event<'_>) -> Option<T>) -> T {

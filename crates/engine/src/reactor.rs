@@ -14,6 +14,7 @@ use crate::connection::Connection;
 use crate::error::Error;
 use crate::event::{Chunk, Event, Level};
 use crate::listener::{Gate, Listener};
+use crate::name::Name;
 use crate::poller::Readiness;
 use crate::registry::{Key, Registry};
 use crate::stats::Stats;
@@ -36,6 +37,7 @@ mod alarms;
 mod commands;
 mod companion;
 mod credit;
+mod datagrams;
 mod flushes;
 mod handshakes;
 mod input;
@@ -107,7 +109,16 @@ pub struct Reactor {
 /// An event without the borrow of the read buffer.
 pub(crate) enum Step {
     Event(Event<'static>),
-    Data { key: Key, len: usize, end: Chunk },
+    Data {
+        key: Key,
+        len: usize,
+        end: Chunk,
+    },
+    Datagram {
+        key: Key,
+        len: usize,
+        from: Option<Name>,
+    },
 }
 
 impl Default for Reactor {
@@ -119,9 +130,14 @@ impl Default for Reactor {
 impl Reactor {
     /// A reactor with the default settings and the best poller there is.
     pub fn new() -> Reactor {
+        Reactor::numbered(0)
+    }
+
+    /// One that gives keys with this thread number, which no other reactor of an event loop or of a server has.
+    pub(crate) fn numbered(thread: u8) -> Reactor {
         Reactor {
             config: Config::default(),
-            sources: Registry::new(0),
+            sources: Registry::new(thread),
             timers: Timers::new(),
             turn: Turn::new(),
             polling: Polling::new(),
@@ -179,6 +195,10 @@ impl Reactor {
         self.stats
     }
 
+    pub(crate) fn count_slow_callback(&mut self) {
+        self.stats.slow_callbacks += 1;
+    }
+
     /// Begins a turn. Call [`next_event`](Reactor::next_event) until it returns `None`.
     ///
     /// A turn that was left in the middle goes on where it was: no event is lost when whoever handled the last one
@@ -206,6 +226,11 @@ impl Reactor {
                 key,
                 data: &self.read_buffer[..len],
                 end,
+            }),
+            Step::Datagram { key, len, from } => Some(Event::Datagram {
+                key,
+                data: &self.read_buffer[..len],
+                from,
             }),
         }
     }

@@ -30,7 +30,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{Builder as ThreadBuilder, JoinHandle, panicking};
 use std::time::{Duration, Instant};
 
 use acceptor::{Acceptor, Stop};
@@ -41,11 +41,11 @@ use worker::Worker;
 use crate::config::Config;
 use crate::event::Level;
 use crate::listener::Listener;
+use crate::name::Name;
 use crate::poller;
 use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::signals;
-use crate::socket::Name;
 use crate::sync::lock;
 
 mod acceptor;
@@ -57,6 +57,7 @@ mod handler;
 mod log;
 mod mailbox;
 mod place;
+mod thread;
 mod worker;
 
 pub use builder::{Builder, Listen};
@@ -64,12 +65,14 @@ pub use contexts::Contexts;
 pub use handle::Handle;
 pub use handler::{Handler, Status};
 pub use log::LogWriter;
+pub use thread::Thread;
 
 type Factory = Arc<dyn Fn() -> Box<dyn Handler> + Send + Sync>;
+type Start = Arc<dyn Fn(&mut Thread<'_>) + Send + Sync>;
 type Notice = Arc<dyn Fn(Level, &str) + Send + Sync>;
 
-/// More is a mistake rather than a machine.
-const MOST_THREADS: usize = 1024;
+/// What the thread numbers in keys leave room for: those of the acceptor begin with 0.
+const MOST_THREADS: usize = u8::MAX as usize;
 
 /// A hundred years: what is later than the clock can tell is as late.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -95,9 +98,23 @@ pub enum Error {
     /// The system refused what a thread needs: a descriptor, or the thread itself.
     #[error("cannot start: {0}")]
     Start(String),
+    /// An error of the engine.
+    #[error(transparent)]
+    Engine(#[from] crate::Error),
     /// A thread ended by a panic that was no handler's, and the others with it.
     #[error("a thread of the server panicked")]
     Panicked,
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        match error {
+            Error::Engine(error) | Error::Listen { error, .. } if error.errno().is_some() => {
+                error.into()
+            }
+            error => io::Error::other(error),
+        }
+    }
 }
 
 fn start(error: impl std::fmt::Display) -> Error {
@@ -110,6 +127,7 @@ pub struct Server {
     threads: usize,
     config: Config,
     notice: Option<Notice>,
+    on_start: Option<Start>,
     listeners: Vec<(Listener, Plan)>,
     handle: ServerHandle,
 }
@@ -142,6 +160,8 @@ impl Server {
         let mut mailboxes = Vec::new();
         let (ready, readied) = mpsc::channel();
         for index in 0..self.threads {
+            let number = u8::try_from(index + 1).map_err(start)?;
+            let on_start = self.on_start.clone();
             let mailbox = Arc::new(Mailbox::default());
             mailboxes.push(Arc::clone(&mailbox));
             let (backend, config) = (self.backend.clone(), self.config.clone());
@@ -149,7 +169,7 @@ impl Server {
             let stop = Arc::clone(&self.handle.shared.stop);
             let work = move || {
                 // A reactor belongs to the thread that makes it.
-                let begun = begin(&backend, config, &mailbox);
+                let begun = begin(number, &backend, config, &mailbox);
                 let (reactor, answer) = match begun {
                     Ok(reactor) => (Some(reactor), Ok(())),
                     Err(error) => (None, Err(error)),
@@ -158,10 +178,10 @@ impl Server {
                 drop(tell);
                 if let Some(reactor) = reactor {
                     let _fuse = Fuse(stop);
-                    Worker::new(reactor, mailbox, notice).run();
+                    Worker::new(index, reactor, mailbox, notice).run(on_start);
                 }
             };
-            let builder = thread::Builder::new().name(format!("trochee-{index}"));
+            let builder = ThreadBuilder::new().name(format!("trochee-{index}"));
             match signals::blocked(|| builder.spawn(work)) {
                 Ok(worker) => workers.push(worker),
                 Err(error) => {
@@ -194,7 +214,7 @@ impl Server {
         }
         let panicked = workers
             .into_iter()
-            .map(thread::JoinHandle::join)
+            .map(JoinHandle::join)
             .filter(Result::is_err)
             .count();
         outcome?;
@@ -217,15 +237,15 @@ struct Fuse(Arc<Stop>);
 
 impl Drop for Fuse {
     fn drop(&mut self) {
-        if thread::panicking() {
+        if panicking() {
             self.0.at(Instant::now());
         }
     }
 }
 
 /// What a thread needs before its first turn.
-fn begin(backend: &str, config: Config, mailbox: &Mailbox) -> Result<Reactor, Error> {
-    let mut reactor = Reactor::new();
+fn begin(number: u8, backend: &str, config: Config, mailbox: &Mailbox) -> Result<Reactor, Error> {
+    let mut reactor = Reactor::numbered(number);
     reactor.set_backend(backend).map_err(start)?;
     reactor.configure(config);
     mailbox.set_waker(reactor.waker().map_err(start)?);
@@ -275,6 +295,29 @@ impl ServerHandle {
         let now = Instant::now();
         let deadline = now.checked_add(within).unwrap_or(now + NEVER);
         self.shared.stop.at(deadline);
+    }
+
+    /// How many threads serve connections; none before [`Server::run`].
+    pub fn threads(&self) -> usize {
+        lock(&self.shared.mailboxes).len()
+    }
+
+    /// Runs `task` on the thread with this number, soon: where connections can be begun that no other one asked for, timers be set,
+    /// and what handlers share be changed without a lock. What is there only while a thread begins is better made by
+    /// [`Builder::on_start`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`](crate::Error::Closed) if there is no such thread, or not yet, or not any more;
+    /// [`Error::MailboxFull`](crate::Error::MailboxFull) as for a [`Handle`].
+    pub fn run_on(
+        &self,
+        thread: usize,
+        task: impl FnOnce(&mut Thread<'_>) + Send + 'static,
+    ) -> Result<(), crate::Error> {
+        let mailbox = lock(&self.shared.mailboxes).get(thread).cloned();
+        let mailbox = mailbox.ok_or(crate::Error::Closed)?;
+        mailbox.post(Request::Run(Box::new(task)))
     }
 
     /// The addresses that are listened on, in the order of [`Builder::listen`].

@@ -1,47 +1,29 @@
 //! The only home of socket system calls: making, accepting, reading, writing, options, names.
 #![allow(unsafe_code)] // descriptors given as numbers, and two options of tcp(7) that rustix does not offer
 
-use std::fmt;
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrAny, SocketAddrUnix,
-    SocketFlags, SocketType, ipproto,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, ipproto,
 };
 
 use crate::config::{Config, KeepAlive, SocketKind, SocketOption};
 use crate::error::Error;
+use crate::name::{Name, unmapped};
 
 mod ending;
+mod tcp;
 
-pub(crate) use ending::{Goodbye, finish, make_abortive, shutdown_write, unacknowledged};
+pub(crate) use ending::{Goodbye, finish, make_abortive, shutdown_write};
+pub(crate) use tcp::{tcp_info, unacknowledged};
 
 /// Most slices that one vectored write carries.
 const VECTORED: usize = 64;
-
-/// The address of one end of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Name {
-    /// TCP or UDP over IPv4 or IPv6.
-    Inet(SocketAddr),
-    /// The path of a UNIX socket; empty for an unnamed one.
-    Unix(String),
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Name::Inet(address) => address.fmt(f),
-            Name::Unix(path) => write!(f, "unix:{path}"),
-        }
-    }
-}
 
 /// Makes a listening TCP socket.
 ///
@@ -181,14 +163,14 @@ fn open(
 }
 
 /// Connects to a UNIX stream socket: at once, or never. EAGAIN says that too many wait there.
-pub(crate) fn connect_unix(path: &Path) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn connect_unix(name: &Name) -> rustix::io::Result<OwnedFd> {
     let fd = rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )?;
-    rustix::net::connect(&fd, &SocketAddrUnix::new(path)?)?;
+    rustix::net::connect(&fd, &name.to_unix()?)?;
     Ok(fd)
 }
 
@@ -235,6 +217,36 @@ pub(crate) fn connect(
     match rustix::net::connect(&fd, &peer) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(fd),
         Err(errno) => Err(errno),
+    }
+}
+
+/// A UDP socket on this address.
+pub(crate) fn bind_datagrams(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let fd = open(address, SocketType::DGRAM, None)?;
+    rustix::net::bind(&fd, &address)?;
+    Ok(fd)
+}
+
+/// One datagram, and who sent it.
+pub(crate) fn receive_from(
+    fd: &OwnedFd,
+    buffer: &mut [u8],
+) -> rustix::io::Result<(usize, Option<Name>)> {
+    loop {
+        match rustix::net::recvfrom(fd, &mut *buffer, RecvFlags::empty()) {
+            Ok((count, _, from)) => return Ok((count, from.and_then(Name::from_system))),
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+pub(crate) fn send_to(fd: &OwnedFd, data: &[u8], to: SocketAddr) -> rustix::io::Result<usize> {
+    loop {
+        match rustix::net::sendto(fd, data, SendFlags::NOSIGNAL, &to) {
+            Err(Errno::INTR) => continue,
+            result => return result,
+        }
     }
 }
 
@@ -354,30 +366,14 @@ pub(crate) fn take_error(fd: &OwnedFd) -> Result<(), Errno> {
 }
 
 pub(crate) fn peer_name(fd: &OwnedFd) -> Option<Name> {
-    rustix::net::getpeername(fd).ok().flatten().and_then(name)
+    rustix::net::getpeername(fd)
+        .ok()
+        .flatten()
+        .and_then(Name::from_system)
 }
 
 pub(crate) fn local_name(fd: &OwnedFd) -> Option<Name> {
-    rustix::net::getsockname(fd).ok().and_then(name)
-}
-
-fn name(address: SocketAddrAny) -> Option<Name> {
-    if let Ok(address) = SocketAddr::try_from(address.clone()) {
-        return Some(Name::Inet(unmapped(address)));
-    }
-    let path = SocketAddrUnix::try_from(address).ok()?;
-    Some(Name::Unix(path.path().map_or_else(String::new, |path| {
-        path.to_string_lossy().into_owned()
-    })))
-}
-
-/// An IPv4 peer of an adopted dual-stack socket, as an IPv4 address.
-fn unmapped(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
-            Some(v4) => (v4, v6.port()).into(),
-            None => address,
-        },
-        SocketAddr::V4(_) => address,
-    }
+    rustix::net::getsockname(fd)
+        .ok()
+        .and_then(Name::from_system)
 }

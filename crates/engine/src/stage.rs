@@ -21,6 +21,8 @@ pub enum Authentication {
 pub enum Stage {
     /// It stands, and has neither completed a TLS handshake nor delivered anything.
     Accepted,
+    /// The proxy that made it has said who the client is, and nothing else has come.
+    Proxied,
     /// Its TLS handshake is complete, and it has delivered nothing.
     Secured,
     /// It has delivered something.
@@ -31,8 +33,9 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, the earliest first.
-    pub const ALL: [Stage; 4] = [
+    pub const ALL: [Stage; 5] = [
         Stage::Accepted,
+        Stage::Proxied,
         Stage::Secured,
         Stage::Opened,
         Stage::Established,
@@ -42,6 +45,7 @@ impl Stage {
     pub fn as_str(self) -> &'static str {
         match self {
             Stage::Accepted => "accepted",
+            Stage::Proxied => "proxied",
             Stage::Secured => "secured",
             Stage::Opened => "opened",
             Stage::Established => "established",

@@ -36,6 +36,8 @@ macro_rules! counters {
 counters! {
     /// Turns of the loop that are complete.
     turns;
+    /// Callbacks of Lua that held the loop for longer than `slow_callback`.
+    slow_callbacks;
     /// Connections that listeners accepted.
     accepted;
     /// Connections that were accepted and closed at once, because no descriptor was free for them.

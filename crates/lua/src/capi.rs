@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mlua::ffi::{self, lua_State};
 use mlua::{Function, Lua, Result, Table};
+use rustix::time::{ClockId, clock_gettime};
 use trochee::{Chunk, Event, Key};
 
 use crate::convert::{key_number, seconds, timer, timer_number};
@@ -32,6 +33,7 @@ const SIGNAL: i64 = 10;
 const NOTICE: i64 = 11;
 const CLIENT_HELLO: i64 = 12;
 const SECURED: i64 = 13;
+const SLOW: i64 = 14;
 
 /// The numbers that `next_event` returns for each kind of event.
 pub(crate) fn kinds(lua: &Lua) -> Result<Table> {
@@ -49,6 +51,7 @@ pub(crate) fn kinds(lua: &Lua) -> Result<Table> {
         ("NOTICE", NOTICE),
         ("CLIENT_HELLO", CLIENT_HELLO),
         ("SECURED", SECURED),
+        ("SLOW", SLOW),
     ])
 }
 
@@ -112,11 +115,12 @@ enum Pushed {
 /// | TIMER                  | timer id |                  |                                          |
 /// | NOTICE                 | 0        | level            | text                                     |
 /// | CLIENT_HELLO           | handle   | name or nil      | protocols, each behind a byte of length  |
+/// | SLOW                   | that of the last event | its kind | milliseconds until this call            |
 /// | CONNECTED, SECURED, READ_TIMEOUT, PREDRAIN, DRAIN | handle | |                                 |
 unsafe extern "C-unwind" fn next_event(state: *mut lua_State) -> c_int {
     // SAFETY: a closure of `register`.
     let core = unsafe { core_of(state) };
-    let results = match catch_unwind(AssertUnwindSafe(|| pull(core))) {
+    let results = match catch_unwind(AssertUnwindSafe(|| next(core))) {
         Ok(results) => results,
         // SAFETY: no Rust value lives here that needs dropping.
         Err(panic) => unsafe { fail(state, panic) },
@@ -131,6 +135,30 @@ unsafe extern "C-unwind" fn next_event(state: *mut lua_State) -> c_int {
         count += 1;
     }
     count
+}
+
+/// The next event, or before it that what Lua did about the last one took too long.
+fn next(core: &Core) -> [Pushed; 4] {
+    if let Some((kind, key, began)) = core.busy.take()
+        && let Some(most) = core.slow_callback.get()
+    {
+        let took = coarse_clock().saturating_sub(began);
+        if took >= most {
+            core.with(|reactor| reactor.count_slow_callback());
+            return [SLOW, key, kind, took].map(Pushed::Integer);
+        }
+    }
+    let results = pull(core);
+    if let [Pushed::Integer(kind), Pushed::Integer(key), ..] = results {
+        core.busy.set(Some((kind, key, coarse_clock())));
+    }
+    results
+}
+
+/// Milliseconds of a clock that costs next to nothing, and goes on every few of them.
+fn coarse_clock() -> i64 {
+    let time = clock_gettime(ClockId::MonotonicCoarse);
+    time.tv_sec * 1000 + time.tv_nsec / 1_000_000
 }
 
 fn pull(core: &Core) -> [Pushed; 4] {

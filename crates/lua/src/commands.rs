@@ -45,6 +45,11 @@ fn backend(functions: &Functions<'_>) -> Result<()> {
             table.raw_set("received", info.received)?;
             table.raw_set("sent", info.sent)?;
             table.raw_set("queued", info.queued)?;
+            if let Some(tcp) = info.tcp {
+                table.raw_set("round_trip", tcp.round_trip.as_secs_f64())?;
+                table.raw_set("retransmits", tcp.retransmits)?;
+                table.raw_set("unacknowledged", tcp.unacknowledged)?;
+            }
             Ok(table)
         });
         lua.create_sequence_from(described.collect::<Result<Vec<_>>>()?)
@@ -69,6 +74,7 @@ fn backend(functions: &Functions<'_>) -> Result<()> {
         let messages = core.with(|reactor| {
             let messages = settings.apply(&given, reactor)?;
             core.read_size.set(settings.config.read_size);
+            core.slow_callback.set(settings.slow_callback());
             Ok::<_, mlua::Error>(messages)
         });
         let log = lua.create_table()?;
@@ -290,6 +296,8 @@ fn options(functions: &Functions<'_>) -> Result<()> {
 fn timers(functions: &Functions<'_>) -> Result<()> {
     // begin_turn(longest wait in seconds): then next_event until it returns nothing
     functions.add("begin_turn", |_, core, max_wait: f64| {
+        // An error may have left the last turn. What came since is nobody's callback.
+        core.busy.set(None);
         core.with(|reactor| reactor.begin_turn(Some(convert::seconds(max_wait))));
         Ok(())
     })?;

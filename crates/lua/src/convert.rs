@@ -197,8 +197,9 @@ pub(crate) fn socket_option(
 pub(crate) fn name(lua: &Lua, name: Option<Name>) -> Result<(Value, Value)> {
     let (address, port) = match name {
         Some(Name::Inet(address)) => (address.ip().to_string(), address.port()),
-        Some(Name::Unix(path)) => (path, 0),
-        None => return Ok((Value::Nil, Value::Nil)),
+        Some(Name::Unix(path)) => (path.to_string_lossy().into_owned(), 0),
+        // Prosody has no words for other names.
+        Some(_) | None => return Ok((Value::Nil, Value::Nil)),
     };
     Ok((
         Value::String(lua.create_string(address)?),

@@ -23,6 +23,10 @@ pub(crate) struct Core {
     /// The largest read of a connection that has no read size of its own, in bytes. It is kept here because every new
     /// connection asks for it.
     pub(crate) read_size: Cell<usize>,
+    /// The event that Lua has been given last: its kind, its key, and when, in milliseconds.
+    pub(crate) busy: Cell<Option<(i64, i64, i64)>>,
+    /// From how many milliseconds on Lua is told how long it took.
+    pub(crate) slow_callback: Cell<Option<i64>>,
 }
 
 impl Core {
@@ -76,6 +80,8 @@ impl Functions<'_> {
         let reactor = EventLoop::new();
         let core = Box::leak(Box::new(Core {
             read_size: Cell::new(reactor.config().read_size),
+            busy: Cell::new(None),
+            slow_callback: Cell::new(None),
             reactor: RefCell::new(Some(reactor)),
             settings: RefCell::new(Settings::default()),
             text: RefCell::new(String::new()),

@@ -41,6 +41,8 @@ struct Front {
     gc_headroom: Option<usize>,
     /// How long connections may take to close when the server stops.
     shutdown_deadline: Option<Duration>,
+    /// How long a callback may hold the loop before the log is told.
+    slow_callback: Option<Duration>,
     /// The longest wait of a turn; Prosody's own bound.
     max_wait: Duration,
     /// The least pause before a timer repeats, so that one that says 0 does not keep the processor busy.
@@ -57,6 +59,7 @@ impl Default for Settings {
                 verbose: false,
                 gc_headroom: Some(32 << 20),
                 shutdown_deadline: Some(Duration::from_secs(5)),
+                slow_callback: Some(Duration::from_millis(250)),
                 max_wait: Duration::from_secs(86400),
                 min_wait: Duration::from_millis(1),
             },
@@ -141,6 +144,10 @@ const SETTINGS: &[(&str, Rule)] = &[
     (
         "shutdown_deadline",
         SecondsOrFalse(|s| &mut s.front.shutdown_deadline),
+    ),
+    (
+        "slow_callback",
+        SecondsOrFalse(|s| &mut s.front.slow_callback),
     ),
     (
         "ssl_handshake_timeout",
@@ -301,6 +308,12 @@ impl Settings {
             ));
         }
         self.config.io_threads = wanted;
+    }
+
+    /// From how many milliseconds on a callback is slow.
+    pub(crate) fn slow_callback(&self) -> Option<i64> {
+        let most = self.front.slow_callback?.as_millis();
+        Some(i64::try_from(most).unwrap_or(i64::MAX).max(1))
     }
 
     /// The settings in force by their names, as a Lua table.

@@ -283,7 +283,7 @@ impl Server {
     fn new(target: Target) -> Server {
         let name = match &target {
             Target::Address(address) => Some(Name::Inet(*address)),
-            Target::Unix(path) => Some(Name::Unix(path.to_string_lossy().into_owned())),
+            Target::Unix(path) => Some(Name::Unix(path.clone())),
             Target::Name(..) => None,
         };
         let known = name.into_iter().map(|name| Address {

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Connection, State};
 use crate::config::SocketKind;
-use crate::socket::{self, Name};
+use crate::name::Name;
+use crate::socket;
 
 /// The state of a connection whose consumer answers later.
 pub(crate) struct Credit {

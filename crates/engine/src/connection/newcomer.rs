@@ -29,6 +29,8 @@ impl Connection {
             Stage::Opened
         } else if self.tls.as_ref().is_some_and(|tls| tls.is_secured()) {
             Stage::Secured
+        } else if self.proxied().is_some() {
+            Stage::Proxied
         } else {
             Stage::Accepted
         }

@@ -55,7 +55,7 @@ impl Reactor {
                     self.want(key);
                 }
                 if crowded {
-                    self.tell_of_crowd(key);
+                    self.stop_crowd(key);
                 }
                 self.stats.accepted += 1;
                 let expects_header = connection.expects_header();

@@ -10,8 +10,9 @@ use crate::command::{Close, Command, command_methods};
 use crate::config::{SocketKind, SocketOption};
 use crate::connection::{Connection, Flush, OwnSide, State, Timeout};
 use crate::error::{Error, Reason};
+use crate::name::Name;
 use crate::registry::Key;
-use crate::socket::{self, Name};
+use crate::socket;
 use crate::timers::TimerId;
 
 command_methods!(Reactor);
@@ -184,6 +185,8 @@ impl Reactor {
     fn set_paused(&mut self, key: Key, paused: bool) -> Result<(), Error> {
         if let Some(Source::Listener(listener)) = self.sources.get_mut(key) {
             listener.paused = paused;
+        } else if let Some(Source::Datagrams(datagrams)) = self.sources.get_mut(key) {
+            datagrams.paused = paused;
         } else {
             let connection = self.found(key)?;
             if connection.paused == paused {
@@ -233,6 +236,7 @@ impl Reactor {
         match self.sources.get(key) {
             Some(Source::Connection(connection)) => Ok(socket::set_option(&connection.fd, option)?),
             Some(Source::Listener(listener)) => Ok(socket::set_option(&listener.fd, option)?),
+            Some(Source::Datagrams(datagrams)) => Ok(socket::set_option(&datagrams.fd, option)?),
             Some(Source::Watch(_) | Source::Signal(_) | Source::Lingering(_)) => {
                 Err(Error::Unsupported)
             }
@@ -264,6 +268,7 @@ impl Reactor {
                 None => socket::local_name(&connection.fd),
             },
             Source::Listener(listener) => socket::local_name(&listener.fd),
+            Source::Datagrams(datagrams) => socket::local_name(&datagrams.fd),
             Source::Watch(_) | Source::Signal(_) | Source::Lingering(_) => None,
         }
     }

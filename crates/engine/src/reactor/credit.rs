@@ -12,8 +12,9 @@ use crate::connection::{Connection, Credit, OwnSide, State};
 use crate::error::{Error, Reason};
 use crate::event::Event;
 use crate::listener::Listener;
-use crate::registry::{Key, Registry};
-use crate::socket::{self, Name};
+use crate::name::Name;
+use crate::registry::Key;
+use crate::socket;
 
 /// The side that serves.
 impl Reactor {
@@ -21,8 +22,7 @@ impl Reactor {
     pub(crate) fn on_credit(thread: u8) -> Reactor {
         Reactor {
             on_credit: true,
-            sources: Registry::new(thread),
-            ..Reactor::new()
+            ..Reactor::numbered(thread)
         }
     }
 

@@ -51,6 +51,10 @@ impl Reactor {
                 &mut watch.registered
             }
             Some(Source::Lingering(lingering)) => &mut lingering.registered,
+            Some(Source::Datagrams(datagrams)) => {
+                datagrams.renew_budget();
+                &mut datagrams.registered
+            }
             Some(Source::Signal(_)) | None => return,
         };
         if registered.enter_ready() {
@@ -70,6 +74,7 @@ impl Reactor {
                 (&mut connection.registered, rank)
             }
             Some(Source::Listener(listener)) => (&mut listener.registered, Rank::NEW),
+            Some(Source::Datagrams(datagrams)) => (&mut datagrams.registered, Rank::ESTABLISHED),
             _ => return,
         };
         if registered.enter_ready() {
@@ -93,6 +98,7 @@ impl Reactor {
                     writable: watch.ready.writable,
                 }))
             }
+            Source::Datagrams(_) => self.next_datagram(key),
             Source::Lingering(_) => {
                 self.read_in_vain(key);
                 None

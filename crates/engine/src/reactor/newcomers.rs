@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::{Reactor, Source};
 use crate::clock::{self, LastNotice};
 use crate::connection::{Connection, State};
-use crate::connection_info::ConnectionInfo;
+use crate::connection_info::{ConnectionInfo, TcpInfo};
 use crate::error::{Error, Reason};
 use crate::event::Level;
+use crate::name::Name;
 use crate::registry::Key;
-use crate::socket::Name;
 use crate::stage::{Authentication, StageCounts};
 
 /// How many connections make room at a time: enough for the files that the program opens until the next time.
@@ -128,6 +128,7 @@ impl Reactor {
                     received: connection.received,
                     sent: connection.sent,
                     queued: connection.pending(),
+                    tcp: TcpInfo::of(&connection.fd),
                 }),
                 _ => None,
             });
@@ -167,8 +168,9 @@ impl Reactor {
         self.end(key, reason);
     }
 
-    /// A listener has as many newcomers as it may have.
-    pub(super) fn tell_of_crowd(&mut self, listener: Key) {
+    /// A listener has as many newcomers as it may have: it accepts no more for now.
+    pub(super) fn stop_crowd(&mut self, listener: Key) {
+        self.want(listener);
         if !self.newcomers_notices.crowded.is_due(self.turn.now) {
             return;
         }

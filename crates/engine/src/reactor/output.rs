@@ -145,7 +145,7 @@ impl Reactor {
                 // Only now is the descriptor free for those who wait for one.
                 self.connection_left(listener, authentication);
             }
-            Source::Listener(_) | Source::Watch(_) => {}
+            Source::Listener(_) | Source::Watch(_) | Source::Datagrams(_) => {}
             // Dropping the handler has restored the signal's action.
             Source::Signal(_) => self.signals.retain(|signal| *signal != key),
             Source::Lingering(_) => self.lingering.retain(|other| *other != key),

@@ -8,9 +8,10 @@ use crate::config::ProxyProtocol;
 use crate::connection::{Connection, Credit, HeaderRead};
 use crate::error::Reason;
 use crate::event::{Event, Level};
+use crate::name::Name;
 use crate::proxy_protocol::Proxied;
 use crate::registry::Key;
-use crate::socket::{self, Name};
+use crate::socket;
 
 /// Whether a connection that was accepted is one of a proxy, which has to say so first.
 pub(super) fn is_proxy(settings: &ProxyProtocol, connection: &Connection) -> bool {

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use super::datagrams::DatagramSocket;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::listener::Listener;
@@ -16,6 +17,7 @@ pub(super) enum Source {
     Watch(Watch),
     Signal(Box<SignalHandler>),
     Lingering(Lingering),
+    Datagrams(DatagramSocket),
 }
 
 /// A descriptor of somebody else.
@@ -46,6 +48,7 @@ impl Source {
             Source::Watch(watch) => watch.fd,
             Source::Signal(_) => -1,
             Source::Lingering(lingering) => lingering.fd.as_raw_fd(),
+            Source::Datagrams(datagrams) => datagrams.fd.as_raw_fd(),
         }
     }
 
@@ -56,6 +59,7 @@ impl Source {
             Source::Listener(listener) => Some(&mut listener.registered),
             Source::Watch(watch) => Some(&mut watch.registered),
             Source::Lingering(lingering) => Some(&mut lingering.registered),
+            Source::Datagrams(datagrams) => Some(&mut datagrams.registered),
             Source::Signal(_) => None,
         }
     }
@@ -66,7 +70,7 @@ impl Source {
             Source::Connection(connection) => connection.timer,
             Source::Listener(listener) => listener.resting,
             Source::Lingering(lingering) => lingering.timer,
-            Source::Watch(_) | Source::Signal(_) => None,
+            Source::Watch(_) | Source::Signal(_) | Source::Datagrams(_) => None,
         }
     }
 
@@ -76,6 +80,7 @@ impl Source {
             Source::Connection(connection) => connection.wanted(),
             Source::Listener(listener) => listener.wants_accept(config).then_some(Interest::READ),
             Source::Watch(watch) => (watch.interest != Interest::NONE).then_some(watch.interest),
+            Source::Datagrams(datagrams) => (!datagrams.paused).then_some(Interest::READ),
             Source::Lingering(lingering) => (lingering.discards > 0).then_some(Interest::READ),
             Source::Signal(_) => None,
         }

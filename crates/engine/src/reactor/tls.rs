@@ -6,8 +6,8 @@ use crate::config::SocketKind;
 use crate::connection::State;
 use crate::error::{Error, Reason};
 use crate::event::Event;
+use crate::name::Name;
 use crate::registry::Key;
-use crate::socket::Name;
 use crate::tls::session::{Progress, Session};
 use crate::tls::{Context, Info, Start, VerifyError};
 

@@ -8,14 +8,15 @@ use std::sync::{Arc, Mutex};
 use super::place::Plan;
 use super::{
     Contexts, Error, Factory, Handler, LogWriter, MOST_THREADS, Notice, Server, ServerHandle,
-    Shared, start,
+    Shared, Start, Thread, start,
 };
 use crate::config::{Config, ReadSize};
 use crate::event::Level;
 use crate::listener::Listener;
+use crate::name::Name;
 use crate::network::Network;
 use crate::poller;
-use crate::socket::{self, Name};
+use crate::socket;
 
 /// What a server listens on: an address with a port (0 takes a free one), or a socket that listens already.
 pub struct Listen {
@@ -96,6 +97,7 @@ pub struct Builder {
     config: Config,
     /// Standard error unless set.
     notice: Option<Notice>,
+    on_start: Option<Start>,
     listeners: Vec<(Listen, Factory)>,
 }
 
@@ -106,6 +108,7 @@ impl Default for Builder {
             threads: 1,
             config: Config::default(),
             notice: None,
+            on_start: None,
             listeners: Vec::new(),
         }
     }
@@ -138,6 +141,13 @@ impl Builder {
         Builder { notice, ..self }
     }
 
+    /// Called on each thread before it serves anybody: for timers, for connections that nobody asked for, and for what the
+    /// handlers of that thread share.
+    pub fn on_start(self, start: impl Fn(&mut Thread<'_>) + Send + Sync + 'static) -> Builder {
+        let on_start: Option<Start> = Some(Arc::new(start));
+        Builder { on_start, ..self }
+    }
+
     /// Listens; each connection gets a handler from `make`, which is called on its thread.
     pub fn listen<H: Handler>(
         mut self,
@@ -164,7 +174,7 @@ impl Builder {
         let mut addresses = Vec::new();
         for (listen, factory) in self.listeners {
             let fd = listen.at.open(&self.config)?;
-            addresses.push(socket::local_name(&fd).unwrap_or(Name::Unix(String::new())));
+            addresses.push(socket::local_name(&fd).unwrap_or(Name::unnamed()));
             copies.push(fd.try_clone().map_err(start)?);
             let plan = Plan {
                 factory,
@@ -179,6 +189,7 @@ impl Builder {
             threads: self.threads,
             config: self.config,
             notice: self.notice,
+            on_start: self.on_start,
             listeners,
             handle: ServerHandle {
                 shared: Arc::new(Shared {

@@ -1,18 +1,18 @@
 //! A handler's view of its connection.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::worker::Entry;
-use super::{Conn, Contexts, Handle, Handler};
-use crate::config::{ReadSize, SocketKind, SocketOption};
+use super::{Conn, Contexts, Handle, Handler, Thread};
+use crate::config::{ReadSize, SocketOption};
 use crate::error::Error;
+use crate::name::Name;
 use crate::proxy_protocol::Proxied;
 use crate::registry::Key;
-use crate::socket::{self, Name};
 use crate::stage::Authentication;
 use crate::timers::TimerId;
-use crate::tls::{Info, Start};
+use crate::tls::{Context, Info, Start, VerifyError};
 
 /// Writing, closing, flow control.
 impl Conn<'_> {
@@ -55,6 +55,16 @@ impl Conn<'_> {
     /// Reads again.
     pub fn resume(&mut self) -> bool {
         self.worker.reactor.resume(self.key)
+    }
+
+    /// Queues what is written without sending it.
+    pub fn pause_writes(&mut self) -> bool {
+        self.worker.reactor.pause_writes(self.key)
+    }
+
+    /// Sends again what is written, beginning with what was queued meanwhile.
+    pub fn resume_writes(&mut self) -> bool {
+        self.worker.reactor.resume_writes(self.key)
     }
 
     /// Has the two sides of the stream end one by one: [`Handler::on_end`] tells of the peer's,
@@ -142,6 +152,32 @@ impl Conn<'_> {
         self.worker.reactor.tls_info(self.key)
     }
 
+    /// Whether TLS was begun; the handshake need not be complete.
+    pub fn is_tls(&self) -> bool {
+        self.worker.reactor.is_tls(self.key)
+    }
+
+    /// The context in use: the one that TLS was begun with, or that was chosen since.
+    pub fn tls_context(&self) -> Option<Context> {
+        self.worker.reactor.tls_context(self.key)
+    }
+
+    /// What is wrong with the peer's certificates: see [`Reactor::peer_verification`](crate::Reactor::peer_verification).
+    pub fn peer_verification(&self) -> Vec<Vec<VerifyError>> {
+        self.worker.reactor.peer_verification(self.key)
+    }
+
+    /// Keying material that both ends can derive: see [`Reactor::export_keying_material`](crate::Reactor::export_keying_material).
+    pub fn export_keying_material(
+        &self,
+        label: &[u8],
+        context: Option<&[u8]>,
+        length: usize,
+    ) -> Option<Vec<u8>> {
+        let reactor = &self.worker.reactor;
+        reactor.export_keying_material(self.key, label, context, length)
+    }
+
     /// The certificates that the peer sent, in DER, its own first.
     pub fn peer_certificates(&mut self) -> Vec<Vec<u8>> {
         self.worker.reactor.peer_certificates(self.key)
@@ -150,9 +186,21 @@ impl Conn<'_> {
 
 /// Names, timers, and the others.
 impl Conn<'_> {
-    /// Names the connection on its thread.
+    /// Names the connection: no other connection of the server has this key or will have it.
     pub fn key(&self) -> Key {
         self.key
+    }
+
+    /// Its thread, which also has what belongs to no connection.
+    pub fn thread(&mut self) -> Thread<'_> {
+        Thread {
+            worker: self.worker,
+        }
+    }
+
+    /// The number of its descriptor, for the log. `None` where it is over.
+    pub fn fd(&self) -> Option<RawFd> {
+        self.worker.reactor.fd(self.key)
     }
 
     /// For use from other threads. `None` where the connection is over.
@@ -199,21 +247,7 @@ impl Conn<'_> {
     /// [`Error::Os`] where the system refuses at once, [`Error::Poller`] if the poller cannot hold the descriptor,
     /// [`Error::Closed`] at the end of the server.
     pub fn connect(&mut self, peer: &Name, handler: impl Handler) -> Result<Key, Error> {
-        if self.worker.is_over() {
-            return Err(Error::Closed);
-        }
-        let reactor = &mut self.worker.reactor;
-        let key = match peer {
-            Name::Inet(address) => reactor.connect(*address, SocketKind::Stream, ReadSize::All)?,
-            Name::Unix(path) => {
-                let fd = socket::connect_unix(path.as_ref())?;
-                reactor.adopt(fd, ReadSize::All)?
-            }
-        };
-        self.worker
-            .entries
-            .insert(key, Entry::new(Box::new(handler), None));
-        Ok(key)
+        self.thread().connect(peer, handler)
     }
 
     /// The view of another connection of this thread, such as the other end of a proxied one.

@@ -1,11 +1,13 @@
 //! Reaching a connection from any thread.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::mailbox::{Link, Request};
 use crate::command::Command;
 use crate::error::Error;
+use crate::registry::Key;
 
 /// A connection of a [`Server`](super::Server), for use from anywhere.
 ///
@@ -21,6 +23,11 @@ pub struct Handle(Arc<Link>);
 impl Handle {
     pub(super) fn new(link: Arc<Link>) -> Handle {
         Handle(link)
+    }
+
+    /// The key of the connection, which no other connection of the server has or will have.
+    pub fn key(&self) -> Key {
+        self.0.key
     }
 
     /// Has `data` sent. An `Arc<[u8]>` goes to any number of connections without a copy for each.
@@ -75,6 +82,21 @@ impl Handle {
         } else {
             Err(Error::Closed)
         }
+    }
+}
+
+/// Two are equal if they name the same connection.
+impl PartialEq for Handle {
+    fn eq(&self, other: &Handle) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Handle {}
+
+impl Hash for Handle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key.hash(state);
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
+use super::Thread;
 use super::place::{Place, Plan};
 use crate::buffer::overflows;
 use crate::command::Command;
@@ -62,6 +63,8 @@ pub(super) enum Request {
     },
     Write(Key, Arc<[u8]>),
     Apply(Key, Command),
+    /// What belongs to no connection.
+    Run(Box<dyn FnOnce(&mut Thread<'_>) + Send>),
     /// At most one for each connection.
     Close(Key),
     /// Dropped, it is answered: see [`Probe`](super::Probe).
@@ -99,7 +102,10 @@ impl Mailbox {
             Request::Write(_, data) => data.len(),
             _ => 0,
         };
-        let bounded = matches!(request, Request::Write(..) | Request::Apply(..));
+        let bounded = matches!(
+            request,
+            Request::Write(..) | Request::Apply(..) | Request::Run(_)
+        );
         let full = queue.requests.len() >= MAILBOX_REQUESTS
             || overflows(queue.bytes, bytes, MAILBOX_BYTES);
         if bounded && full {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::mailbox::{Link, Mailbox, Request};
 use super::place::Place;
-use super::{Conn, Contexts, Handler, Notice, Status};
+use super::{Conn, Contexts, Handler, Notice, Start, Status, Thread};
 use crate::command::Close;
 use crate::error::{Error, Reason};
 use crate::event::{Event, Level};
@@ -16,11 +16,23 @@ use crate::reactor::Reactor;
 use crate::registry::{Key, KeyMap};
 use crate::timers::TimerId;
 
+const HANDLER_PANICKED: &str = "a handler panicked, and its connection was closed";
+
+/// What runs on a thread and belongs to no connection.
+pub(super) type Task = Box<dyn FnOnce(&mut Thread<'_>)>;
+
+/// Whose a timer is.
+enum Owner {
+    Connection(Key),
+    Thread(Task),
+}
+
 pub(super) struct Worker {
+    /// The number of the thread.
+    pub(super) index: usize,
     pub(super) reactor: Reactor,
     pub(super) entries: KeyMap<Entry>,
-    /// Whose timer each is.
-    timers: HashMap<TimerId, Key>,
+    timers: HashMap<TimerId, Owner>,
     /// Ends of our own making, which the reactor does not tell of.
     over: VecDeque<(Key, Reason)>,
     mailbox: Arc<Mailbox>,
@@ -67,8 +79,14 @@ impl Entry {
 }
 
 impl Worker {
-    pub(super) fn new(reactor: Reactor, mailbox: Arc<Mailbox>, notice: Notice) -> Worker {
+    pub(super) fn new(
+        index: usize,
+        reactor: Reactor,
+        mailbox: Arc<Mailbox>,
+        notice: Notice,
+    ) -> Worker {
         Worker {
+            index,
             reactor,
             entries: KeyMap::default(),
             timers: HashMap::new(),
@@ -82,7 +100,10 @@ impl Worker {
     }
 
     /// Serves until the server ends.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self, on_start: Option<Start>) {
+        if let Some(on_start) = on_start {
+            self.run_task(|thread| on_start(thread));
+        }
         let mut requests = Vec::new();
         loop {
             self.mailbox.take(&mut requests);
@@ -147,17 +168,14 @@ impl Worker {
             Event::Predrain { key } => self.call(key, |handler, conn| handler.on_predrain(conn)),
             Event::Drain { key } => self.call(key, |handler, conn| handler.on_drain(conn)),
             Event::Closed { key, reason } => self.end(key, reason),
-            Event::Timer { id } => {
-                if let Some(key) = self.timers.remove(&id) {
-                    if let Some(entry) = self.entries.get_mut(&key) {
-                        entry.timers.retain(|timer| *timer != id);
-                    }
-                    self.call(key, |handler, conn| handler.on_timer(conn, id));
-                }
-            }
+            Event::Timer { id } => self.timer(id),
             Event::Notice { level, text } => (self.notice)(level, &text),
             // Listeners, watches and signals are not here.
-            Event::Accepted { .. } | Event::Ready { .. } | Event::Signal { .. } => {}
+            Event::Accepted { .. }
+            | Event::Ready { .. }
+            | Event::Signal { .. }
+            | Event::Datagram { .. }
+            | Event::DatagramError { .. } => {}
         }
         true
     }
@@ -202,6 +220,7 @@ impl Worker {
                 let _ = self.reactor.apply(key, command);
             }
             Request::Close(key) => self.close(key),
+            Request::Run(task) => self.run_task(task),
             Request::Probe(asked) => drop(asked),
             Request::Shutdown(deadline) => {
                 self.deadline = Some(deadline);
@@ -312,20 +331,41 @@ impl Worker {
                 }
             }
             Err(panic) => {
-                self.panicked(&*panic);
+                self.panicked(HANDLER_PANICKED, &*panic);
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(handler)));
                 self.destroy(key);
             }
         }
     }
 
-    fn panicked(&self, panic: &(dyn Any + Send)) {
+    fn timer(&mut self, timer: TimerId) {
+        match self.timers.remove(&timer) {
+            Some(Owner::Connection(key)) => {
+                if let Some(entry) = self.entries.get_mut(&key) {
+                    entry.timers.retain(|other| *other != timer);
+                }
+                self.call(key, |handler, conn| handler.on_timer(conn, timer));
+            }
+            Some(Owner::Thread(task)) => self.run_task(task),
+            None => {}
+        }
+    }
+
+    /// Runs what belongs to no connection.
+    pub(super) fn run_task(&mut self, task: impl FnOnce(&mut Thread<'_>)) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| task(&mut Thread { worker: self })));
+        if let Err(panic) = outcome {
+            self.panicked("what ran on a thread panicked", &*panic);
+        }
+    }
+
+    fn panicked(&self, what: &str, panic: &(dyn Any + Send)) {
         let message = panic
             .downcast_ref::<&str>()
             .copied()
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no message");
-        let text = format!("a handler panicked, and its connection was closed: {message}");
+        let text = format!("{what}: {message}");
         (self.notice)(Level::Error, &text);
     }
 
@@ -370,7 +410,7 @@ impl Worker {
                 drop(handler);
             }));
             if let Err(panic) = outcome {
-                self.panicked(&*panic);
+                self.panicked(HANDLER_PANICKED, &*panic);
             }
         }
     }
@@ -389,7 +429,7 @@ impl Worker {
         self.settle();
     }
 
-    fn keys(&self) -> Vec<Key> {
+    pub(super) fn keys(&self) -> Vec<Key> {
         self.entries.keys().copied().collect()
     }
 
@@ -410,12 +450,12 @@ impl Worker {
         let entry = self.entries.get_mut(&key)?;
         let timer = self.reactor.set_timer(after);
         entry.timers.push(timer);
-        self.timers.insert(timer, key);
+        self.timers.insert(timer, Owner::Connection(key));
         Some(timer)
     }
 
     pub(super) fn owns(&self, key: Key, timer: TimerId) -> bool {
-        self.timers.get(&timer) == Some(&key)
+        matches!(self.timers.get(&timer), Some(Owner::Connection(owner)) if *owner == key)
     }
 
     pub(super) fn cancel_timer(&mut self, key: Key, timer: TimerId) -> bool {
@@ -427,5 +467,19 @@ impl Worker {
             entry.timers.retain(|other| *other != timer);
         }
         self.reactor.cancel_timer(timer)
+    }
+
+    pub(super) fn set_thread_timer(&mut self, after: Duration, task: Task) -> TimerId {
+        let timer = self.reactor.set_timer(after);
+        self.timers.insert(timer, Owner::Thread(task));
+        timer
+    }
+
+    pub(super) fn cancel_thread_timer(&mut self, timer: TimerId) -> bool {
+        let is_ours = matches!(self.timers.get(&timer), Some(Owner::Thread(_)));
+        if is_ours {
+            self.timers.remove(&timer);
+        }
+        is_ours && self.reactor.cancel_timer(timer)
     }
 }

@@ -1,13 +1,13 @@
 //! The ends of streams: what may still be on its way, and what closing would destroy.
-#![allow(unsafe_code)] // system calls
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{Shutdown, sockopt};
 
 use super::receive;
+use super::tcp::{tcp_info, unacknowledged};
 
 /// What [`finish`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,35 +51,11 @@ pub(crate) fn make_abortive(fd: &OwnedFd) {
 
 /// How long ago data were last sent over a TCP connection: TCP_INFO, tcp(7). `None` for other sockets.
 fn silent_since(fd: &OwnedFd) -> Option<Duration> {
-    let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();
-    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
-    // SAFETY: the pointer and the length describe `info`, which lives across the call; `fd` is open.
-    let result = unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            info.as_mut_ptr().cast(),
-            &raw mut len,
-        )
-    };
-    if result != 0 {
-        return None;
-    }
-    // SAFETY: numbers alone, for which zeros are valid, and the system has written over some of them.
-    let info = unsafe { info.assume_init() };
+    let info = tcp_info(fd)?;
     Some(Duration::from_millis(info.tcpi_last_data_sent.into()))
 }
 
 /// Ends our side of a stream that the peer may go on sending on. Where the peer is gone, the next read tells.
 pub(crate) fn shutdown_write(fd: &OwnedFd) {
     let _ = rustix::net::shutdown(fd, Shutdown::Write);
-}
-
-/// Bytes that were sent and that the peer's system has not acknowledged: SIOCOUTQ, tcp(7).
-pub(crate) fn unacknowledged(fd: &OwnedFd) -> libc::c_int {
-    let mut count: libc::c_int = 0;
-    // SAFETY: the request writes one int, to a place that is one.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
-    if result == 0 { count } else { 0 }
 }

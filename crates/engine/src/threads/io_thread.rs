@@ -98,6 +98,8 @@ impl IoThread {
                 self.data(key, len, end);
                 return true;
             }
+            // No such socket is here.
+            Some(Step::Datagram { .. }) => return true,
             Some(Step::Event(event)) => event,
         };
         match event {
@@ -114,6 +116,8 @@ impl IoThread {
             // The loop has its own; the rest it does not ask of a thread.
             Event::Predrain { .. }
             | Event::Ready { .. }
+            | Event::Datagram { .. }
+            | Event::DatagramError { .. }
             | Event::Signal { .. }
             | Event::Timer { .. } => {}
             event => self.tell(event.key().unwrap_or(Key::NONE), Report::Event(event)),

@@ -9,10 +9,10 @@ use crate::command::Command;
 use crate::config::{Config, ReadSize};
 use crate::connection::Connection;
 use crate::event::{Chunk, Event};
+use crate::name::Name;
 use crate::proxy_protocol::Proxied;
 use crate::reactor::Reactor;
 use crate::registry::Key;
-use crate::socket::Name;
 use crate::tls::{Info, VerifyError};
 use crate::waker::Waker;
 

@@ -8,8 +8,8 @@ use super::messages::{Accepted, Facts};
 use crate::clock;
 use crate::error::Reason;
 use crate::event::Chunk;
+use crate::name::Name;
 use crate::proxy_protocol::Proxied;
-use crate::socket::Name;
 use crate::tls::Context;
 
 /// What the loop knows of a connection that a thread serves.

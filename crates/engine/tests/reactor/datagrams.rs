@@ -85,3 +85,103 @@ fn pair(driver: &mut Driver, read_size: ReadSize) -> (Key, UdpSocket) {
     driver.drive("readiness", |_, event| event == Seen::Drain(key));
     (key, far)
 }
+
+/// A UDP socket for any number of peers, its address, and two peers.
+fn bound(driver: &mut Driver) -> (Key, SocketAddr, [UdpSocket; 2]) {
+    let key = driver
+        .reactor
+        .bind_datagrams("127.0.0.1:0".parse().unwrap())
+        .unwrap();
+    let Some(Name::Inet(near)) = driver.reactor.local_name(key) else {
+        panic!("a socket without a name")
+    };
+    let peer = || {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    };
+    (key, near, [peer(), peer()])
+}
+
+#[test]
+fn each_datagram_comes_with_its_sender_empty_or_not() {
+    let mut driver = driver!();
+    let (key, near, peers) = bound(&mut driver);
+    let large = pattern(9000);
+    for datagram in [&b"one"[..], b"", &large] {
+        for socket in &peers {
+            socket.send_to(datagram, near).unwrap();
+            let from = Name::Inet(socket.local_addr().unwrap());
+            let wanted = Seen::Datagram(key, datagram.to_vec(), from);
+            driver.drive("the datagram", |_, event| {
+                assert_eq!(event, wanted);
+                true
+            });
+        }
+    }
+    for socket in &peers {
+        let to = socket.local_addr().unwrap();
+        assert_eq!(driver.reactor.send_to(key, b"answer", to).unwrap(), 6);
+        let mut buffer = [0; 16];
+        let (len, from) = socket.recv_from(&mut buffer).unwrap();
+        assert_eq!((&buffer[..len], from), (&b"answer"[..], near));
+    }
+    driver.expect_silence();
+    driver.reactor.close(key);
+    assert!(driver.reactor.is_empty());
+}
+
+#[test]
+fn errors_of_a_datagram_do_not_end_the_socket() {
+    let mut driver = driver!();
+    let (key, near, [peer, gone]) = bound(&mut driver);
+    let to = peer.local_addr().unwrap();
+    let error = driver.reactor.send_to(key, &vec![0; 70_000], to);
+    assert_eq!(
+        error.unwrap_err().errno(),
+        Some(Errno::MSGSIZE.raw_os_error())
+    );
+    // Only a socket that has one peer is told of what ICMP says.
+    let nobody = gone.local_addr().unwrap();
+    drop(gone);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(nobody).unwrap();
+    let connected = driver.reactor.adopt_datagrams(socket.into()).unwrap();
+    driver
+        .reactor
+        .send_to(connected, b"anybody?", nobody)
+        .unwrap();
+    driver.drive("the error", |_, event| {
+        assert_eq!(
+            event,
+            Seen::DatagramError(connected, "connection refused".into())
+        );
+        true
+    });
+    assert!(driver.reactor.fd(connected).is_some());
+    peer.send_to(b"still there?", near).unwrap();
+    driver.drive("the datagram", |_, event| {
+        matches!(event, Seen::Datagram(..))
+    });
+    driver.expect_silence();
+}
+
+#[test]
+fn a_paused_socket_leaves_its_datagrams_to_the_system() {
+    let mut driver = driver!();
+    let (key, near, [peer, _]) = bound(&mut driver);
+    driver.reactor.pause(key);
+    for number in 0..40u8 {
+        peer.send_to(&[number], near).unwrap();
+    }
+    driver.expect_silence();
+    driver.reactor.resume(key);
+    let mut got = Vec::new();
+    driver.drive("all datagrams", |_, event| {
+        if let Seen::Datagram(_, data, _) = event {
+            got.extend(data);
+        }
+        got.len() == 40
+    });
+    assert!(got.iter().copied().eq(0..40));
+}

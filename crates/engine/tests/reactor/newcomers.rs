@@ -195,6 +195,11 @@ fn only_so_many_newcomers_are_accepted_and_more_when_some_have_authenticated() {
         "{notices:?}"
     );
     assert_eq!(stage(&mut driver, Stage::Accepted), 4);
+    // Those who wait outside keep nobody busy.
+    let before = thread_time();
+    driver.drive_for(SILENCE * 4, |_, event| panic!("unexpected: {event:?}"));
+    let used = thread_time() - before;
+    assert!(used < SILENCE, "busy for {used:?}");
 
     driver.set_authentication(keys[0], Authentication::Done);
     let fifth = driver.accepted();
@@ -341,4 +346,33 @@ fn every_connection_is_described() {
         "{seen:?}"
     );
     assert!(talked.idle <= talked.age);
+
+    let tcp = talked.tcp.expect("a TCP connection");
+    assert!(tcp.round_trip > Duration::ZERO && tcp.round_trip < PATIENCE);
+    assert_eq!(tcp.unacknowledged, 0, "the peer has read it");
+    let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    let local = driver.reactor.adopt(one.into(), ReadSize::All).unwrap();
+    let seen = driver.reactor.connections();
+    let local = seen.iter().find(|info| info.key == local).unwrap();
+    assert_eq!(local.tcp, None);
+}
+
+/// A client behind a proxy is a newcomer like any other, and has its own name in the log.
+#[test]
+fn a_newcomer_behind_a_proxy_is_named() {
+    let proxy_protocol = trochee::ProxyProtocol {
+        trusted: trochee::Networks::named(["127.0.0.1"]).unwrap(),
+        ..Default::default()
+    };
+    let mut driver = driver!(newcomer_data_timeout: SHORT, proxy_protocol: proxy_protocol);
+    let (_, address) = driver.listen_to_strangers();
+    let mut proxy = peer(address);
+    proxy
+        .write_all(b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 5222\r\n")
+        .unwrap();
+    let key = driver.accepted();
+    assert_eq!(stage(&mut driver, Stage::Proxied), 1);
+    let (reasons, notices) = driver.ends(&[key]);
+    assert_eq!(reasons, [Reason::NewcomerSilent]);
+    assert!(notices[0].contains("192.0.2.7:56324"), "{notices:?}");
 }

@@ -36,6 +36,8 @@ pub enum Seen {
     },
     Secured(Key),
     Data(Key, Vec<u8>, Chunk),
+    Datagram(Key, Vec<u8>, Name),
+    DatagramError(Key, String),
     Ended(Key),
     ReadTimeout(Key),
     Predrain(Key),
@@ -55,6 +57,8 @@ impl Seen {
             | Seen::Secured(key)
             | Seen::Connected(key)
             | Seen::Data(key, ..)
+            | Seen::Datagram(key, ..)
+            | Seen::DatagramError(key, _)
             | Seen::Ended(key)
             | Seen::ReadTimeout(key)
             | Seen::Predrain(key)
@@ -83,6 +87,10 @@ impl From<Event<'_>> for Seen {
             },
             Event::Secured { key } => Seen::Secured(key),
             Event::Data { key, data, end } => Seen::Data(key, data.to_vec(), end),
+            Event::Datagram { key, data, from } => {
+                Seen::Datagram(key, data.to_vec(), from.unwrap())
+            }
+            Event::DatagramError { key, error } => Seen::DatagramError(key, error.to_string()),
             Event::Ended { key } => Seen::Ended(key),
             Event::ReadTimeout { key } => Seen::ReadTimeout(key),
             Event::Predrain { key } => Seen::Predrain(key),

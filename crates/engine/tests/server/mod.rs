@@ -15,6 +15,7 @@ mod outgoing;
 mod running;
 mod secured;
 mod serving;
+mod threads;
 
 #[allow(dead_code)]
 #[path = "../tls/pki.rs"]

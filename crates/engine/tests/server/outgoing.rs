@@ -126,9 +126,25 @@ fn unix_sockets_on_both_sides() {
     let behind = run(1, |builder| {
         builder.listen(Listen::adopt(socket.into()), || Patient(Vec::new()))
     });
-    let name = path.to_str().unwrap().to_owned();
-    assert_eq!(behind.handle.addresses(), [Name::Unix(name.clone())]);
-    let (server, _reasons) = proxy(1, Name::Unix(name), None);
+    assert_eq!(behind.handle.addresses(), [Name::Unix(path.clone())]);
+    let (server, _reasons) = proxy(1, Name::Unix(path), None);
+    ask(&server);
+}
+
+#[test]
+fn abstract_sockets_on_both_sides() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    available!();
+    let name = format!("trochee-{}-{}", std::process::id(), poller_name());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = UnixListener::bind_addr(&address).unwrap();
+    let behind = run(1, |builder| {
+        builder.listen(Listen::adopt(socket.into()), || Patient(Vec::new()))
+    });
+    let wanted = Name::Abstract(name.into_bytes());
+    assert_eq!(behind.handle.addresses(), [wanted.clone()]);
+    let (server, _reasons) = proxy(1, wanted, None);
     ask(&server);
 }
 

@@ -24,6 +24,7 @@ mod hostile;
 mod kinds;
 mod late;
 mod loading;
+mod newcomers;
 mod openssl;
 mod pki;
 mod reading;

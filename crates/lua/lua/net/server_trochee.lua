@@ -10,6 +10,7 @@ local watch = require "trochee.watch";
 local tls = require "trochee.tls.handle";
 local collector = require "trochee.collector";
 local recent = require "trochee.recent";
+local slow = require "trochee.slow";
 local inherited = require "trochee.activation";
 local tls_builder = require "trochee.tls.builder";
 
@@ -294,13 +295,20 @@ local onincoming = handle.methods.onincoming;
 -- The connection that is being given data: the one to blame for an error that leaves turn()
 local receiver;
 
+-- The one that was given data last, which it may have closed since
+local served;
+
+dispatch[events.SLOW] = function (key, kind, milliseconds)
+	slow.note(kind == DATA and served or handles[key], kind, milliseconds);
+end
+
 -- Hands out the events of a turn, or what an error has left of it. Most events are data, so these are delivered right here. This does
 -- what emit() would do, but with one xpcall for each turn instead of one for each message
 local function turn()
 	for kind, key, a, b in next_event do
 		local conn = kind == DATA and handles[key];
 		if conn then
-			receiver = conn;
+			receiver, served = conn, conn;
 			local listeners, callback = conn.listeners, conn.onincoming;
 			if callback == onincoming then
 				callback = listeners and listeners.onincoming;

@@ -88,12 +88,16 @@ local function to_absolute_time(t)
 	return t - core.monotonic() + core.now();
 end
 
+-- The callback that runs, or that ran last
+local running;
+
 -- The core says that a deadline has passed
 local function fire(key)
 	local timer = timers[key];
 	if not timer then return; end
 	timers[key], timer[2] = nil, false;
 	local callback, param = timer[1], timer[3];
+	running = callback;
 	local ok, ret;
 	if param == nil then
 		ok, ret = xpcall(callback, traceback, core.now(), timer);
@@ -118,4 +122,7 @@ return {
 	reschedule = reschedule;
 	to_absolute_time = to_absolute_time;
 	fire = fire;
+	last = function ()
+		return running;
+	end;
 };

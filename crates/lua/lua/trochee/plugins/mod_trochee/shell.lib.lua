@@ -6,6 +6,7 @@ local array = require "util.array";
 local sorted_pairs = require "util.iterators".sorted_pairs;
 local state = require "trochee.state";
 local recent = require "trochee.recent";
+local slow = require "trochee.slow";
 local version = require "trochee"._VERSION;
 
 local core, handles = state.core, state.handles;
@@ -18,6 +19,7 @@ local commands = {
 	connections = "trochee:connections(filter) - Every connection, or those with this text in their row";
 	addresses = "trochee:addresses(count) - The addresses with the most connections, 20 if not said otherwise";
 	errors = "trochee:errors(filter) - What went wrong lately, or what has this text in it";
+	slow = "trochee:slow(filter) - The callbacks that held the loop longest, of the last hundred that were slow";
 	close = "trochee:close(id) - Close the connection with this id, as trochee:connections() shows it";
 	help = "trochee:help() - These lines";
 };
@@ -112,8 +114,8 @@ function section:info()
 	local print = self.session.print;
 	print(("trochee %s, poller %s, %d I/O threads"):format(version, core.backend(), state.settings.io_threads or 0));
 	local stages = server.stages();
-	print(("connections: %d accepted, %d secured, %d opened, %d established")
-		:format(stages.accepted, stages.secured, stages.opened, stages.established));
+	print(("connections: %d accepted, %d proxied, %d secured, %d opened, %d established")
+		:format(stages.accepted, stages.proxied, stages.secured, stages.opened, stages.established));
 	local rows, about = {}, server.describe_stats();
 	for name, value in sorted_pairs(server.stats()) do
 		rows[#rows+1] = { name, tostring(value), about[name] };
@@ -130,7 +132,8 @@ function section:connections(filter)
 			tostring(conn.id), info.stage, ("%s:%s"):format(conn.peername or "-", conn.peerport or "-"),
 			conn._server and (services[conn._server] or tostring(conn._server.sockport)) or "outgoing",
 			tls_version(conn), seconds(info.age), seconds(info.idle), bytes(info.queued), bytes(info.received), bytes(info.sent),
-			tostring(info.reads), session_name(conn);
+			tostring(info.reads), info.round_trip and ("%.1f ms"):format(info.round_trip * 1000) or "-",
+			tostring(info.retransmits or "-"), info.unacknowledged and bytes(info.unacknowledged) or "-", session_name(conn);
 		};
 		if not filter or table.concat(row, " "):find(tostring(filter), 1, true) then
 			count = count + 1;
@@ -139,7 +142,9 @@ function section:connections(filter)
 			end
 		end
 	end
-	show(self.session.print, { "id", "stage", "address", "port", "TLS", "age", "idle", "queued", "received", "sent", "reads", "session" }, rows);
+	show(self.session.print, {
+		"id", "stage", "address", "port", "TLS", "age", "idle", "queued", "received", "sent", "reads", "RTT", "resent", "unacked", "session";
+	}, rows);
 	if count > MOST_ROWS then
 		self.session.print(("and %d more: give a filter"):format(count - MOST_ROWS));
 	end
@@ -184,6 +189,17 @@ function section:errors(filter)
 	end
 	show(self.session.print, { "time", "what" }, rows);
 	return true, ("%d of the last 100"):format(#rows);
+end
+
+function section:slow(filter)
+	local rows = {};
+	for _, entry in ipairs(slow.list()) do
+		if not filter or entry.what:find(tostring(filter), 1, true) then
+			rows[#rows+1] = { ("%.2f s"):format(entry.seconds), os.date("%Y-%m-%d %H:%M:%S", entry.time), entry.what };
+		end
+	end
+	show(self.session.print, { "held", "time", "callback" }, rows);
+	return true, ("%d callbacks, longer than %s s each"):format(#rows, tostring(state.settings.slow_callback));
 end
 
 function section:close(id)
