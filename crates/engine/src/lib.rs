@@ -124,5 +124,5 @@ pub use waker::Waker;
 
 /// The Rust of the README compiles.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

@@ -30,6 +30,8 @@ pub(crate) struct Listener {
     /// Whether the consumer tells which of them have authenticated; and how many have not.
     pub(crate) authenticates: bool,
     pub(crate) newcomers: usize,
+    /// It had as many newcomers as it may have, and has not yet come down to half of them.
+    pub(crate) crowded: bool,
     pub(crate) paused: bool,
     /// Somebody else bound it and may use it again: it is closed here, and not shut down for all.
     pub(crate) adopted: bool,
@@ -63,6 +65,7 @@ impl Listener {
             connections: 0,
             authenticates: false,
             newcomers: 0,
+            crowded: false,
             paused: false,
             adopted: false,
             resting: None,

@@ -65,7 +65,6 @@ pub use contexts::Contexts;
 pub use handle::Handle;
 pub use handler::{Handler, Status};
 pub use log::LogWriter;
-pub use thread::Thread;
 
 type Factory = Arc<dyn Fn() -> Box<dyn Handler> + Send + Sync>;
 type Start = Arc<dyn Fn(&mut Thread<'_>) + Send + Sync>;
@@ -258,6 +257,14 @@ fn begin(number: u8, backend: &str, config: Config, mailbox: &Mailbox) -> Result
 pub struct Conn<'a> {
     worker: &'a mut Worker,
     key: Key,
+}
+
+/// One thread of a [`Server`]: what [`Builder::on_start`],
+/// [`ServerHandle::run_on`] and its timers get, and where [`Conn::thread`] leads to.
+///
+/// What runs on a thread must not block: everybody else there waits. A closure that panics is told to the log, and the thread goes on.
+pub struct Thread<'a> {
+    worker: &'a mut Worker,
 }
 
 /// A [`Server`], from any thread, running or not.

@@ -180,7 +180,7 @@ fn is_forbidden(error: &io::Error) -> bool {
 }
 
 /// Login shells and service managers hand out 1024 descriptors by default, with leave to take more.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum {

@@ -8,7 +8,7 @@
 local state = require "trochee.state";
 
 local settings = state.settings;
-local collectgarbage, max, min = collectgarbage, math.max, math.min;
+local collectgarbage, floor, max, min = collectgarbage, math.floor, math.max, math.min;
 local loaded = package.loaded;
 
 local TWICE = 200; -- percent of what lives
@@ -28,7 +28,7 @@ local function parameter(option, choose)
 		if found ~= ours then
 			theirs = found;
 		end
-		ours = (headroom and choose(theirs, headroom) or theirs) // 4 * 4;
+		ours = floor((headroom and choose(theirs, headroom) or theirs) / 4) * 4;
 		collectgarbage(option, ours);
 	end
 end
