@@ -69,6 +69,7 @@
 //! [`poll(2)`]: https://man7.org/linux/man-pages/man2/poll.2.html
 //! [`select(2)`]: https://man7.org/linux/man-pages/man2/select.2.html
 
+mod addresses;
 mod append;
 mod batch;
 #[cfg(test)]
@@ -82,6 +83,7 @@ mod connection_info;
 mod error;
 mod event;
 mod event_loop;
+mod fair;
 mod fork;
 mod listener;
 mod name;

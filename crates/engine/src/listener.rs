@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::addresses::{Addresses, Refusal, Visit};
 use crate::clock::LastNotice;
 use crate::config::{Config, ReadSize};
+use crate::name::Name;
 use crate::registered::Registered;
 use crate::socket;
 use crate::timers::TimerId;
@@ -19,8 +21,8 @@ pub(crate) const BATCH: usize = 64;
 pub(crate) struct Listener {
     pub(crate) fd: Arc<OwnedFd>,
     pub(crate) read_size: ReadSize,
-    /// Connections of this listener that live.
-    pub(crate) connections: usize,
+    /// A UNIX socket, whose connections take no place of [`Config::max_connections`](crate::Config).
+    pub(crate) is_local: bool,
     /// Whether the consumer tells which of them have authenticated; and how many have not.
     pub(crate) authenticates: bool,
     pub(crate) newcomers: usize,
@@ -38,7 +40,10 @@ pub(crate) struct Listener {
 
 /// What an attempt to accept found.
 pub(crate) enum Accept {
-    Connection(OwnedFd, Option<SocketAddr>),
+    /// With where it is counted, if it is.
+    Connection(OwnedFd, Option<SocketAddr>, Option<Visit>),
+    /// Its address has too many. It is gone.
+    Unwelcome(SocketAddr, Refusal),
     /// Nobody waits.
     Nothing,
     /// No descriptor is left, and the caller has some to give up.
@@ -52,9 +57,12 @@ pub(crate) enum Accept {
 impl Listener {
     pub(crate) fn new(fd: Arc<OwnedFd>, read_size: ReadSize) -> Listener {
         Listener {
+            is_local: matches!(
+                socket::local_name(&fd),
+                Some(Name::Unix(_) | Name::Abstract(_))
+            ),
             fd,
             read_size,
-            connections: 0,
             authenticates: false,
             newcomers: 0,
             crowded: false,
@@ -66,10 +74,11 @@ impl Listener {
         }
     }
 
-    pub(crate) fn wants_accept(&self, config: &Config) -> bool {
+    /// Whether it accepts, where there is room for one more connection or not.
+    pub(crate) fn wants_accept(&self, config: &Config, has_room: bool) -> bool {
         !self.paused
             && self.resting.is_none()
-            && self.connections < config.max_connections
+            && (has_room || self.is_local)
             && self.newcomers < config.max_newcomers
     }
 
@@ -98,14 +107,16 @@ impl Listener {
 /// How one thread accepts, for all its listeners. One descriptor is held in reserve for the moment when there are no others.
 pub(crate) struct Gate {
     reserve: Option<OwnedFd>,
+    pub(crate) addresses: Arc<Addresses>,
     last_notice: LastNotice,
 }
 
 impl Gate {
     /// Without a reserve, which belongs to a process.
-    pub(crate) fn new() -> Gate {
+    pub(crate) fn new(addresses: Arc<Addresses>) -> Gate {
         Gate {
             reserve: None,
+            addresses,
             last_notice: LastNotice::default(),
         }
     }
@@ -117,14 +128,31 @@ impl Gate {
         self.reserve = null.ok();
     }
 
-    /// Accepts one connection. Where no descriptor is free, [`Accept::MakeRoom`] asks who `has_room` to give some up.
-    pub(crate) fn accept(&mut self, listener: &Listener, has_room: bool) -> Accept {
+    /// Accepts one connection, which is counted as one of the listener with this `number`. Where no descriptor is free,
+    /// [`Accept::MakeRoom`] asks who `has_room` to give some up.
+    pub(crate) fn accept(
+        &mut self,
+        listener: &Listener,
+        number: u64,
+        has_room: bool,
+        now: u64,
+    ) -> Accept {
         match listener.try_accept() {
             Ok((fd, peer)) => {
                 if self.reserve.is_none() {
                     self.open();
                 }
-                Accept::Connection(fd, peer)
+                match peer {
+                    Some(peer) => match self.addresses.admit(number, peer.ip(), now) {
+                        Ok(visit) => Accept::Connection(fd, Some(peer), visit),
+                        Err(refusal) => {
+                            // Unlike an orderly end, a reset leaves nothing behind in the system, whatever the peer does.
+                            socket::make_abortive(&fd);
+                            Accept::Unwelcome(peer, refusal)
+                        }
+                    },
+                    None => Accept::Connection(fd, None, None),
+                }
             }
             // INVAL: another thread has shut it, and says so in a moment.
             Err(Errno::AGAIN | Errno::INVAL) => Accept::Nothing,

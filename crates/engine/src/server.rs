@@ -38,6 +38,7 @@ use mailbox::{Mailbox, Request};
 use place::Plan;
 use worker::Worker;
 
+use crate::addresses::Addresses;
 use crate::config::Config;
 use crate::event::Level;
 use crate::listener::Listener;
@@ -164,11 +165,12 @@ impl Server {
             let mailbox = Arc::new(Mailbox::default());
             mailboxes.push(Arc::clone(&mailbox));
             let (backend, config) = (self.backend.clone(), self.config.clone());
+            let addresses = reactor.addresses();
             let (notice, tell) = (Arc::clone(&notice), ready.clone());
             let stop = Arc::clone(&self.handle.shared.stop);
             let work = move || {
                 // A reactor belongs to the thread that makes it.
-                let begun = begin(number, &backend, config, &mailbox);
+                let begun = begin(number, &backend, config, addresses, &mailbox);
                 let (reactor, answer) = match begun {
                     Ok(reactor) => (Some(reactor), Ok(())),
                     Err(error) => (None, Err(error)),
@@ -243,9 +245,16 @@ impl Drop for Fuse {
 }
 
 /// What a thread needs before its first turn.
-fn begin(number: u8, backend: &str, config: Config, mailbox: &Mailbox) -> Result<Reactor, Error> {
+fn begin(
+    number: u8,
+    backend: &str,
+    config: Config,
+    addresses: Arc<Addresses>,
+    mailbox: &Mailbox,
+) -> Result<Reactor, Error> {
     let mut reactor = Reactor::numbered(number);
     reactor.set_backend(backend).map_err(start)?;
+    reactor.share_addresses(addresses);
     reactor.configure(config);
     mailbox.set_waker(reactor.waker().map_err(start)?);
     Ok(reactor)

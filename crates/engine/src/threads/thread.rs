@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use super::io_thread::IoThread;
 use super::messages::{Channel, Message, Report};
+use crate::addresses::Addresses;
 use crate::batch::{Batch, Reading};
 use crate::config::Config;
 use crate::error::Error;
@@ -30,9 +31,10 @@ impl Thread {
         number: u8,
         backend: &str,
         config: Config,
+        addresses: Arc<Addresses>,
         home: &Waker,
     ) -> Result<Thread, Error> {
-        let mut reactor = Reactor::on_credit(number);
+        let mut reactor = Reactor::on_credit(number, addresses);
         reactor.set_backend(backend)?;
         reactor.configure(config);
         let waker = reactor.waker()?;
@@ -120,7 +122,8 @@ mod tests {
     #[test]
     fn what_a_thread_is_told_while_it_looks_for_more_is_heard() {
         let home = Waker::open().expect("an eventfd");
-        let mut thread = Thread::start(0, 1, "epoll", Config::default(), &home).expect("a thread");
+        let mut thread = Thread::start(0, 1, "epoll", Config::default(), Addresses::new(), &home)
+            .expect("a thread");
         for round in 0..2000 {
             while !home.begin_wait() {
                 home.end_wait();

@@ -14,6 +14,7 @@ pub(super) enum Rule {
     SecondsOrFalse(fn(&mut Settings) -> &mut Option<Duration>),
     Size(fn(&mut Settings) -> &mut usize),
     SizeOrFalse(fn(&mut Settings) -> &mut Option<usize>),
+    SizeOrAuto(fn(&mut Settings) -> &mut Option<usize>),
     Length(fn(&mut Settings) -> &mut u32),
     LengthOrFalse(fn(&mut Settings) -> &mut Option<u32>),
     Flag(fn(&mut Settings) -> &mut bool),
@@ -56,6 +57,12 @@ impl Rule {
             Size(field) => *field(to) = size(value).ok_or(SIZE)?,
             SizeOrFalse(field) => {
                 *field(to) = unless_false(value, size).ok_or("a whole number above 0 or false")?
+            }
+            SizeOrAuto(field) => {
+                *field(to) = match value {
+                    Value::String(text) if text.as_bytes() == b"auto" => None,
+                    other => Some(size(other).ok_or("a whole number above 0 or \"auto\"")?),
+                }
             }
             Length(field) => *field(to) = length(value).ok_or(SIZE)?,
             LengthOrFalse(field) => {
@@ -103,6 +110,7 @@ impl Rule {
             SecondsOrFalse(field) => *field(to) = *field(from),
             Size(field) => *field(to) = *field(from),
             SizeOrFalse(field) => *field(to) = *field(from),
+            SizeOrAuto(field) => *field(to) = *field(from),
             Length(field) => *field(to) = *field(from),
             LengthOrFalse(field) => *field(to) = *field(from),
             Flag(field) => *field(to) = *field(from),
@@ -143,6 +151,8 @@ impl Rule {
             Seconds(field) => seconds(*field(settings)),
             SecondsOrFalse(field) => or_false(*field(settings), seconds),
             Size(field) => bytes(*field(settings)),
+            // There is no number for it but that of the descriptors.
+            SizeOrAuto(field) => bytes(field(settings).unwrap_or(usize::MAX)),
             SizeOrFalse(field) => or_false(*field(settings), bytes),
             Length(field) => number(*field(settings)),
             LengthOrFalse(field) => or_false(*field(settings), number),
@@ -177,6 +187,7 @@ impl Rule {
                 }
                 None => "false".into(),
             },
+            (SizeOrAuto(field), _) if field(settings).is_none() => "\"auto\"".into(),
             (Poller, _) => format!("\"{}\"", settings.poller.as_deref().unwrap_or("auto")),
             (_, Value::Number(number)) if number.is_infinite() => "no limit".into(),
             (_, Value::Number(number)) => number.to_string(),
@@ -196,21 +207,6 @@ fn duration(value: &Value) -> Option<Duration> {
     (number >= 0.0).then(|| seconds(number))
 }
 
-fn size(value: &Value) -> Option<usize> {
-    match value {
-        // math.huge is how Lua says "no limit"
-        Value::Number(number) if *number >= usize::MAX as f64 => Some(usize::MAX),
-        Value::String(_) => None,
-        other => integer(other)
-            .and_then(|size| usize::try_from(size).ok())
-            .filter(|size| *size > 0),
-    }
-}
-
-fn length(value: &Value) -> Option<u32> {
-    size(value).and_then(|length| u32::try_from(length).ok())
-}
-
 /// A list of names of networks; or else the entry that is none, as far as it is the entries that are wrong.
 fn networks(value: &Value) -> Result<Networks, Option<String>> {
     let Value::Table(table) = value else {
@@ -226,6 +222,21 @@ fn networks(value: &Value) -> Result<Networks, Option<String>> {
     }
     let named = Networks::named(names.iter().map(String::as_str));
     named.map_err(|error| Some(format!("{:?}", error.text())))
+}
+
+fn size(value: &Value) -> Option<usize> {
+    match value {
+        // math.huge is how Lua says "no limit"
+        Value::Number(number) if *number >= usize::MAX as f64 => Some(usize::MAX),
+        Value::String(_) => None,
+        other => integer(other)
+            .and_then(|size| usize::try_from(size).ok())
+            .filter(|size| *size > 0),
+    }
+}
+
+fn length(value: &Value) -> Option<u32> {
+    size(value).and_then(|length| u32::try_from(length).ok())
 }
 
 /// A list of ports.
