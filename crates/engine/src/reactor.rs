@@ -25,6 +25,8 @@ use crate::timers::{TimerId, Timers};
 pub(crate) use companion::Companion;
 pub(crate) use flushes::Flushes;
 pub(crate) use places::FULL;
+#[cfg(test)]
+pub(crate) use places::raise_descriptor_limit;
 pub(crate) use ready::NEWCOMERS_SHARE;
 
 use alarms::Alarm;
@@ -85,6 +87,7 @@ pub struct Reactor {
     refused: Vec<Key>,
     telling_again: Option<TimerId>,
     refused_notice: LastNotice,
+    wait_notice: LastNotice,
     readiness: Vec<Readiness>,
     /// Sources that are ready and not exhausted.
     ready: ReadyQueue,
@@ -150,6 +153,7 @@ impl Reactor {
             refused: Vec::new(),
             telling_again: None,
             refused_notice: LastNotice::default(),
+            wait_notice: LastNotice::default(),
             readiness: Vec::new(),
             ready: ReadyQueue::new(),
             backlog: Vec::new(),
@@ -272,11 +276,11 @@ impl Reactor {
                     }
                     None => {
                         companion.flush();
-                        self.turn.stage = if self.turn.io_began {
-                            Stage::Io
-                        } else {
-                            Stage::Wait
-                        };
+                        self.turn.end_flush(!self.flushes.is_empty());
+                        if matches!(self.turn.stage, Stage::Over) {
+                            companion.end_turn();
+                            self.stats.turns += 1;
+                        }
                     }
                 },
                 Stage::Wait => {
@@ -306,7 +310,6 @@ impl Reactor {
                             return step;
                         }
                     } else {
-                        self.turn.io_began = false;
                         self.turn.stage = Stage::Timers(self.timers.begin_due(self.turn.now));
                     }
                 }
@@ -316,11 +319,7 @@ impl Reactor {
                             return Some(Step::Event(event));
                         }
                     }
-                    None => {
-                        companion.end_turn();
-                        self.stats.turns += 1;
-                        self.turn.stage = Stage::Over;
-                    }
+                    None => self.turn.begin_end(),
                 },
                 Stage::Over => return None,
             }

@@ -45,7 +45,7 @@ use crate::listener::Listener;
 use crate::name::Name;
 use crate::poller;
 use crate::reactor::Reactor;
-use crate::registry::Key;
+use crate::registry::{Key, LAST_THREAD};
 use crate::signals;
 use crate::sync::lock;
 
@@ -72,7 +72,7 @@ type Start = Arc<dyn Fn(&mut Thread<'_>) + Send + Sync>;
 type Notice = Arc<dyn Fn(Level, &str) + Send + Sync>;
 
 /// What the thread numbers in keys leave room for: those of the acceptor begin with 0.
-const MOST_THREADS: usize = u8::MAX as usize;
+const MOST_THREADS: usize = LAST_THREAD as usize;
 
 /// A hundred years: what is later than the clock can tell is as late.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);

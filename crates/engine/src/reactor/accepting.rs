@@ -101,13 +101,13 @@ impl Reactor {
                 self.accepting_failed(text)
             }
             Accept::Refused(errno) => {
-                let interval = self.config.accept_retry_interval;
-                let deadline = self.turn.now + clock::nanoseconds(interval);
+                let (now, retry) = (self.turn.now, self.config.accept_retry_interval);
+                let (rest, text) = self.gate.rests(listener, errno, retry, now);
+                let deadline = now.saturating_add(clock::nanoseconds(rest));
                 let timer = self.timers.insert(deadline, Alarm::Listener(key));
                 listener.resting = Some(timer);
                 self.resting.push(key);
                 self.want(key);
-                let text = self.gate.rests(errno, interval, self.turn.now);
                 self.accepting_failed(text)
             }
         }

@@ -107,7 +107,7 @@ fn derived(descriptors: usize) -> usize {
 }
 
 /// Login shells and service managers hand out 1024 descriptors by default, with leave to take more.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum {
         limit.current = limit.maximum;

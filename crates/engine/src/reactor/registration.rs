@@ -94,7 +94,7 @@ impl Reactor {
             return Ok(());
         };
         let (raw, wanted) = (source.raw_fd(), source.wanted(&self.config, has_room));
-        let is_socket = !matches!(source, Source::Watch(_));
+        let listens = matches!(source, Source::Listener(_));
         let Some(registered) = source.registered() else {
             return Ok(());
         };
@@ -102,8 +102,8 @@ impl Reactor {
         // SAFETY: a source owns its descriptor, or whoever called `watch` keeps it open; `remove` has it forgotten before.
         let told = unsafe { self.polling.tell(key, raw, wanted, &mut registered.armed) };
         match told {
-            // Only what watches a descriptor of somebody else may be told of one that can never be watched.
-            Err(error) if is_shortage(&error) || is_socket && is_forbidden(&error) => {
+            // What is forbidden may be so for ever, and is told; but nobody looks after a listener that was open before.
+            Err(error) if is_shortage(&error) || listens && is_forbidden(&error) => {
                 if !std::mem::replace(&mut registered.in_refused, true) {
                     self.refused.push(key);
                 }
@@ -173,7 +173,7 @@ impl Reactor {
     }
 }
 
-/// EPERM. epoll says it of files and directories, and sandboxes of anything.
+/// EPERM: epoll says it of files and directories, and sandboxes of anything.
 fn is_forbidden(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::PERM)
 }

@@ -204,7 +204,10 @@ impl Acceptor {
                 }
                 return;
             }
-            match self.gate.accept(&door.listener, index as u64, false, now) {
+            match self
+                .gate
+                .accept(&mut door.listener, index as u64, false, now)
+            {
                 Accept::Connection(fd, peer, visit) => {
                     let place = takes_place.then(|| self.places.take());
                     let plan = Arc::clone(&door.plan);
@@ -226,10 +229,10 @@ impl Acceptor {
                     self.warn(text);
                 }
                 Accept::Refused(errno) => {
-                    let interval = self.reactor.config().accept_retry_interval;
-                    door.rest = Some(self.reactor.set_timer(interval));
+                    let retry = self.reactor.config().accept_retry_interval;
+                    let (rest, text) = self.gate.rests(&mut door.listener, errno, retry, now);
+                    door.rest = Some(self.reactor.set_timer(rest));
                     door.taken_at_rest = self.places.taken();
-                    let text = self.gate.rests(errno, interval, now);
                     self.warn(text);
                     return;
                 }
