@@ -15,7 +15,9 @@ DEFAULT_IN_PART = {
     # One of the pollers that the contract runs on; here it shall show that Prosody starts, serves, reloads and ends on it.
     "libevent": {"test_chat", "test_operation"},
     # The same for I/O threads, and that TLS is theirs.
-    "threads": {"test_chat", "test_newcomers", "test_operation", "test_shell", "test_tls", "test_proxy65", "test_haproxy"},
+    "threads": {
+        "test_chat", "test_haproxy", "test_limits", "test_newcomers", "test_operation", "test_proxy65", "test_shell", "test_tls",
+    },
 }
 
 

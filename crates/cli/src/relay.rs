@@ -106,7 +106,7 @@ pub fn run(options: Options) -> Result<ExitCode, String> {
             "a socket that was passed on is not used: {name:?} (listen on systemd:NAME or on systemd)"
         ));
     }
-    let builder = builder.config(limits::config(&server, words.len())?);
+    let builder = builder.config(limits::config(&server)?);
     let running = builder.build().map_err(|error| error.to_string())?;
     let handle = running.handle();
     thread::spawn({

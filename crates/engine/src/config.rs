@@ -59,8 +59,28 @@ pub struct Config {
     pub min_send_rate: Option<usize>,
     /// Most bytes that one read may deliver, whatever its read size; never more than 64 KiB.
     pub max_receive_buffer_size: usize,
-    /// Most connections that one listener serves at a time. No limit but that of the descriptors.
-    pub max_connections: usize,
+    /// Most connections that listeners have accepted and that last, on all listeners together; more wait in the system's queue.
+    /// UNIX sockets are not counted. `None`: what the limit of descriptors allows (RLIMIT_NOFILE, or the 1024 of select(2)), less
+    /// an eighth, which is kept for outgoing connections, files and the shell: at least 64 and at most 8192.
+    pub max_connections: Option<usize>,
+    /// Most connections that one address has to one listener at a time. An address is an IPv4 address or an IPv6 network of 64
+    /// bits. 500: an office or the customers of a carrier behind one IPv4 address, and servers that connect once for each of
+    /// their domains. Who has more is refused: its connection is reset, before anything is done for it. `usize::MAX`: no limit.
+    pub max_connections_per_address: usize,
+    /// How many new connections a second one address may open to one listener, once it has opened
+    /// [`connection_burst_per_address`](Config::connection_burst_per_address) at once. 20. `usize::MAX`: no limit.
+    pub connection_rate_per_address: usize,
+    /// How many connections one address may open at once. It may do so again when it has come less than the rate allows for as
+    /// long as that many take. 400: after a restart an office comes back within a second.
+    pub connection_burst_per_address: usize,
+    /// How many times as much one address may have on all listeners together. 2.
+    pub all_listeners_multiple: usize,
+    /// How many times as much an IPv6 network of 48 bits may have as an address. 8: some customers have such a network, and some
+    /// carriers give their customers a network of 64 bits each out of one.
+    pub ipv6_site_multiple: usize,
+    /// Whose connections are not counted by address. The loopback addresses and the private ones: there are proxies in front of
+    /// many servers, in containers too, and to count their connections would let one client shut out all others.
+    pub exempt_addresses: Networks,
     /// How long a descriptor may outlive its connection while the peer still sends, so that the last bytes we wrote reach
     /// it; zero closes at once. 5 seconds.
     pub linger_timeout: Duration,
@@ -116,7 +136,13 @@ impl Default for Config {
             max_queued_memory: None,
             min_send_rate: Some(1024),
             max_receive_buffer_size: usize::MAX,
-            max_connections: usize::MAX,
+            max_connections: None,
+            max_connections_per_address: 500,
+            connection_rate_per_address: 20,
+            connection_burst_per_address: 400,
+            all_listeners_multiple: 2,
+            ipv6_site_multiple: 8,
+            exempt_addresses: Networks::loopback_and_private(),
             linger_timeout: Duration::from_secs(5),
             tcp_keepalive: KeepAlive::Off,
             tcp_keepalive_interval: None,

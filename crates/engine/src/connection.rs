@@ -23,6 +23,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 
+use crate::addresses::Visit;
 use crate::buffer::OutQueue;
 use crate::clock;
 use crate::config::{Config, ReadSize, SocketKind};
@@ -81,6 +82,10 @@ pub(crate) struct Connection {
     /// The listener that accepted it.
     pub(crate) listener: Option<Key>,
     pub(crate) peer: Option<SocketAddr>,
+    /// Whether it has one of the places of [`Config::max_connections`].
+    pub(crate) has_place: bool,
+    /// Where it is counted by its address, until it is over.
+    pub(crate) visit: Option<Visit>,
     /// Where a proxy speaks for the client.
     proxy: Option<Box<Proxy>>,
     pub(crate) out: OutQueue,
@@ -195,6 +200,8 @@ impl Connection {
             state,
             listener: None,
             peer: None,
+            has_place: false,
+            visit: None,
             proxy: None,
             out: OutQueue::default(),
             tls: None,

@@ -97,7 +97,7 @@ impl EventLoop {
             config.io_threads = self.config().io_threads;
         }
         self.local.configure(config);
-        self.threads.configure(self.local.config());
+        self.threads.configure(&self.local);
     }
 
     /// As [`Reactor::begin_turn`].

@@ -70,6 +70,7 @@
 //! [`poll(2)`]: https://man7.org/linux/man-pages/man2/poll.2.html
 //! [`select(2)`]: https://man7.org/linux/man-pages/man2/select.2.html
 
+mod addresses;
 mod append;
 mod batch;
 #[cfg(test)]
@@ -83,6 +84,7 @@ mod connection_info;
 mod error;
 mod event;
 mod event_loop;
+mod fair;
 mod fork;
 mod listener;
 pub mod memory;

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::addresses::{Addresses, Refusal, Visit};
 use crate::clock::LastNotice;
 use crate::config::{Config, ReadSize};
+use crate::name::Name;
 use crate::registered::Registered;
 use crate::socket;
 use crate::timers::TimerId;
@@ -25,8 +27,8 @@ const REST: Duration = Duration::from_secs(1);
 pub(crate) struct Listener {
     pub(crate) fd: Arc<OwnedFd>,
     pub(crate) read_size: ReadSize,
-    /// Connections of this listener that live.
-    pub(crate) connections: usize,
+    /// A UNIX socket, whose connections take no place of [`Config::max_connections`](crate::Config).
+    pub(crate) is_local: bool,
     /// Whether the consumer tells which of them have authenticated; and how many have not.
     pub(crate) authenticates: bool,
     pub(crate) newcomers: usize,
@@ -46,7 +48,10 @@ pub(crate) struct Listener {
 
 /// What an attempt to accept found.
 pub(crate) enum Accept {
-    Connection(OwnedFd, Option<SocketAddr>),
+    /// With where it is counted, if it is.
+    Connection(OwnedFd, Option<SocketAddr>, Option<Visit>),
+    /// Its address has too many. It is gone.
+    Unwelcome(SocketAddr, Refusal),
     /// Nobody waits.
     Nothing,
     /// No descriptor is left, and the caller has some to give up.
@@ -60,9 +65,12 @@ pub(crate) enum Accept {
 impl Listener {
     pub(crate) fn new(fd: Arc<OwnedFd>, read_size: ReadSize) -> Listener {
         Listener {
+            is_local: matches!(
+                socket::local_name(&fd),
+                Some(Name::Unix(_) | Name::Abstract(_))
+            ),
             fd,
             read_size,
-            connections: 0,
             authenticates: false,
             newcomers: 0,
             crowded: false,
@@ -75,10 +83,11 @@ impl Listener {
         }
     }
 
-    pub(crate) fn wants_accept(&self, config: &Config) -> bool {
+    /// Whether it accepts, where there is room for one more connection or not.
+    pub(crate) fn wants_accept(&self, config: &Config, has_room: bool) -> bool {
         !self.paused
             && self.resting.is_none()
-            && self.connections < config.max_connections
+            && (has_room || self.is_local)
             && self.newcomers < config.max_newcomers
     }
 
@@ -109,14 +118,16 @@ impl Listener {
 /// How one thread accepts, for all its listeners. One descriptor is held in reserve for the moment when there are no others.
 pub(crate) struct Gate {
     reserve: Option<OwnedFd>,
+    pub(crate) addresses: Arc<Addresses>,
     last_notice: LastNotice,
 }
 
 impl Gate {
     /// Without a reserve, which belongs to a process.
-    pub(crate) fn new() -> Gate {
+    pub(crate) fn new(addresses: Arc<Addresses>) -> Gate {
         Gate {
             reserve: None,
+            addresses,
             last_notice: LastNotice::default(),
         }
     }
@@ -128,15 +139,32 @@ impl Gate {
         self.reserve = null.ok();
     }
 
-    /// Accepts one connection. Where no descriptor is free, [`Accept::MakeRoom`] asks who `has_room` to give some up.
-    pub(crate) fn accept(&mut self, listener: &mut Listener, has_room: bool) -> Accept {
+    /// Accepts one connection, which is counted as one of the listener with this `number`. Where no descriptor is free,
+    /// [`Accept::MakeRoom`] asks who `has_room` to give some up.
+    pub(crate) fn accept(
+        &mut self,
+        listener: &mut Listener,
+        number: u64,
+        has_room: bool,
+        now: u64,
+    ) -> Accept {
         match listener.try_accept() {
             Ok((fd, peer)) => {
                 listener.shut = 0;
                 if self.reserve.is_none() {
                     self.open();
                 }
-                Accept::Connection(fd, peer)
+                match peer {
+                    Some(peer) => match self.addresses.admit(number, peer.ip(), now) {
+                        Ok(visit) => Accept::Connection(fd, Some(peer), visit),
+                        Err(refusal) => {
+                            // Unlike an orderly end, a reset leaves nothing behind in the system, whatever the peer does.
+                            socket::make_abortive(&fd);
+                            Accept::Unwelcome(peer, refusal)
+                        }
+                    },
+                    None => Accept::Connection(fd, None, None),
+                }
             }
             Err(Errno::AGAIN) => Accept::Nothing,
             Err(errno) if !is_shortage(errno) => Accept::Refused(errno),

@@ -66,6 +66,22 @@ impl Network {
     }
 }
 
+impl FromIterator<Network> for Networks {
+    fn from_iter<I: IntoIterator<Item = Network>>(networks: I) -> Networks {
+        let networks: Vec<Network> = networks.into_iter().collect();
+        Networks {
+            names: networks.iter().map(Network::to_string).collect(),
+            networks,
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
 impl FromStr for Network {
     type Err = NotANetwork;
 
@@ -119,6 +135,13 @@ impl Networks {
         }
     }
 
+    /// These and others.
+    pub fn with(mut self, others: &Networks) -> Networks {
+        self.names.extend_from_slice(&others.names);
+        self.networks.extend_from_slice(&others.networks);
+        self
+    }
+
     /// Whether the address is in one of them.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.networks
@@ -157,6 +180,11 @@ mod tests {
         assert!(has(&["0.0.0.0/0"], "255.255.255.255") && !has(&["0.0.0.0/0"], "::1"));
         assert!(has(&["::/0"], "::1") && !has(&["::/0"], "127.0.0.1"));
         assert!(!has(&[], "127.0.0.1"));
+        let more = Networks::named(["loopback"])
+            .unwrap()
+            .with(&Networks::from_iter(["192.0.2.1".parse().unwrap()]));
+        assert!(more.contains("192.0.2.1".parse().unwrap()));
+        assert_eq!(more.to_string(), "loopback, 192.0.2.1/32");
     }
 
     #[test]

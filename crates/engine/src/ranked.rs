@@ -21,10 +21,6 @@ impl<T, const RANKS: usize> Ranked<T, RANKS> {
         self.occupied == 0
     }
 
-    pub(crate) fn len(&self, rank: usize) -> usize {
-        self.queues[rank].len()
-    }
-
     /// The highest rank that has somebody, of those below `limit`.
     pub(crate) fn highest_below(&self, limit: usize) -> Option<usize> {
         let below = self.occupied & !(u32::MAX << limit);
@@ -50,13 +46,6 @@ impl<T, const RANKS: usize> Ranked<T, RANKS> {
     /// Who came first of this rank.
     pub(crate) fn pop(&mut self, rank: usize) -> Option<T> {
         let entry = self.queues[rank].pop_front();
-        self.note_empty(rank);
-        entry
-    }
-
-    /// Who came last of this rank.
-    pub(crate) fn pop_last(&mut self, rank: usize) -> Option<T> {
-        let entry = self.queues[rank].pop_back();
         self.note_empty(rank);
         entry
     }

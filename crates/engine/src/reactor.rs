@@ -1,14 +1,16 @@
 //! The turn: one owner of every source of events, and the order in which things happen.
 //!
 //! The files below this one each hold one part: [`opening`] and [`commands`] what goes in, [`registration`] what the poller is
-//! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, [`accepting`] listeners, [`output`] flushing and
+//! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, [`accepting`] listeners, [`places`] how many connections they may have, [`output`] flushing and
 //! closing, [`alarms`] what time brings, [`lingering`] what a close leaves for a moment, [`tls`] TLS, [`handshakes`] whose handshake is answered when,
-//! [`newcomers`] who is not established yet, [`credit`] what a consumer that answers later needs, [`memory`] who ends when all hold too much, [`companion`] who else may take part in the turn, [`proxied`] what a proxy says before its client.
+//! [`newcomers`] who is not established yet, [`credit`] what a consumer that answers later needs, [`memory`] who ends when all hold too much, [`companion`] who else may take part in the turn,
+//! [`proxied`] what a proxy says before its client, [`strangers`] what is told of those who are refused and of those who fail.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::addresses::Addresses;
 use crate::clock::LastNotice;
 use crate::config::Config;
 use crate::connection::Connection;
@@ -24,10 +26,14 @@ use crate::timers::{TimerId, Timers};
 
 pub(crate) use companion::Companion;
 pub(crate) use flushes::Flushes;
+pub(crate) use places::FULL;
+#[cfg(test)]
+pub(crate) use places::raise_descriptor_limit;
 pub(crate) use ready::NEWCOMERS_SHARE;
 
 use alarms::Alarm;
 use companion::Alone;
+use places::Places;
 use polling::Polling;
 use ready::ReadyQueue;
 use source::Source;
@@ -49,11 +55,13 @@ mod memory;
 mod newcomers;
 mod opening;
 mod output;
+mod places;
 mod polling;
 mod proxied;
 mod ready;
-pub(crate) mod registration;
+mod registration;
 mod source;
+mod strangers;
 mod tls;
 mod turn;
 mod untold;
@@ -94,14 +102,13 @@ pub struct Reactor {
     /// The signals that are watched.
     signals: Vec<Key>,
     gate: Gate,
+    places: Places,
     /// Listeners that wait for a descriptor to become free.
     resting: Vec<Key>,
     /// Descriptors that outlive their connection for a moment, oldest first.
     lingering: VecDeque<Key>,
     /// Whether connections have a [`Credit`](crate::connection::Credit).
     on_credit: bool,
-    /// That too many handshakes wait.
-    crowd_notice: LastNotice,
     /// That PROXY headers were refused.
     header_notice: LastNotice,
     /// What became of newcomers.
@@ -160,11 +167,11 @@ impl Reactor {
             flushes: Flushes::default(),
             untold: Untold::new(),
             signals: Vec::new(),
-            gate: Gate::new(),
+            gate: Gate::new(Addresses::new()),
+            places: Places::new(),
             resting: Vec::new(),
             lingering: VecDeque::new(),
             on_credit: false,
-            crowd_notice: LastNotice::default(),
             header_notice: LastNotice::default(),
             newcomers_notices: newcomers::Notices::default(),
             warned_of_fd_limit: false,

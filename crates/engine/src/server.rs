@@ -38,6 +38,7 @@ use mailbox::{Mailbox, Request};
 use place::Plan;
 use worker::Worker;
 
+use crate::addresses::Addresses;
 use crate::config::Config;
 use crate::event::Level;
 use crate::listener::Listener;
@@ -165,12 +166,14 @@ impl Server {
             let mailbox = Arc::new(Mailbox::default());
             mailboxes.push(Arc::clone(&mailbox));
             let (backend, config) = (self.backend.clone(), self.config.clone());
+            let addresses = reactor.addresses();
             let (notice, tell) = (Arc::clone(&notice), ready.clone());
             let stop = Arc::clone(&self.handle.shared.stop);
             let memory = Arc::clone(reactor.memory());
             let work = move || {
                 // A reactor belongs to the thread that makes it.
-                let begun = begin(number, &backend, config, &mailbox, &memory);
+                let shared = (addresses, &memory);
+                let begun = begin(number, &backend, config, &mailbox, shared);
                 let (reactor, answer) = match begun {
                     Ok(reactor) => (Some(reactor), Ok(())),
                     Err(error) => (None, Err(error)),
@@ -250,10 +253,11 @@ fn begin(
     backend: &str,
     config: Config,
     mailbox: &Mailbox,
-    memory: &Arc<Account>,
+    (addresses, memory): (Arc<Addresses>, &Arc<Account>),
 ) -> Result<Reactor, Error> {
     let mut reactor = Reactor::numbered(number);
     reactor.set_backend(backend).map_err(start)?;
+    reactor.share_addresses(addresses);
     reactor.share_memory(memory);
     reactor.configure(config);
     mailbox.set_waker(reactor.waker().map_err(start)?);

@@ -42,6 +42,14 @@ counters! {
     accepted;
     /// Connections that were accepted and closed at once, because no descriptor was free for them.
     turned_away;
+    /// Connections that were accepted and reset at once, because their address opens too many a second.
+    refused_by_rate;
+    /// Connections that were accepted and reset at once, because their address has too many.
+    refused_by_count;
+    /// Connections that were closed because too many TLS handshakes waited.
+    refused_handshakes;
+    /// Times that there were as many connections as `max_connections` allows.
+    times_full;
     /// Of `accepted`, those of proxies that have said who the client is.
     proxy_headers;
     /// Connections of proxies that were closed, because a PROXY header was not there, wrong or late.

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::addresses::Addresses;
 use crate::command::Command;
 use crate::config::Config;
 use crate::connection::{Connection, OwnSide};
@@ -109,6 +110,7 @@ impl Threads {
     pub(crate) fn start(&mut self, local: &mut Reactor) {
         self.process = fork::generation();
         let count = local.config().io_threads;
+        local.count_places();
         local.share_memory(&Arc::clone(local.memory()));
         for index in 0..count {
             match self.start_one(local, index, count) {
@@ -144,9 +146,9 @@ impl Threads {
         }
         let number = self.last_number + 1;
         let home = local.waker()?;
-        let config = share(local.config(), index, count);
-        let (backend, memory) = (local.backend(), local.memory());
-        let thread = Thread::start(index, number, backend, config, &home, memory)?;
+        let config = share(local, index, count);
+        let shared = (local.addresses(), local.memory());
+        let thread = Thread::start(index, number, local.backend(), config, shared, &home)?;
         self.last_number = number;
         self.remotes
             .resize_with(usize::from(number) + 1, Table::new);
@@ -192,6 +194,8 @@ impl Threads {
         self.lose(local, |_| true, &Reason::PeerClosed);
         self.reports = Reports::new();
         self.owed = None;
+        local.share_addresses(Addresses::new());
+        local.configure(local.config().clone());
         self.take_all_home(local);
     }
 
@@ -210,10 +214,10 @@ impl Threads {
     }
 
     /// Replaces the settings of all threads.
-    pub(crate) fn configure(&mut self, config: &Config) {
+    pub(crate) fn configure(&mut self, local: &Reactor) {
         let count = self.threads.len();
         for (index, thread) in self.threads.iter_mut().enumerate() {
-            let config = Box::new(share(config, index, count));
+            let config = Box::new(share(local, index, count));
             thread.outgoing.push(Message::Configure(config));
         }
     }
@@ -413,18 +417,15 @@ impl Companion for Threads {
 }
 
 /// What one of `count` threads is told: together they keep to the limits.
-fn share(config: &Config, index: usize, count: usize) -> Config {
-    let most = config.max_connections;
+fn share(local: &Reactor, index: usize, count: usize) -> Config {
+    let config = local.config();
+    let most = local.most_connections();
     let extra = usize::from(index < most % count);
     Config {
         io_threads: 0,
         max_waiting_handshakes: config.max_waiting_handshakes.div_ceil(count),
         max_newcomers: config.max_newcomers.div_ceil(count),
-        max_connections: if most == usize::MAX {
-            most
-        } else {
-            most / count + extra
-        },
+        max_connections: Some(most / count + extra),
         ..config.clone()
     }
 }

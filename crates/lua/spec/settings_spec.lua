@@ -21,6 +21,9 @@ local expected = {
 	["bytes or false"] = "a whole number above 0 or false";
 	["connections"] = "a whole number above 0";
 	["list of networks"] = 'a list of networks such as { "loopback", "192.0.2.0/24" }';
+	["multiple"] = "a whole number above 0";
+	['connections or "auto"'] = 'a whole number above 0 or "auto"';
+	["connections a second"] = "a whole number above 0";
 	["list of ports or false"] = "a list of ports, such as { 5222 }, or false";
 	["options by port"] = "a table such as { [5269] = { tcp_keepalive = 60; tcp_user_timeout = 90 } }";
 	["number or false"] = "a whole number from 1 to 127 or false";

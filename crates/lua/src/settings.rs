@@ -77,18 +77,45 @@ const SETTINGS: &[(&str, Rule)] = &[
         Seconds(|s| &mut s.config.accept_retry_interval),
     ),
     (
+        "all_listeners_multiple",
+        Size(|s| &mut s.config.all_listeners_multiple),
+    ),
+    (
         "connect_timeout",
         Seconds(|s| &mut s.config.connect_timeout),
     ),
+    (
+        "connection_burst_per_address",
+        Size(|s| &mut s.config.connection_burst_per_address),
+    ),
+    (
+        "connection_rate_per_address",
+        Size(|s| &mut s.config.connection_rate_per_address),
+    ),
     ("debug", Unused),
     ("event_clear_interval", Unused),
+    (
+        "exempt_addresses",
+        NetworkList(|s| &mut s.config.exempt_addresses),
+    ),
     ("fatal_errors", Flag(|s| &mut s.front.fatal_errors)),
     ("gc_headroom", SizeOrFalse(|s| &mut s.front.gc_headroom)),
     ("highest_allowed_fd", Unused),
     ("io_threads", IoThreads),
+    (
+        "ipv6_site_multiple",
+        Size(|s| &mut s.config.ipv6_site_multiple),
+    ),
     ("keep_buffers", Unused),
     ("linger_timeout", Seconds(|s| &mut s.config.linger_timeout)),
-    ("max_connections", Size(|s| &mut s.config.max_connections)),
+    (
+        "max_connections",
+        SizeOrAuto(|s| &mut s.config.max_connections),
+    ),
+    (
+        "max_connections_per_address",
+        Size(|s| &mut s.config.max_connections_per_address),
+    ),
     (
         "max_queued_memory",
         SizeOrAuto(|s| &mut s.config.max_queued_memory),

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
-use trochee::{Config, KeepAlive, ProxyProtocol};
+use trochee::{Config, KeepAlive, Networks, ProxyProtocol};
 
 use super::options::Server;
 
@@ -16,12 +16,12 @@ pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The settings of the engine, with the connections that so many listeners share.
+/// The settings of the engine.
 ///
 /// # Errors
 ///
 /// The option that makes no sense, and why.
-pub fn config(server: &Server, listeners: usize) -> Result<Config, String> {
+pub fn config(server: &Server) -> Result<Config, String> {
     for (name, timeout) in [
         ("connect-timeout", server.connect_timeout),
         ("handshake-timeout", server.handshake_timeout),
@@ -52,9 +52,15 @@ pub fn config(server: &Server, listeners: usize) -> Result<Config, String> {
         0 => KeepAlive::Off,
         idle => KeepAlive::Idle(Duration::from_secs(idle.into())),
     };
+    let exempt = if server.exempt_addresses.is_empty() {
+        Networks::loopback_and_private()
+    } else {
+        let names = server.exempt_addresses.iter().map(String::as_str);
+        Networks::named(names).map_err(|error| format!("exempt-addresses: {error}"))?
+    };
     let most = match server.max_connections {
         Some(most) => most.get(),
-        None => most(listeners)?,
+        None => most()?,
     };
     Ok(Config {
         read_timeout: server.idle_timeout.limit().unwrap_or(Duration::MAX),
@@ -68,7 +74,11 @@ pub fn config(server: &Server, listeners: usize) -> Result<Config, String> {
             timeout: server.handshake_timeout.0,
             ..ProxyProtocol::default()
         },
-        max_connections: most,
+        max_connections: Some(most),
+        max_connections_per_address: server.max_connections_per_address.get(),
+        connection_rate_per_address: server.connection_rate_per_address.get(),
+        connection_burst_per_address: server.connection_burst_per_address.get(),
+        exempt_addresses: exempt,
         // One side is paused above `buffer`, and what was read before that goes on top.
         max_send_buffer_size: server.buffer.saturating_add(1 << 20),
         ..Config::default()
@@ -80,12 +90,12 @@ pub fn config(server: &Server, listeners: usize) -> Result<Config, String> {
 /// # Errors
 ///
 /// There are too few for anybody.
-fn most(listeners: usize) -> Result<usize, String> {
+fn most() -> Result<usize, String> {
     let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let clients = descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2;
-    match usize::try_from(clients).unwrap_or(usize::MAX) / listeners.max(1) {
+    match usize::try_from(clients).unwrap_or(usize::MAX) {
         0 => Err(format!(
-            "{descriptors} file descriptors are too few for {listeners} listeners: raise the limit (LimitNOFILE in systemd, ulimit -n)"
+            "{descriptors} file descriptors are too few: raise the limit (LimitNOFILE in systemd, ulimit -n)"
         )),
         most => Ok(most),
     }

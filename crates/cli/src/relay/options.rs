@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use trochee::Network;
+use trochee::{Config, Network};
 
 use super::addresses::{Listen, Target};
 
@@ -73,9 +73,21 @@ pub struct Server {
     /// Threads that serve [default: one a core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Most clients of a listener at a time [default: what half of the descriptors allow]
+    /// Most clients at a time, of all listeners but UNIX sockets [default: what half of the descriptors allow]
     #[arg(long, value_name = "N")]
     pub max_connections: Option<NonZeroUsize>,
+    /// Most clients of one address at a time: of an IPv4 address, or of an IPv6 network of 64 bits
+    #[arg(long, value_name = "N", default_value_t = Server::default().max_connections_per_address)]
+    pub max_connections_per_address: NonZeroUsize,
+    /// New connections a second that one address may open, once it has used up connection-burst-per-address
+    #[arg(long, value_name = "N", default_value_t = Server::default().connection_rate_per_address)]
+    pub connection_rate_per_address: NonZeroUsize,
+    /// New connections that one address may open at once
+    #[arg(long, value_name = "N", default_value_t = Server::default().connection_burst_per_address)]
+    pub connection_burst_per_address: NonZeroUsize,
+    /// Whose connections are not counted by address. Loopback and private networks unless named
+    #[arg(long, value_name = "NETWORK,…", value_delimiter = ',')]
+    pub exempt_addresses: Vec<String>,
     /// Most bytes that wait for one side before the other is read no further
     #[arg(long, value_name = "BYTES", default_value_t = Server::default().buffer)]
     pub buffer: usize,
@@ -114,10 +126,16 @@ pub struct Server {
 impl Default for Server {
     fn default() -> Server {
         let seconds = |seconds| Seconds(Duration::from_secs(seconds));
+        let above_zero = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
+        let engine = Config::default();
         Server {
             backend: "auto".to_owned(),
             threads: None,
             max_connections: None,
+            max_connections_per_address: above_zero(engine.max_connections_per_address),
+            connection_rate_per_address: above_zero(engine.connection_rate_per_address),
+            connection_burst_per_address: above_zero(engine.connection_burst_per_address),
+            exempt_addresses: Vec::new(),
             // What a fast peer drains in a millisecond or two, twice for each client.
             buffer: 256 * 1024,
             connect_timeout: seconds(10),

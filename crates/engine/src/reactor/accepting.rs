@@ -12,19 +12,27 @@ use crate::stage::Authentication;
 
 impl Reactor {
     pub(super) fn accept(&mut self, key: Key) -> Option<Step> {
+        let has_room = self.places.has_room();
         let Some(Source::Listener(listener)) = self.sources.get_mut(key) else {
             return None;
         };
-        if !listener.wants_accept(&self.config) {
+        if !listener.wants_accept(&self.config, has_room) {
+            if !has_room {
+                self.wait_for_place(key);
+            }
             return None;
         }
-        match self.gate.accept(listener, !self.lingering.is_empty()) {
+        let (number, may_make_room) = (key.to_bits(), !self.lingering.is_empty());
+        match self
+            .gate
+            .accept(listener, number, may_make_room, self.turn.now)
+        {
             Accept::MakeRoom => {
                 self.serve_in_turn(key);
                 self.stop_lingering();
                 None
             }
-            Accept::Connection(fd, peer) => {
+            Accept::Connection(fd, peer, visit) => {
                 listener.budget -= 1;
                 let mut connection = Connection::new(
                     fd,
@@ -35,27 +43,27 @@ impl Reactor {
                 );
                 connection.listener = Some(key);
                 connection.peer = peer;
+                connection.visit = visit;
+                connection.has_place = !listener.is_local;
                 if is_proxy(&self.config.proxy_protocol, &connection) {
                     connection.expect_header(self.turn.now);
                 } else {
                     connection.credit = self.on_credit.then(Credit::of_newcomer);
                 }
-                listener.connections += 1;
                 if listener.authenticates {
                     connection.authentication = Authentication::Awaited;
                     listener.newcomers += 1;
                     connection.hurried = listener.crowded;
                 }
-                let (goes_on, is_full) =
-                    (listener.budget > 0, !listener.wants_accept(&self.config));
+                let goes_on = listener.budget > 0;
                 let is_crowded = listener.newcomers >= self.config.max_newcomers;
                 let is_crowd_new = is_crowded && !listener.crowded;
                 listener.crowded |= is_crowded;
                 if goes_on {
                     self.serve_in_turn(key);
                 }
-                if is_full {
-                    self.want(key);
+                if connection.has_place {
+                    self.take_place();
                 }
                 if is_crowded {
                     self.stop_crowd(key);
@@ -75,6 +83,14 @@ impl Reactor {
                     listener: key,
                     key: accepted,
                 }))
+            }
+            Accept::Unwelcome(peer, refusal) => {
+                listener.budget -= 1;
+                if listener.budget > 0 {
+                    self.serve_in_turn(key);
+                }
+                self.tell_refusal(peer.ip(), refusal);
+                None
             }
             Accept::Nothing => None,
             Accept::TurnedAway(peer) => {

@@ -23,6 +23,8 @@ pub(super) enum Alarm {
     Connection(Key),
     Listener(Key),
     Lingering(Key),
+    /// An interval of what is told of strangers is over.
+    Strangers,
     /// Of descriptors that the system had refused to watch.
     TellAgain,
     /// Memory goes back to the system.
@@ -36,6 +38,10 @@ impl Reactor {
             Alarm::Connection(key) => self.connection_alarm(key),
             Alarm::Listener(key) => {
                 self.end_rest(key);
+                None
+            }
+            Alarm::Strangers => {
+                self.report_strangers();
                 None
             }
             Alarm::Lingering(key) => {

@@ -7,11 +7,12 @@ use std::sync::atomic::AtomicU64;
 
 use super::turn::{Part, Stage};
 use super::{Reactor, Source};
+use crate::addresses::Addresses;
 use crate::config::ReadSize;
 use crate::connection::{Connection, Credit, OwnSide, State};
 use crate::error::{Error, Reason};
 use crate::event::Event;
-use crate::listener::Listener;
+use crate::listener::{Gate, Listener};
 use crate::name::Name;
 use crate::registry::Key;
 use crate::socket;
@@ -19,9 +20,10 @@ use crate::socket;
 /// The side that serves.
 impl Reactor {
     /// Makes a reactor that gives keys with this thread number. Its connections read on only after [`release`](Reactor::release).
-    pub(crate) fn on_credit(thread: u8) -> Reactor {
+    pub(crate) fn on_credit(thread: u8, addresses: Arc<Addresses>) -> Reactor {
         Reactor {
             on_credit: true,
+            gate: Gate::new(addresses),
             ..Reactor::numbered(thread)
         }
     }

@@ -1,7 +1,7 @@
 //! What readiness becomes: connections established, data, the ends that the peers bring about.
 
 use super::polling::WAKE_TOKEN;
-use super::ready::Rank;
+use super::ready::{Origin, Rank};
 use super::{READ_BUFFER, Reactor, Source, Step};
 use crate::config::SocketKind;
 use crate::connection::{OwnSide, Read, State};
@@ -58,7 +58,7 @@ impl Reactor {
             Some(Source::Signal(_)) | None => return,
         };
         if registered.enter_ready() {
-            self.ready.push(key, rank);
+            self.enqueue(key, rank);
         }
         if silenced {
             self.want(key);
@@ -78,7 +78,17 @@ impl Reactor {
             _ => return,
         };
         if registered.enter_ready() {
+            self.enqueue(key, rank);
+        }
+    }
+
+    /// Puts a source into the queue of those that are ready.
+    pub(super) fn enqueue(&mut self, key: Key, rank: Rank) {
+        if rank >= Rank::NEW {
             self.ready.push(key, rank);
+        } else if let Some(connection) = self.connection(key) {
+            let origin = Origin::of(connection);
+            self.ready.push_handshake(key, rank, origin);
         }
     }
 

@@ -171,7 +171,8 @@ impl Reactor {
         } else {
             limit
         };
-        if self.newcomers_notices.ended.is_due(self.turn.now) {
+        let is_told = self.tell_failure(key, &format!("{reason} ({limit})"));
+        if !is_told && self.newcomers_notices.ended.is_due(self.turn.now) {
             let peer = match self.peer_name(key) {
                 Some(Name::Inet(peer)) => format!("connection from {peer}"),
                 _ => "connection".to_owned(),
@@ -179,7 +180,7 @@ impl Reactor {
             let text = format!("a {peer} was ended: {reason} ({limit})");
             self.notice(Level::Info, text);
         }
-        self.end(key, reason);
+        self.end_untold(key, reason);
     }
 
     /// A listener has as many newcomers as it may have: it accepts no more for now.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Reactor;
 use super::proxied::is_proxy;
 use super::source::{Source, Watch};
+use crate::addresses::Visit;
 use crate::clock;
 use crate::config::{Config, ReadSize, SocketKind};
 use crate::connection::{Connection, State};
@@ -25,6 +26,10 @@ impl Reactor {
     /// connections that are established already as well.
     pub fn configure(&mut self, config: Config) {
         self.config = config;
+        self.gate.addresses.configure(&self.config);
+        if self.has_begun() {
+            self.count_places();
+        }
         for key in self.sources.keys() {
             if let Some(Source::Listener(listener)) = self.sources.get(key) {
                 socket::set_listener_options(&listener.fd, &self.config);
@@ -136,12 +141,14 @@ impl Reactor {
         &mut self,
         fd: OwnedFd,
         peer: Option<SocketAddr>,
+        visit: Option<Visit>,
         read_size: ReadSize,
         fronts: &[Network],
     ) -> Result<Key, Error> {
         let now = clock::now();
         let mut connection = Connection::new(fd, SocketKind::Stream, State::Open, read_size, now);
         connection.peer = peer;
+        connection.visit = visit;
         let expects_header = if fronts.is_empty() {
             is_proxy(&self.config.proxy_protocol, &connection)
         } else {

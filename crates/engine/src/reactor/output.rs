@@ -82,6 +82,12 @@ impl Reactor {
 
     /// Ends a connection and has the consumer told, if it has heard of the connection.
     pub(crate) fn end(&mut self, key: Key, reason: Reason) {
+        self.tell_failed_handshake(key, &reason);
+        self.end_untold(key, reason);
+    }
+
+    /// The same without a word in the log.
+    pub(super) fn end_untold(&mut self, key: Key, reason: Reason) {
         let unheard = self.connection(key).is_some_and(|it| it.is_unheard());
         // An error of TLS is told to the peer by an alert, which a reset would destroy.
         let orderly =
@@ -138,6 +144,7 @@ impl Reactor {
                 let Connection {
                     fd,
                     kind,
+                    has_place,
                     listener,
                     authentication,
                     ..
@@ -148,7 +155,7 @@ impl Reactor {
                     drop(fd);
                 }
                 // Only now is the descriptor free for those who wait for one.
-                self.connection_left(listener, authentication);
+                self.connection_left(listener, authentication, has_place);
             }
             Source::Listener(_) | Source::Watch(_) | Source::Datagrams(_) => {}
             // Dropping the handler has restored the signal's action.
@@ -170,17 +177,22 @@ impl Reactor {
         found
     }
 
-    /// A place is free, and a descriptor with it.
-    fn connection_left(&mut self, listener: Option<Key>, authentication: Authentication) {
-        if let Some(key) = listener
+    /// A descriptor is free, and perhaps a place with it.
+    fn connection_left(
+        &mut self,
+        listener: Option<Key>,
+        authentication: Authentication,
+        has_place: bool,
+    ) {
+        if has_place {
+            self.leave_place();
+        }
+        if authentication == Authentication::Awaited
+            && let Some(key) = listener
             && let Some(Source::Listener(listener)) = self.sources.get_mut(key)
         {
-            let was_full = !listener.wants_accept(&self.config);
-            listener.connections -= 1;
-            if authentication == Authentication::Awaited {
-                listener.newcomers -= 1;
-            }
-            if was_full {
+            listener.newcomers -= 1;
+            if listener.newcomers + 1 == self.config.max_newcomers {
                 self.want(key);
             }
         }

@@ -71,6 +71,13 @@ impl Reactor {
         let connection = self.connection(key)?;
         connection.credit = on_credit.then(Credit::of_newcomer);
         let listener = connection.listener;
+        // Without ends it has no client: the proxy looks whether we live.
+        let has_client = connection
+            .proxied()
+            .is_some_and(|it| it.header.ends.is_some());
+        if has_client && !self.admit_client(key) {
+            return None;
+        }
         self.want(key);
         let Some(listener) = listener else {
             return Some(Step::Event(Event::Connected { key }));
@@ -81,6 +88,38 @@ impl Reactor {
             return None;
         }
         Some(Step::Event(Event::Accepted { listener, key }))
+    }
+
+    /// Counts a connection on the address of the client that its proxy has told. False: that address has too many, and the
+    /// connection is over.
+    fn admit_client(&mut self, key: Key) -> bool {
+        let Some(peer) = self.peer_address(key) else {
+            return true;
+        };
+        let now = self.turn.now;
+        let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
+            return false;
+        };
+        // Those that somebody else has accepted count as those of one listener.
+        let number = connection.listener.map_or(0, Key::to_bits);
+        match self.gate.addresses.admit(number, peer, now) {
+            Ok(visit) => {
+                connection.visit = visit;
+                true
+            }
+            Err(refusal) => {
+                socket::make_abortive(&connection.fd);
+                let heard = connection.listener.is_none();
+                self.tell_refusal(peer, refusal);
+                if heard {
+                    let text = format!("{peer} has too many connections");
+                    self.end_untold(key, Reason::ProxyHeader(text));
+                } else {
+                    self.discard(key);
+                }
+                false
+            }
+        }
     }
 
     /// Ends a connection of a proxy that has sent no header.

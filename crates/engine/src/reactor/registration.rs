@@ -22,9 +22,7 @@ impl Reactor {
         if self.polling.is_open() {
             return;
         }
-        if self.config.raise_descriptor_limit {
-            raise_descriptor_limit();
-        }
+        self.count_places();
         for text in self.polling.open() {
             self.notice(Level::Error, text);
         }
@@ -91,10 +89,11 @@ impl Reactor {
     /// Tells the poller of one source, if anything changed. Where the system is short of what that takes, it is told again later:
     /// nobody stays deaf for that. Does nothing before the first turn.
     pub(super) fn arm(&mut self, key: Key) -> io::Result<()> {
+        let has_room = self.places.has_room();
         let Some(source) = self.sources.get_mut(key) else {
             return Ok(());
         };
-        let (raw, wanted) = (source.raw_fd(), source.wanted(&self.config));
+        let (raw, wanted) = (source.raw_fd(), source.wanted(&self.config, has_room));
         let listens = matches!(source, Source::Listener(_));
         let Some(registered) = source.registered() else {
             return Ok(());
@@ -177,15 +176,4 @@ impl Reactor {
 /// EPERM: epoll says it of files and directories, and sandboxes of anything.
 fn is_forbidden(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::PERM)
-}
-
-/// Login shells and service managers hand out 1024 descriptors by default, with leave to take more.
-pub(crate) fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current < limit.maximum {
-        limit.current = limit.maximum;
-        // Refused means that the limit stays as it is, which is where we were.
-        let _ = setrlimit(Resource::Nofile, limit);
-    }
 }

@@ -91,11 +91,13 @@ impl Source {
         }
     }
 
-    /// What the poller should be told; `None` for nothing at all.
-    pub(super) fn wanted(&self, config: &Config) -> Option<Interest> {
+    /// What the poller should be told; `None` for nothing at all. `has_room` is whether one more connection may be accepted.
+    pub(super) fn wanted(&self, config: &Config, has_room: bool) -> Option<Interest> {
         match self {
             Source::Connection(connection) => connection.wanted(),
-            Source::Listener(listener) => listener.wants_accept(config).then_some(Interest::READ),
+            Source::Listener(listener) => listener
+                .wants_accept(config, has_room)
+                .then_some(Interest::READ),
             Source::Watch(watch) => (watch.interest != Interest::NONE).then_some(watch.interest),
             Source::Datagrams(datagrams) => (!datagrams.paused).then_some(Interest::READ),
             Source::Lingering(lingering) => (lingering.discards > 0).then_some(Interest::READ),

@@ -6,16 +6,17 @@
 
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Notice;
 use super::mailbox::{Mailbox, Request};
 use super::place::{Places, Plan};
-use crate::clock;
+use crate::addresses::{INTERVAL, Noted};
+use crate::clock::{self, LastNotice};
 use crate::event::{Event, Level};
 use crate::listener::{self, Accept, Gate, Listener};
 use crate::poller::Interest;
-use crate::reactor::Reactor;
+use crate::reactor::{FULL, Reactor};
 use crate::registry::Key;
 use crate::sync::lock;
 use crate::timers::TimerId;
@@ -61,7 +62,6 @@ struct Door {
     listener: Listener,
     watch: Key,
     plan: Arc<Plan>,
-    places: Arc<Places>,
     /// After a refusal of the system: when to try again.
     rest: Option<TimerId>,
     /// How many places were taken when it began.
@@ -71,9 +71,14 @@ struct Door {
 pub(super) struct Acceptor {
     reactor: Reactor,
     doors: Vec<Door>,
+    /// Of all doors but those of UNIX sockets.
+    places: Arc<Places>,
     threads: Vec<Arc<Mailbox>>,
     next: usize,
     gate: Gate,
+    full_notice: LastNotice,
+    /// Ends the interval of what is told of those who are refused.
+    report: Option<TimerId>,
     notice: Notice,
     stop: Arc<Stop>,
 }
@@ -99,19 +104,22 @@ impl Acceptor {
                 watch,
                 listener,
                 plan: Arc::new(plan),
-                places: Places::new(&stop.waker),
                 rest: None,
                 taken_at_rest: 0,
             });
         }
-        let mut gate = Gate::new();
+        reactor.count_places();
+        let mut gate = Gate::new(reactor.addresses());
         gate.open();
         Ok(Acceptor {
             reactor,
             doors,
+            places: Places::new(&stop.waker),
             threads,
             next: 0,
             gate,
+            full_notice: LastNotice::default(),
+            report: None,
             notice,
             stop,
         })
@@ -130,9 +138,7 @@ impl Acceptor {
                 }
                 return deadline;
             }
-            for index in 0..self.doors.len() {
-                self.reopen(index);
-            }
+            self.reopen();
             self.reactor.begin_turn(None);
             while let Some(event) = self.reactor.next_event() {
                 match event {
@@ -140,6 +146,10 @@ impl Acceptor {
                         if let Some(index) = self.doors.iter().position(|door| door.watch == key) {
                             self.accept(index);
                         }
+                    }
+                    Event::Timer { id } if self.report == Some(id) => {
+                        let noted = self.gate.addresses.report(clock::now());
+                        self.tell(noted);
                     }
                     Event::Timer { id } => {
                         for door in &mut self.doors {
@@ -155,65 +165,74 @@ impl Acceptor {
         }
     }
 
-    fn most(&self) -> usize {
-        self.reactor.config().max_connections
-    }
-
-    /// Has a door watched exactly while it may accept.
-    fn reopen(&mut self, index: usize) {
-        let most = self.most();
-        let Some(door) = self.doors.get_mut(index) else {
-            return;
-        };
+    /// Has each door watched exactly while it may accept.
+    fn reopen(&mut self) {
+        let most = self.reactor.most_connections();
         // Said before looking: a place that becomes free in between wakes us.
-        door.places.wait_for_one(true);
-        let taken = door.places.taken();
-        if let Some(timer) = door.rest
-            && taken < door.taken_at_rest
-        {
-            self.reactor.cancel_timer(timer);
-            door.rest = None;
+        self.places.wait_for_one(true);
+        let taken = self.places.taken();
+        let mut all_open = true;
+        for door in &mut self.doors {
+            if let Some(timer) = door.rest
+                && taken < door.taken_at_rest
+            {
+                self.reactor.cancel_timer(timer);
+                door.rest = None;
+            }
+            let has_room = taken < most || door.listener.is_local;
+            let open = door.rest.is_none() && has_room;
+            all_open &= open;
+            let interest = if open { Interest::READ } else { Interest::NONE };
+            // The watch is there for as long as the door.
+            let _ = self.reactor.set_watch(door.watch, interest);
         }
-        let open = door.rest.is_none() && taken < most;
-        door.places.wait_for_one(!open);
-        let interest = if open { Interest::READ } else { Interest::NONE };
-        // The watch is there for as long as the door.
-        let _ = self.reactor.set_watch(door.watch, interest);
+        self.places.wait_for_one(!all_open);
     }
 
     /// A batch of connections.
     fn accept(&mut self, index: usize) {
-        let most = self.most();
+        let most = self.reactor.most_connections();
         for _ in 0..listener::BATCH {
             let Some(door) = self.doors.get_mut(index) else {
                 return;
             };
-            if door.places.taken() >= most {
+            let now = clock::now();
+            let takes_place = !door.listener.is_local;
+            if takes_place && self.places.taken() >= most {
+                if self.full_notice.is_due(now) {
+                    (self.notice)(Level::Warn, FULL);
+                }
                 return;
             }
-            match self.gate.accept(&mut door.listener, false) {
-                Accept::Connection(fd, peer) => {
-                    let place = door.places.take();
+            match self
+                .gate
+                .accept(&mut door.listener, index as u64, false, now)
+            {
+                Accept::Connection(fd, peer, visit) => {
+                    let place = takes_place.then(|| self.places.take());
                     let plan = Arc::clone(&door.plan);
                     self.deal(Request::Adopt {
                         fd,
                         peer,
+                        visit,
                         plan,
                         place,
                     });
                 }
+                Accept::Unwelcome(peer, refusal) => {
+                    let noted = self.gate.addresses.refused(refusal, peer.ip(), now);
+                    self.tell(noted);
+                }
                 Accept::Nothing | Accept::MakeRoom => return,
                 Accept::TurnedAway(peer) => {
-                    let text = self.gate.turned_away(peer, clock::now());
+                    let text = self.gate.turned_away(peer, now);
                     self.warn(text);
                 }
                 Accept::Refused(errno) => {
                     let retry = self.reactor.config().accept_retry_interval;
-                    let (rest, text) =
-                        self.gate
-                            .rests(&mut door.listener, errno, retry, clock::now());
+                    let (rest, text) = self.gate.rests(&mut door.listener, errno, retry, now);
                     door.rest = Some(self.reactor.set_timer(rest));
-                    door.taken_at_rest = door.places.taken();
+                    door.taken_at_rest = self.places.taken();
                     self.warn(text);
                     return;
                 }
@@ -227,6 +246,17 @@ impl Acceptor {
             let _ = mailbox.post(request);
         }
         self.next = (self.next + 1) % self.threads.len().max(1);
+    }
+
+    /// What the log is to hear of those who were refused.
+    fn tell(&mut self, noted: Noted) {
+        for (level, text) in noted.lines {
+            (self.notice)(level, &text);
+        }
+        if noted.report_later {
+            let after = Duration::from_nanos(INTERVAL);
+            self.report = Some(self.reactor.set_timer(after));
+        }
     }
 
     fn warn(&self, text: Option<String>) {

@@ -126,7 +126,7 @@ impl Builder {
         Builder { threads, ..self }
     }
 
-    /// Limits and timeouts. [`Config::max_connections`] is counted for each listener over all threads.
+    /// Limits and timeouts. [`Config::max_connections`] is counted over all threads.
     pub fn config(self, config: Config) -> Builder {
         Builder { config, ..self }
     }
@@ -169,6 +169,15 @@ impl Builder {
         if !(1..=MOST_THREADS).contains(&self.threads) {
             return Err(Error::Threads(self.threads));
         }
+        // Their clients are counted, by the address that the header tells.
+        let fronts = self
+            .listeners
+            .iter()
+            .flat_map(|(listen, _)| listen.fronts.iter().copied());
+        let config = Config {
+            exempt_addresses: self.config.exempt_addresses.clone().with(&fronts.collect()),
+            ..self.config.clone()
+        };
         let mut listeners = Vec::new();
         let mut copies = Vec::new();
         let mut addresses = Vec::new();
@@ -187,7 +196,7 @@ impl Builder {
         Ok(Server {
             backend: self.backend,
             threads: self.threads,
-            config: self.config,
+            config,
             notice: self.notice,
             on_start: self.on_start,
             listeners,

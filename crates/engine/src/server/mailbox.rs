@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::Thread;
 use super::place::{Place, Plan};
+use crate::addresses::Visit;
 use crate::buffer::overflows;
 use crate::command::Command;
 use crate::error::Error;
@@ -58,8 +59,9 @@ pub(super) enum Request {
     Adopt {
         fd: OwnedFd,
         peer: Option<SocketAddr>,
+        visit: Option<Visit>,
         plan: Arc<Plan>,
-        place: Place,
+        place: Option<Place>,
     },
     Write(Key, Arc<[u8]>),
     Apply(Key, Command),

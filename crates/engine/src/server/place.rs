@@ -17,7 +17,7 @@ pub(super) struct Plan {
     pub(super) fronts: Vec<Network>,
 }
 
-/// The connections of one listener that live.
+/// The connections of all listeners that live.
 pub(super) struct Places {
     taken: AtomicUsize,
     /// The acceptor waits for one to become free.

@@ -180,6 +180,7 @@ impl Worker {
             Request::Adopt {
                 fd,
                 peer,
+                visit,
                 plan,
                 place,
             } => {
@@ -190,10 +191,10 @@ impl Worker {
                 let fronts = &plan.fronts;
                 match self
                     .reactor
-                    .adopt_accepted(fd, peer, plan.read_size, fronts)
+                    .adopt_accepted(fd, peer, visit, plan.read_size, fronts)
                 {
                     Ok(key) => {
-                        let mut entry = Entry::new(handler, Some(place));
+                        let mut entry = Entry::new(handler, place);
                         entry.contexts = plan.contexts.clone();
                         entry.awaits_header = self.reactor.expects_header(key);
                         let awaits_header = entry.awaits_header;

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use super::io_thread::IoThread;
 use super::messages::{Channel, Message, Report};
+use crate::addresses::Addresses;
 use crate::batch::{Batch, Reading};
 use crate::config::Config;
 use crate::error::Error;
@@ -31,10 +32,10 @@ impl Thread {
         number: u8,
         backend: &str,
         config: Config,
+        (addresses, memory): (Arc<Addresses>, &Arc<Account>),
         home: &Waker,
-        memory: &Arc<Account>,
     ) -> Result<Thread, Error> {
-        let mut reactor = Reactor::on_credit(number);
+        let mut reactor = Reactor::on_credit(number, addresses);
         reactor.set_backend(backend)?;
         reactor.share_memory(memory);
         reactor.configure(config);
@@ -124,8 +125,9 @@ mod tests {
     #[test]
     fn what_a_thread_is_told_while_it_looks_for_more_is_heard() {
         let home = Waker::open().expect("an eventfd");
-        crate::reactor::registration::raise_descriptor_limit();
-        let thread = Thread::start(0, 1, "select", Config::default(), &home, &Arc::default());
+        crate::reactor::raise_descriptor_limit();
+        let shared = (Addresses::new(), &Arc::default());
+        let thread = Thread::start(0, 1, "select", Config::default(), shared, &home);
         let mut thread = thread.expect("a thread");
         for round in 0..2000 {
             while !home.begin_wait() {

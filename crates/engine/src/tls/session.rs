@@ -241,7 +241,7 @@ impl Session {
             Err(Some((error, mut alert))) => {
                 let _ = alert.write_all(&mut Append(&mut self.wire));
                 self.phase = Phase::Broken;
-                return Err(text::of(&error));
+                return Err(text::of_first(&error, &self.held));
             }
         };
         let hello = accepted.client_hello();

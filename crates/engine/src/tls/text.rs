@@ -2,6 +2,17 @@
 
 use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible};
 
+/// The same where the peer's first bytes are known: somebody may have come to the wrong port.
+pub(super) fn of_first(error: &Error, bytes: &[u8]) -> String {
+    let begins = |word: &&str| bytes.starts_with(word.as_bytes());
+    match of(error) {
+        text if text != "wrong version number" => text,
+        _ if ["GET ", "POST", "HEAD", "PUT "].iter().any(begins) => "http request".into(),
+        _ if begins(&"CONNE") => "https proxy request".into(),
+        text => text,
+    }
+}
+
 /// The reason for the end of a connection.
 pub(super) fn of(error: &Error) -> String {
     match error {

@@ -69,6 +69,45 @@ fn without_descriptors_peers_are_turned_away_and_the_rest_is_served() {
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
+/// The places for accepted connections follow from the limit of descriptors: some are kept for other things.
+#[test]
+fn without_a_setting_descriptors_are_kept_for_what_is_no_accepted_connection() {
+    one_thread!();
+    alone!(without_a_setting_descriptors_are_kept_for_what_is_no_accepted_connection);
+    let set_limit = |current| {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit { current, maximum };
+        setrlimit(Resource::Nofile, limit).unwrap();
+    };
+    set_limit(Some(100));
+    let mut driver = driver!(raise_descriptor_limit: false);
+    let (_, address) = driver.listen(ReadSize::All);
+    driver.turn();
+    // The peers need descriptors as well.
+    set_limit(Some(1000));
+    let _peers: Vec<_> = (0..60).map(|_| peer(address)).collect();
+    let (mut keys, mut notices) = (Vec::new(), Vec::new());
+    driver.drive("as many as there may be", |_, event| {
+        match event {
+            Seen::Accepted { key, .. } => keys.push(key),
+            Seen::Notice(level, text) => notices.push((level, text)),
+            other => panic!("unexpected: {other:?}"),
+        }
+        (keys.len(), notices.len()) == (50, 1)
+    });
+    assert_eq!(notices[0].0, trochee::Level::Warn);
+    assert!(notices[0].1.contains("max_connections"), "{notices:?}");
+    assert_eq!(driver.reactor.stats().times_full, 1);
+    // It is quiet then.
+    let before = thread_time();
+    driver.drive_for(SILENCE * 4, |_, event| panic!("unexpected: {event:?}"));
+    assert!(thread_time() - before < SILENCE);
+    // Whoever leaves makes room for one that waits.
+    assert!(driver.reactor.destroy(keys[0]));
+    driver.accepted();
+    driver.expect_silence();
+}
+
 /// Where even the reserve is gone, the listener rests; a connection that ends makes it look again.
 #[test]
 fn without_a_reserve_the_listener_rests_until_a_connection_ends() {

@@ -38,6 +38,7 @@ macro_rules! driver {
 }
 
 mod accepting;
+mod addresses;
 #[allow(dead_code)] // of a row, the number is all that is read here
 #[path = "../security/bounds.rs"]
 mod bounds;

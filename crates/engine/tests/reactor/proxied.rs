@@ -154,7 +154,7 @@ fn ports_are_chosen_and_a_change_counts_at_once() {
 
 #[test]
 fn what_is_no_header_is_cut_off_and_the_log_says_so() {
-    let mut driver = driver!(max_connections: 2, proxy_protocol: ProxyProtocol {
+    let mut driver = driver!(max_connections: Some(2 * io_threads().max(1)), proxy_protocol: ProxyProtocol {
         timeout: Duration::from_millis(50),
         ..from(&["127.0.0.1"])
     });

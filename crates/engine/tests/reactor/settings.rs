@@ -134,13 +134,13 @@ fn a_longer_read_timeout_counts_from_then_on() {
 
 #[test]
 fn a_raised_limit_of_connections_lets_those_in_who_wait() {
-    let mut driver = driver!(max_connections: 1);
+    let mut driver = driver!(max_connections: Some(1));
     let (_, address) = driver.listen(ReadSize::All);
     let _peers = [peer(address), peer(address)];
     driver.accepted();
     driver.expect_silence();
     let mut config = driver.reactor.config().clone();
-    config.max_connections = 2;
+    config.max_connections = Some(2);
     driver.reactor.configure(config);
     driver.accepted();
 }

@@ -440,6 +440,20 @@ pub fn peer(address: SocketAddr) -> TcpStream {
     patient(TcpStream::connect(address).unwrap())
 }
 
+/// The same from an address of our own. The connection may be reset already.
+#[allow(dead_code)] // one of the suites has no use for it
+#[track_caller]
+pub fn peer_from(from: &str, address: SocketAddr) -> TcpStream {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let from: SocketAddr = format!("{from}:0").parse().unwrap();
+    rustix::net::bind(&socket, &from).unwrap();
+    match rustix::net::connect(&socket, &address) {
+        // Refused so fast that the system tells of nothing else.
+        Ok(()) | Err(Errno::CONNRESET) => patient(socket.into()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
 /// The same with a small receive buffer, so that whoever writes to it soon can write no more.
 #[track_caller]
 pub fn narrow_peer(address: SocketAddr) -> TcpStream {

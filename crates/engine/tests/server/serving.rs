@@ -311,12 +311,12 @@ fn a_peer_that_does_not_read_is_seen_in_time_and_cut_off_at_the_limit() {
 }
 
 #[test]
-fn a_listener_serves_no_more_than_max_connections_over_all_threads() {
+fn no_more_than_max_connections_are_served_over_all_threads() {
     available!();
     for threads in THREADS {
         let (make, calls) = probe(|_, _| {});
         let config = Config {
-            max_connections: 3,
+            max_connections: Some(3),
             ..Config::default()
         };
         let server = run(threads, |builder| {
@@ -333,6 +333,55 @@ fn a_listener_serves_no_more_than_max_connections_over_all_threads() {
             let two = [next(&calls), next(&calls)];
             assert!(two.contains(&Call::Connect), "{two:?}");
         }
+    }
+}
+
+/// One count for all threads, wherever the connections are served.
+#[test]
+fn an_address_has_no_more_than_its_share_over_all_threads() {
+    available!();
+    for threads in THREADS {
+        let (make, calls) = probe(|_, _| {});
+        let config = Config {
+            exempt_addresses: trochee::Networks::default(),
+            max_connections_per_address: 3,
+            ..Config::default()
+        };
+        let server = run(threads, |builder| {
+            builder.config(config).listen("127.0.0.1:0", make)
+        });
+        let mut peers: Vec<_> = (0..3)
+            .map(|_| peer_from("127.0.0.2", server.address()))
+            .collect();
+        for _ in 0..3 {
+            assert_eq!(next(&calls), Call::Connect);
+        }
+        let mut refused = peer_from("127.0.0.2", server.address());
+        let end = refused.read(&mut [0]);
+        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+        let _other = peer_from("127.0.0.3", server.address());
+        assert_eq!(next(&calls), Call::Connect);
+        // The one that leaves makes room, as soon as its thread has seen that.
+        drop(peers.remove(0));
+        assert_eq!(next(&calls), Call::Disconnect(Reason::PeerClosed));
+        let give_up = Instant::now() + PATIENCE;
+        let _again = loop {
+            let mut again = peer_from("127.0.0.2", server.address());
+            if let Ok(call) = calls.recv_timeout(SILENCE) {
+                assert_eq!(call, Call::Connect);
+                break again;
+            }
+            let end = again.read(&mut [0]);
+            assert!(
+                matches!(end, Ok(0) | Err(_)) && Instant::now() < give_up,
+                "{end:?}"
+            );
+        };
+        let notices = server.notices.lock().unwrap();
+        assert!(
+            notices[0].contains("from 127.0.0.2: more than 3 connections"),
+            "{notices:?}"
+        );
     }
 }
 

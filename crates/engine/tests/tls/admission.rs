@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
-use trochee::Authentication;
+use trochee::{Authentication, Level};
 
 use super::*;
 
@@ -21,12 +21,22 @@ fn resuming_hello(driver: &mut Driver, server: &Context, client: &Context) -> Ve
 /// What became of peers that sent these ClientHellos, in this order and all before the server looked: why the server
 /// ended them, or `None` where it answered.
 fn fates(driver: &mut Driver, server: &Context, hellos: &[&[u8]]) -> Vec<Option<Reason>> {
+    let from_one: Vec<_> = hellos.iter().map(|hello| ("127.0.0.1", *hello)).collect();
+    fates_of(driver, server, &from_one)
+}
+
+/// The same for peers with these addresses.
+fn fates_of(
+    driver: &mut Driver,
+    server: &Context,
+    hellos: &[(&str, &[u8])],
+) -> Vec<Option<Reason>> {
     let (listener, address) = driver.listen(ReadSize::All);
     let peers: Vec<(Key, TcpStream)> = hellos
         .iter()
-        .map(|_| serve_on(driver, address, server))
+        .map(|(from, _)| serve_on(driver, from, address, server))
         .collect();
-    for ((_, stream), hello) in peers.iter().zip(hellos) {
+    for ((_, stream), (_, hello)) in peers.iter().zip(hellos) {
         let mut sink = stream;
         sink.write_all(hello).unwrap();
     }
@@ -64,8 +74,13 @@ fn fates(driver: &mut Driver, server: &Context, hellos: &[&[u8]]) -> Vec<Option<
         .collect()
 }
 
-fn serve_on(driver: &mut Driver, address: SocketAddr, server: &Context) -> (Key, TcpStream) {
-    let stream = peer(address);
+fn serve_on(
+    driver: &mut Driver,
+    from: &str,
+    address: SocketAddr,
+    server: &Context,
+) -> (Key, TcpStream) {
+    let stream = peer_from(from, address);
     let key = driver.accepted();
     let start = named(server.clone());
     driver.reactor.start_tls(key, start).unwrap();
@@ -119,6 +134,81 @@ fn a_foreign_ticket_makes_nobody_known() {
     hellos.push(&foreign);
     let fates = fates(&mut driver, &here, &hellos);
     assert_eq!(fates[20], Some(failed("4 handshakes are waiting already")));
+}
+
+/// Whoever sends many refuses nobody else: it gives up its own.
+#[test]
+fn a_flood_from_one_address_turns_nobody_else_away() {
+    let mut driver = driver!(max_waiting_handshakes: 8);
+    let server = server();
+    let hello = driver.client_hello(client());
+    let mut hellos = vec![("127.0.0.2", &hello[..]); 60];
+    for last in 3..8 {
+        hellos.push((["127.0.0.3", "127.0.0.4", "127.0.0.5"][last % 3], &hello));
+    }
+    let fates = fates_of(&mut driver, &server, &hellos);
+    assert_eq!(fates[60..], vec![None; 5]);
+    let turned_away = fates.iter().flatten().count();
+    assert!(turned_away > 40, "{turned_away}");
+}
+
+/// Nor does anybody else wait for its answers.
+#[test]
+fn a_flood_from_one_address_delays_nobody_else() {
+    const FLOOD: usize = 400;
+    let mut driver = driver!();
+    let server = server();
+    let hello = driver.client_hello(client());
+    let (_, address) = driver.listen(ReadSize::All);
+    let flood: Vec<_> = (0..FLOOD)
+        .map(|_| serve_on(&mut driver, "127.0.0.2", address, &server).1)
+        .collect();
+    let newcomer = serve_on(&mut driver, "127.0.0.3", address, &server).1;
+    for mut stream in flood.iter().chain([&newcomer]) {
+        stream.write_all(&hello).unwrap();
+    }
+    let give_up = Instant::now() + PATIENCE;
+    while unread(&newcomer) == 0 {
+        assert!(Instant::now() < give_up);
+        driver.turn();
+    }
+    let answered = flood.iter().filter(|stream| unread(stream) > 0).count();
+    assert!(answered < FLOOD - 50, "{answered} were answered before");
+}
+
+/// Who fails, and why, is told with the address: loudly once for a stranger, and quietly for one that is exempt.
+#[test]
+fn a_handshake_that_fails_is_told_with_the_address() {
+    let mut driver = driver!(exempt_addresses: trochee::Networks::named(["127.0.0.9"]).unwrap());
+    let server = server();
+    let (_, address) = driver.listen(ReadSize::All);
+    let mut told = Vec::new();
+    for from in ["127.0.0.2", "127.0.0.2", "127.0.0.3", "127.0.0.9"] {
+        let (key, mut stream) = serve_on(&mut driver, from, address, &server);
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        let (_, before) = driver.expect_closed(key);
+        for event in before {
+            if let Seen::Notice(level, text) = event {
+                told.push((level, text));
+            }
+        }
+    }
+    let why = "TLS handshake: http request";
+    assert_eq!(
+        told,
+        [
+            (Level::Info, format!("Stranger 127.0.0.2 failed: {why}")),
+            (
+                Level::Debug,
+                format!("Connection from 127.0.0.2 failed: {why}")
+            ),
+            (Level::Info, format!("Stranger 127.0.0.3 failed: {why}")),
+            (
+                Level::Debug,
+                "TLS handshake with 127.0.0.9 failed: http request".into()
+            ),
+        ]
+    );
 }
 
 /// Who holds a place that others wait for, and does not go on with the handshake, loses it.

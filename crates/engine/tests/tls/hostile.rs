@@ -5,20 +5,31 @@ use std::io::Write as _;
 use super::*;
 
 #[test]
-fn something_else_than_tls_is_a_wrong_version_number() {
+fn something_else_than_tls_is_said_in_the_words_of_openssl() {
     let mut driver = driver!();
-    for (words, start) in [
-        (&b"<?xml version='1.0'?><stream:stream>"[..], server()),
-        (b"GET / HTTP/1.1\r\nHost: example.test\r\n\r\n", server()),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", client()),
-        (&[0; 64], server()),
-        (&[0xff; 64], server()),
+    const WRONG: &str = "wrong version number";
+    for (words, start, text) in [
+        (
+            &b"<?xml version='1.0'?><stream:stream>"[..],
+            server(),
+            WRONG,
+        ),
+        (b"GET / HTTP/1.1\r\n\r\n", server(), "http request"),
+        (b"POST / HTTP/1.1\r\n\r\n", server(), "http request"),
+        (
+            b"CONNECT example.test:5222 HTTP/1.1\r\n\r\n",
+            server(),
+            "https proxy request",
+        ),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", client(), WRONG),
+        (&[0; 64], server(), WRONG),
+        (&[0xff; 64], server(), WRONG),
     ] {
         let (key, mut stream) = driver.serve();
         driver.reactor.start_tls(key, named(start)).unwrap();
         stream.write_all(words).unwrap();
         let (reason, _) = driver.expect_closed(key);
-        assert_eq!(reason, failed("wrong version number"));
+        assert_eq!(reason, failed(text));
     }
 }
 

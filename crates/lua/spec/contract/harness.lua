@@ -99,7 +99,7 @@ harness.groups = {
 	"items_01_prosody", "items_02_names", "items_03_loading", "items_16_timers", "items_25_listen", "items_34_clients",
 	"items_43_reading",
 	"items_53_writing", "items_63_listeners", "items_70_tls", "items_79_certificates", "items_85_handshakes", "items_92_other",
-	"items_98_util_poll", "items_101_system", "items_103_soak", "items_104_host_names", "items_110_loading",
+	"items_98_util_poll", "items_101_system", "items_103_soak", "items_104_host_names", "items_110_loading", "items_113_limits",
 	"items_120_faults", "items_130_objects", "items_140_proxy", "items_143_dead_peers",
 }
 

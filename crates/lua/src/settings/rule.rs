@@ -226,21 +226,6 @@ fn duration(value: &Value) -> Option<Duration> {
     (number >= 0.0).then(|| seconds(number))
 }
 
-fn size(value: &Value) -> Option<usize> {
-    match value {
-        // math.huge is how Lua says "no limit"
-        Value::Number(number) if *number >= usize::MAX as f64 => Some(usize::MAX),
-        Value::String(_) => None,
-        other => integer(other)
-            .and_then(|size| usize::try_from(size).ok())
-            .filter(|size| *size > 0),
-    }
-}
-
-fn length(value: &Value) -> Option<u32> {
-    size(value).and_then(|length| u32::try_from(length).ok())
-}
-
 /// A list of names of networks; or else the entry that is none, as far as it is the entries that are wrong.
 fn networks(value: &Value) -> Result<Networks, Option<String>> {
     let Value::Table(table) = value else {
@@ -256,6 +241,21 @@ fn networks(value: &Value) -> Result<Networks, Option<String>> {
     }
     let named = Networks::named(names.iter().map(String::as_str));
     named.map_err(|error| Some(format!("{:?}", error.text())))
+}
+
+fn size(value: &Value) -> Option<usize> {
+    match value {
+        // math.huge is how Lua says "no limit"
+        Value::Number(number) if *number >= usize::MAX as f64 => Some(usize::MAX),
+        Value::String(_) => None,
+        other => integer(other)
+            .and_then(|size| usize::try_from(size).ok())
+            .filter(|size| *size > 0),
+    }
+}
+
+fn length(value: &Value) -> Option<u32> {
+    size(value).and_then(|length| u32::try_from(length).ok())
 }
 
 fn keepalive(value: &Value) -> Option<KeepAlive> {
