@@ -9,7 +9,7 @@ help:           ## this list
 setup:          ## install what building, running and testing need (Debian; as root or through sudo); scripts/setup running: no tests
 	@scripts/setup
 
-build:          ## release build; leaves the install tree in dist/
+build:          ## release build; leaves the install tree in dist/; LUA=5.1, 5.2, 5.3 or jit for another Lua than 5.4
 	@scripts/build
 
 install:        ## install dist/ below PREFIX, by default /usr/local; safe while a Prosody serves from there
@@ -36,6 +36,10 @@ soak:           ## strangers against a real Prosody, for SOAK_MINUTES (20); fail
 	@scripts/setup running
 	@scripts/build
 	@benches/soak/run
+
+book:           ## the documentation as a book in target/book; needs mdBook (cargo install mdbook)
+	@command -v mdbook >/dev/null || { echo "mdbook was not found; cargo install mdbook" >&2; exit 1; }
+	@mdbook build
 
 package:        ## a Debian package, a tarball and SBOMs in target/package
 	@scripts/package

@@ -24,16 +24,16 @@ def run_phase(server, phase, seconds, cores):
     command = [BUILD / TLS_LOAD, phase.shape, getattr(server, phase.port), server.pid, *phase.arguments, seconds]
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                preexec_fn=_prepare(cores))
-    reloads = 0
-    deadline = time.monotonic() + seconds + 90
+    reloads, begun = 0, time.monotonic()
+    deadline = begun + seconds + 90
     try:
         while process.poll() is None:
             assert server.alive(), f"Prosody ended\n{server.everything_said()}"
             assert time.monotonic() < deadline, f"the load of {phase.name} does not end"
-            time.sleep(1 if phase.reloads else 0.1)
-            if phase.reloads and process.poll() is None:
+            if phase.reload_every and time.monotonic() > begun + phase.reload_every * reloads:
                 server.reload()
                 reloads += 1
+            time.sleep(0.1)
         out, errors = process.communicate()
     finally:
         if process.poll() is None:

@@ -10,7 +10,7 @@ class Phase:
     shape: str  # of tls_load
     arguments: tuple  # before the seconds
     port: str = "c2s_tls_port"
-    reloads: bool = False  # once a second, meanwhile
+    reload_every: float = 0  # seconds; 0: never
 
 
 def strangers(name, title, kind, at_a_time, **more):
@@ -28,5 +28,5 @@ PHASES = [
     Phase("stalled", "16 that log in, have 9 MB sent to each, and do not read", "stall", (16,)),
     strangers("junk", "64 KiB that are no XML in a stream", "junk", 32, port="c2s_port"),
     Phase("storm", "300 log in at once, leave, and come back", "come-back", (300,)),
-    strangers("reload", "TLS handshakes, and a reload each second", "tls", 4, reloads=True),
+    strangers("reload", "TLS handshakes, and a reload every three seconds", "tls", 4, reload_every=3),
 ]

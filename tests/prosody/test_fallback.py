@@ -163,7 +163,7 @@ def test_another_lua(tmp_path):
     result = run(f"{tmp_path}/?.lua", "print(require 'net.server_epoll') print(require 'net.server_epoll')")
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [
-        "trochee\terror\ttrochee cannot be loaded, so Prosody's own backend serves: it is made for Lua 5.4, and this is Lua 5.1",
+        "trochee\terror\ttrochee cannot be loaded, so Prosody's own backend serves: it is made for Lua 5.4, and this is LuaJIT",
         "the stock backend",
         "the stock backend",
     ]

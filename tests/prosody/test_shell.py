@@ -1,13 +1,21 @@
 """The section "trochee" of Prosody's shell."""
 
 import asyncio
+import contextlib
 import re
 import socket
+import time
 
 import pytest
 
 from clients import component, online
 from prosody_server import RawStream
+
+
+def _until(look, wanted):
+    deadline = time.monotonic() + 20
+    while wanted not in (seen := look()):
+        assert time.monotonic() < deadline, seen
 
 
 @pytest.mark.only_on("threads", "13-epoll")
@@ -47,6 +55,25 @@ def test_what_the_shell_knows(make_server):
                 assert await asyncio.to_thread(stranger.socket.recv, 100) == b""
             refused = await asyncio.to_thread(server.ctl, "shell", "trochee", "close", "nobody")
             assert "there is no connection nobody" in refused.stdout, refused.stdout
+
+            # A ban ends what is there, refuses what comes, and can be taken back.
+            loopback, other = (server.address, server.c2s_port), "127.0.0.9"
+            with socket.create_connection(loopback, 10, (other, 0)) as there:
+                there.sendall(b" ")
+                await asyncio.to_thread(_until, lambda: server.shell("trochee", "connections", f"{other}:"), "1 connections")
+                assert "1 connections were changed" in await shell("limit", f"{other}/32", "1000")
+                assert f"{other} is banned for 1 min, and 1 connections were closed" in await shell("ban", other, "100")
+                assert await asyncio.to_thread(there.recv, 1) == b""
+            with socket.create_connection(loopback, 10, (other, 0)) as refused:
+                with contextlib.suppress(ConnectionError):
+                    assert await asyncio.to_thread(refused.recv, 1) == b""
+            assert re.search(rf"^{other} +\S+ \w+ +1$", await shell("bans"), re.M)
+            await shell("unban", other)
+            with socket.create_connection(loopback, 10, (other, 0)) as back:
+                back.sendall(b" ")
+                await asyncio.to_thread(_until, lambda: server.shell("trochee", "connections", f"{other}:"), "1 connections")
+            wrong = await asyncio.to_thread(server.ctl, "shell", "trochee", "ban", "somewhere")
+            assert '"somewhere" is neither an address nor a network' in wrong.stdout, wrong.stdout
 
             # What the shell is told to do holds the loop, and is named with the file that did it.
             busy = "> local since = os.clock() while os.clock() - since < 0.5 do end return 1"

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// Loads what the service would load, and says which version that is.
-const TRIAL: &str = "assert(_VERSION == 'Lua 5.4', 'trochee is made for Lua 5.4, and this is '.._VERSION) \
+const TRIAL: &str = "local made_for, this = dofile(arg[1]..'/trochee/made_for.lua'), jit and 'LuaJIT' or _VERSION \
+     assert(this == made_for, 'trochee is made for '..made_for..', and this is '..this) \
      assert(loadfile(arg[1]..'/trochee/takeover.lua')) \
      package.cpath = arg[1]..'/?.so' \
      io.write(require 'trochee'._VERSION)";

@@ -36,8 +36,9 @@ pub struct Config {
     pub newcomer_bytes: usize,
     /// Most newcomers of one such listener at a time; more wait to be accepted. 4096, as many as may wait for a handshake.
     pub max_newcomers: usize,
-    /// How long a listener rests when the system refuses to accept and the reserved descriptor does not help; any
-    /// connection that ends meanwhile ends the rest. 10 seconds, as Prosody.
+    /// How long a listener rests when the system has no descriptor and the reserved one does not help; any connection that ends
+    /// meanwhile ends the rest. 10 seconds, as Prosody. For what a descriptor would not help (no memory, a firewall, a listener
+    /// that another process has shut down) it rests one second, or less if this is less.
     pub accept_retry_interval: Duration,
     /// Connections that the system keeps waiting for accept(2). 4096, which the system lowers to its own limit
     /// (`net.core.somaxconn`): when all users reconnect at once, Prosody's 128 makes most of them wait for a resent SYN.
@@ -83,7 +84,7 @@ pub struct Config {
     /// shells hand out 1024, sized for programs on select(2).
     pub raise_descriptor_limit: bool,
     /// Threads that do the I/O of TCP connections, TLS included, for an [`EventLoop`](crate::EventLoop); 0 does it all in its
-    /// own, 255 is the most. Counts at the first turn and not later. A [`Reactor`](crate::Reactor) has one thread.
+    /// own, 127 is the most. Counts at the first turn and not later. A [`Reactor`](crate::Reactor) has one thread.
     pub io_threads: usize,
 }
 

@@ -105,6 +105,8 @@ pub(crate) struct Connection {
 
     /// Whether it has to say who it is, and has.
     pub(crate) authentication: Authentication,
+    /// Others wait for its place until it has.
+    pub(crate) hurried: bool,
     /// When it was accepted, or begun.
     pub(crate) began: u64,
     /// Reads that it has delivered, and their bytes; over TLS those of the plaintext.
@@ -209,6 +211,7 @@ impl Connection {
             } else {
                 Authentication::NotAsked
             },
+            hurried: false,
             began: now,
             reads: 0,
             received: 0,

@@ -22,6 +22,7 @@
 //!    source in turn and a bounded number of bytes per connection, established connections before newcomers. Reads happen here, when the consumer asks for the next
 //!    event: what it paused a moment ago is not read. After every few events step 1 sends what is queued by then.
 //! 6. Due timers: [`Event::Timer`], [`Event::ReadTimeout`]. Timers that are set meanwhile wait for the next turn.
+//! 7. Flush once more, as in step 1: what was written in this turn leaves before it ends, and nobody has to begin another.
 //!
 //! [`Event::Closed`] and [`Event::Notice`] come between any two of these. A [`Key`] is never used twice, so nothing stale
 //! reaches a newcomer.
@@ -124,5 +125,5 @@ pub use waker::Waker;
 
 /// The Rust of the README compiles.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

@@ -16,6 +16,12 @@ use crate::timers::TimerId;
 /// Connections that one listener hands out per turn, so that a burst of connects does not silence those who are in.
 pub(crate) const BATCH: usize = 64;
 
+/// How many peers that gave up while they waited one attempt passes over, and interruptions.
+const ATTEMPTS: usize = 16;
+
+/// How long a listener rests that a descriptor more would not help.
+const REST: Duration = Duration::from_secs(1);
+
 pub(crate) struct Listener {
     pub(crate) fd: Arc<OwnedFd>,
     pub(crate) read_size: ReadSize,
@@ -24,11 +30,15 @@ pub(crate) struct Listener {
     /// Whether the consumer tells which of them have authenticated; and how many have not.
     pub(crate) authenticates: bool,
     pub(crate) newcomers: usize,
+    /// It had as many newcomers as it may have, and has not yet come down to half of them.
+    pub(crate) crowded: bool,
     pub(crate) paused: bool,
     /// Somebody else bound it and may use it again: it is closed here, and not shut down for all.
     pub(crate) adopted: bool,
     /// Resting after a refusal of the system; the timer ends the rest.
     pub(crate) resting: Option<TimerId>,
+    /// How often in a row it did not listen any more.
+    shut: u32,
     pub(crate) registered: Registered,
     /// Connections that it may still accept in this turn.
     pub(crate) budget: usize,
@@ -55,9 +65,11 @@ impl Listener {
             connections: 0,
             authenticates: false,
             newcomers: 0,
+            crowded: false,
             paused: false,
             adopted: false,
             resting: None,
+            shut: 0,
             registered: Registered::default(),
             budget: 0,
         }
@@ -71,7 +83,7 @@ impl Listener {
     }
 
     fn try_accept(&self) -> rustix::io::Result<(OwnedFd, Option<SocketAddr>)> {
-        loop {
+        for _ in 0..ATTEMPTS {
             match socket::accept(&self.fd) {
                 // The peer gave up, or its network failed it, while it waited: accept(2) says to go on.
                 Err(
@@ -89,6 +101,8 @@ impl Listener {
                 result => return result,
             }
         }
+        // The poller reports the rest again.
+        Err(Errno::AGAIN)
     }
 }
 
@@ -115,16 +129,16 @@ impl Gate {
     }
 
     /// Accepts one connection. Where no descriptor is free, [`Accept::MakeRoom`] asks who `has_room` to give some up.
-    pub(crate) fn accept(&mut self, listener: &Listener, has_room: bool) -> Accept {
+    pub(crate) fn accept(&mut self, listener: &mut Listener, has_room: bool) -> Accept {
         match listener.try_accept() {
             Ok((fd, peer)) => {
+                listener.shut = 0;
                 if self.reserve.is_none() {
                     self.open();
                 }
                 Accept::Connection(fd, peer)
             }
-            // INVAL: another thread has shut it, and says so in a moment.
-            Err(Errno::AGAIN | Errno::INVAL) => Accept::Nothing,
+            Err(Errno::AGAIN) => Accept::Nothing,
             Err(errno) if !is_shortage(errno) => Accept::Refused(errno),
             Err(_) if has_room => Accept::MakeRoom,
             Err(errno) => self.turn_away(listener, errno),
@@ -143,7 +157,7 @@ impl Gate {
         match turned_away {
             Ok(peer) => Accept::TurnedAway(peer),
             Err(Errno::AGAIN) => Accept::Nothing,
-            Err(_) => Accept::Refused(errno),
+            Err(errno) => Accept::Refused(errno),
         }
     }
 
@@ -155,18 +169,53 @@ impl Gate {
             .then(|| exhausted(&format!("a connection{from} was turned away")))
     }
 
-    /// What the log is to hear of a listener that rests, if it is time.
-    pub(crate) fn rests(&mut self, errno: Errno, at_most: Duration, now: u64) -> Option<String> {
+    /// How long a listener rests that the system has refused, with `retry` for a lack of descriptors, and what the log is to hear of
+    /// it, if it is time.
+    pub(crate) fn rests(
+        &mut self,
+        listener: &mut Listener,
+        errno: Errno,
+        retry: Duration,
+        now: u64,
+    ) -> (Duration, Option<String>) {
+        let rest = if is_shortage(errno) {
+            retry
+        } else {
+            retry.min(REST)
+        };
+        let seconds = rest.as_secs_f64();
+        if errno == Errno::INVAL {
+            return (rest, listener.tell_shut(seconds));
+        }
         let text = format!(
-            "accepting failed ({errno}); the listener rests until a connection ends, {} s at most",
-            at_most.as_secs_f64()
+            "accepting failed ({errno}); the listener rests until a connection ends, {seconds} s at most"
         );
-        self.last_notice.is_due(now).then(|| {
-            if is_shortage(errno) {
-                exhausted(&text)
-            } else {
-                text
+        let told = self.last_notice.is_due(now).then(|| match errno {
+            Errno::MFILE | Errno::NFILE => exhausted(&text),
+            Errno::NOBUFS | Errno::NOMEM => {
+                format!("the system has no memory for another connection: {text}")
             }
+            Errno::PERM | Errno::ACCESS => {
+                format!("a firewall or a sandbox forbids to accept: {text}")
+            }
+            _ => text,
+        });
+        (rest, told)
+    }
+}
+
+impl Listener {
+    /// EINVAL: whoever shares the socket has shut it down. If it was the loop of an I/O thread, the listener is closed in a moment. So
+    /// it is told when it lasts, and once, for it may last.
+    fn tell_shut(&mut self, seconds: f64) -> Option<String> {
+        self.shut = self.shut.saturating_add(1);
+        let name =
+            socket::local_name(&self.fd).map_or_else(String::new, |name| format!(" on {name}"));
+        (self.shut == 2).then(|| {
+            format!(
+                "the listener{name} does not listen any more: another process that has the socket shut it down. It is tried \
+                 again every {seconds} s; to listen anew, close it and open it, or restart"
+            )
         })
     }
 }

@@ -20,7 +20,7 @@ pub enum Name {
 
 impl Name {
     /// Of a UNIX socket without a name, such as a client's.
-    pub(crate) const fn unnamed() -> Name {
+    pub(crate) fn unnamed() -> Name {
         Name::Unix(PathBuf::new())
     }
 

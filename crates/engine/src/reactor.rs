@@ -39,6 +39,7 @@ mod alarms;
 mod commands;
 mod companion;
 mod credit;
+mod crowds;
 mod datagrams;
 mod flushes;
 mod handshakes;
@@ -51,7 +52,7 @@ mod output;
 mod polling;
 mod proxied;
 mod ready;
-mod registration;
+pub(crate) mod registration;
 mod source;
 mod tls;
 mod turn;
@@ -81,6 +82,7 @@ pub struct Reactor {
     refused: Vec<Key>,
     telling_again: Option<TimerId>,
     refused_notice: LastNotice,
+    wait_notice: LastNotice,
     readiness: Vec<Readiness>,
     /// Sources that are ready and not exhausted.
     ready: ReadyQueue,
@@ -150,6 +152,7 @@ impl Reactor {
             refused: Vec::new(),
             telling_again: None,
             refused_notice: LastNotice::default(),
+            wait_notice: LastNotice::default(),
             readiness: Vec::new(),
             ready: ReadyQueue::new(),
             backlog: Vec::new(),
@@ -274,11 +277,11 @@ impl Reactor {
                     }
                     None => {
                         companion.flush();
-                        self.turn.stage = if self.turn.io_began {
-                            Stage::Io
-                        } else {
-                            Stage::Wait
-                        };
+                        self.turn.end_flush(!self.flushes.is_empty());
+                        if matches!(self.turn.stage, Stage::Over) {
+                            companion.end_turn();
+                            self.stats.turns += 1;
+                        }
                     }
                 },
                 Stage::Wait => {
@@ -308,7 +311,6 @@ impl Reactor {
                             return step;
                         }
                     } else {
-                        self.turn.io_began = false;
                         self.turn.stage = Stage::Timers(self.timers.begin_due(self.turn.now));
                     }
                 }
@@ -318,11 +320,7 @@ impl Reactor {
                             return Some(Step::Event(event));
                         }
                     }
-                    None => {
-                        companion.end_turn();
-                        self.stats.turns += 1;
-                        self.turn.stage = Stage::Over;
-                    }
+                    None => self.turn.begin_end(),
                 },
                 Stage::Over => return None,
             }

@@ -13,11 +13,16 @@ use std::hash::{BuildHasherDefault, Hasher};
 pub struct Key(u64);
 
 const INDEX_BITS: u32 = 24;
-const THREAD_BITS: u32 = 8;
+const THREAD_BITS: u32 = 7;
+const GENERATION_BITS: u32 = 22;
 const GENERATION_SHIFT: u32 = INDEX_BITS + THREAD_BITS;
 const MOST_SLOTS: usize = 1 << INDEX_BITS;
-/// Keeps [`Key::to_bits`] within the positive numbers of an `i64`, the integer type of Lua.
-const GENERATION_MASK: u32 = i32::MAX as u32;
+/// The number of the last thread that keys have room for.
+pub(crate) const LAST_THREAD: u8 = (1 << THREAD_BITS) - 1;
+/// A slot that has been used so often is not used again.
+const LAST_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
+// The numbers of Lua before 5.3 are floating-point ones, which hold whole numbers of 53 bits.
+const _: () = assert!(GENERATION_SHIFT + GENERATION_BITS <= f64::MANTISSA_DIGITS);
 
 impl Key {
     /// Names nothing.
@@ -34,20 +39,21 @@ impl Key {
 
     /// The number of the thread whose registry gave the key.
     pub(crate) fn thread(self) -> u8 {
-        (self.0 >> INDEX_BITS) as u8
+        (self.0 >> INDEX_BITS) as u8 & LAST_THREAD
     }
 
     fn generation(self) -> u32 {
         (self.0 >> GENERATION_SHIFT) as u32
     }
 
-    /// The key of whoever has the same slot next.
-    fn next(self) -> Key {
-        let generation = self.generation().wrapping_add(1) & GENERATION_MASK;
-        Key::new(generation, self.thread(), self.index())
+    /// The key of whoever has the same slot next; `None` for the last one that the slot has.
+    fn next(self) -> Option<Key> {
+        let generation = self.generation();
+        (generation < LAST_GENERATION)
+            .then(|| Key::new(generation + 1, self.thread(), self.index()))
     }
 
-    /// The key as a number; it fits a positive `i64`.
+    /// The key as a number; it fits 53 bits, and with that the numbers of every Lua.
     pub fn to_bits(self) -> u64 {
         self.0
     }
@@ -232,8 +238,14 @@ impl<T> Registry<T> {
             && slot.key == key
             && slot.entry.is_none()
         {
-            slot.key = key.next();
-            self.free.push(key.index() as u32);
+            match key.next() {
+                Some(next) => {
+                    slot.key = next;
+                    self.free.push(key.index() as u32);
+                }
+                // One slot of millions of connections stays empty.
+                None => slot.key = Key::NONE,
+            }
         }
     }
 
@@ -269,10 +281,25 @@ mod tests {
     }
 
     #[test]
-    fn keys_fit_a_positive_lua_integer() {
-        let key = Key::new(GENERATION_MASK, u8::MAX, MOST_SLOTS - 1);
-        assert!(i64::try_from(key.to_bits()).is_ok());
+    fn keys_fit_the_numbers_of_every_lua() {
+        let key = Key::new(LAST_GENERATION, LAST_THREAD, MOST_SLOTS - 1);
+        assert_eq!(key.to_bits() as f64 as u64, key.to_bits());
         assert_eq!(Key::from_bits(key.to_bits()), key);
+        let (index, thread) = (key.index(), key.thread());
+        assert_eq!((index, thread), (MOST_SLOTS - 1, LAST_THREAD));
+    }
+
+    #[test]
+    fn an_exhausted_slot_is_not_used_again() {
+        let mut registry = Registry::new(1);
+        let first = registry.insert("first");
+        registry.own.slots[0].key = Key::new(LAST_GENERATION, 1, 0);
+        let last = registry.own.slots[0].key;
+        assert_eq!(registry.remove(last), Some("first"));
+        let next = registry.insert("next");
+        assert_eq!((next.index(), registry.get(last)), (1, None));
+        assert_eq!((registry.get(first), registry.len()), (None, 1));
+        assert_eq!(registry.get(Key::NONE), None);
     }
 
     #[test]

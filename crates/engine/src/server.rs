@@ -45,7 +45,7 @@ use crate::memory::Account;
 use crate::name::Name;
 use crate::poller;
 use crate::reactor::Reactor;
-use crate::registry::Key;
+use crate::registry::{Key, LAST_THREAD};
 use crate::signals;
 use crate::sync::lock;
 
@@ -66,14 +66,13 @@ pub use contexts::Contexts;
 pub use handle::Handle;
 pub use handler::{Handler, Status};
 pub use log::LogWriter;
-pub use thread::Thread;
 
 type Factory = Arc<dyn Fn() -> Box<dyn Handler> + Send + Sync>;
 type Start = Arc<dyn Fn(&mut Thread<'_>) + Send + Sync>;
 type Notice = Arc<dyn Fn(Level, &str) + Send + Sync>;
 
 /// What the thread numbers in keys leave room for: those of the acceptor begin with 0.
-const MOST_THREADS: usize = u8::MAX as usize;
+const MOST_THREADS: usize = LAST_THREAD as usize;
 
 /// A hundred years: what is later than the clock can tell is as late.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -267,6 +266,14 @@ fn begin(
 pub struct Conn<'a> {
     worker: &'a mut Worker,
     key: Key,
+}
+
+/// One thread of a [`Server`]: what [`Builder::on_start`],
+/// [`ServerHandle::run_on`] and its timers get, and where [`Conn::thread`] leads to.
+///
+/// What runs on a thread must not block: everybody else there waits. A closure that panics is told to the log, and the thread goes on.
+pub struct Thread<'a> {
+    worker: &'a mut Worker,
 }
 
 /// A [`Server`], from any thread, running or not.

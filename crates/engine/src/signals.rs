@@ -32,7 +32,12 @@ extern "C" fn note(signal: libc::c_int) {
         // belongs to whoever was interrupted, so it is put back.
         unsafe {
             let errno = *libc::__errno_location();
-            libc::write(fd, one.as_ptr().cast(), one.len());
+            // Two attempts, for it may be interrupted. What fails for longer is seen with the next event.
+            for _ in 0..2 {
+                if libc::write(fd, one.as_ptr().cast(), one.len()) > 0 {
+                    break;
+                }
+            }
             *libc::__errno_location() = errno;
         }
     }

@@ -292,8 +292,12 @@ pub(crate) fn accept(listener: &OwnedFd) -> rustix::io::Result<(OwnedFd, Option<
 }
 
 pub(crate) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    receive_with(fd, buffer, RecvFlags::empty())
+}
+
+fn receive_with(fd: &OwnedFd, buffer: &mut [u8], flags: RecvFlags) -> rustix::io::Result<usize> {
     loop {
-        match rustix::net::recv(fd, &mut *buffer, RecvFlags::empty()) {
+        match rustix::net::recv(fd, &mut *buffer, flags) {
             Ok((count, _)) => return Ok(count),
             Err(Errno::INTR) => continue,
             Err(errno) => return Err(errno),
@@ -308,7 +312,7 @@ pub(crate) fn peek(fd: &OwnedFd) -> rustix::io::Result<usize> {
 
 /// The bytes that a read would deliver now, without taking them.
 pub(crate) fn look_at(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
-    rustix::net::recv(fd, buffer, RecvFlags::PEEK).map(|(count, _)| count)
+    receive_with(fd, buffer, RecvFlags::PEEK)
 }
 
 pub(crate) fn send(fd: &OwnedFd, data: &[u8]) -> rustix::io::Result<usize> {

@@ -34,7 +34,7 @@ use crate::error::{Error, Reason};
 use crate::event::Level;
 use crate::fork;
 use crate::reactor::{Companion, Flushes, Reactor, Step};
-use crate::registry::{Key, Table};
+use crate::registry::{Key, LAST_THREAD, Table};
 use messages::{Accepted, Facts, Message};
 use remote::{Phase, Remote, Tls};
 use reports::Reports;
@@ -139,8 +139,10 @@ impl Threads {
         index: usize,
         count: usize,
     ) -> Result<Thread, Error> {
-        let number = self.last_number.checked_add(1);
-        let number = number.ok_or_else(|| Error::Thread("there were 255 already".into()))?;
+        if self.last_number == LAST_THREAD {
+            return Err(Error::Thread(format!("there were {LAST_THREAD} already")));
+        }
+        let number = self.last_number + 1;
         let home = local.waker()?;
         let config = share(local.config(), index, count);
         let (backend, memory) = (local.backend(), local.memory());

@@ -33,18 +33,18 @@ pub struct TimerId(u64);
 
 impl TimerId {
     fn new(slot: u32, generation: u32) -> Self {
-        Self(u64::from(generation) << 32 | u64::from(slot))
+        Self(u64::from(generation) << SLOT_BITS | u64::from(slot))
     }
 
     fn slot(self) -> u32 {
-        self.0 as u32
+        self.0 as u32 & (MOST_SLOTS - 1)
     }
 
-    fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
+    fn generation(self) -> u64 {
+        self.0 >> SLOT_BITS
     }
 
-    /// The id as a number; its top bit is clear, so it fits a positive `i64`.
+    /// The id as a number; it fits 53 bits, and with that the numbers of every Lua.
     pub fn to_bits(self) -> u64 {
         self.0
     }
@@ -105,8 +105,10 @@ struct Slot {
     link: u32,
 }
 
-/// 2³¹: keeps the top bit of an id clear.
-const GENERATIONS: u32 = 1 << 31;
+const SLOT_BITS: u32 = 28;
+const MOST_SLOTS: u32 = 1 << SLOT_BITS;
+/// What is left of the 53 bits that the numbers of Lua before 5.3 hold.
+const GENERATIONS: u32 = 1 << (f64::MANTISSA_DIGITS - SLOT_BITS);
 const NO_SLOT: u32 = u32::MAX;
 
 /// Below this capacity the heap is not worth shrinking.
@@ -131,7 +133,7 @@ impl<T> Timers<T> {
     ///
     /// # Panics
     ///
-    /// With 2³² − 1 timers, for which a hundred gigabytes of memory would be needed.
+    /// With 2²⁸ timers, for which ten gigabytes of memory would be needed.
     pub fn insert(&mut self, deadline: u64, payload: T) -> TimerId {
         let position = self.heap.len();
         let slot = self.take_slot();
@@ -226,7 +228,7 @@ impl<T> Timers<T> {
         let slot = self.slots.get(id.slot() as usize)?;
         // The link of a free slot is no position. That the entry there points back tells, even for ids made up.
         let entry = self.heap.get(slot.link as usize)?;
-        (slot.generation == id.generation() && entry.slot == id.slot())
+        (u64::from(slot.generation) == id.generation() && entry.slot == id.slot())
             .then_some(slot.link as usize)
     }
 
@@ -236,8 +238,8 @@ impl<T> Timers<T> {
             self.free = (next != NO_SLOT).then_some(next);
             return slot;
         }
-        let slot = u32::try_from(self.slots.len()).unwrap_or(NO_SLOT);
-        assert!(slot != NO_SLOT, "too many timers");
+        assert!(self.slots.len() < MOST_SLOTS as usize, "too many timers");
+        let slot = self.slots.len() as u32;
         self.slots.push(Slot {
             generation: 0,
             link: NO_SLOT,
@@ -357,7 +359,7 @@ mod tests {
 
         let last = timers.insert(1, ());
         assert_eq!(last.slot(), 0);
-        assert_eq!(last.to_bits() >> 63, 0);
+        assert_eq!(last.to_bits() as f64 as u64, last.to_bits());
         timers.cancel(last);
 
         let next = timers.insert(1, ());

@@ -1,8 +1,10 @@
 //! Ends the wait of a reactor from another thread.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use rustix::event::EventfdFlags;
+use rustix::io::Errno;
 
 use crate::sync::Arc;
 use wait::Wait;
@@ -23,6 +25,25 @@ struct Shared {
     fd: OwnedFd,
 }
 
+/// How often a write is tried, with a millisecond in between.
+const ATTEMPTS: u32 = 1000;
+
+impl Shared {
+    /// Whether the wait was ended. Nothing but a sandbox should refuse this, but what is said to a thread that is not woken may wait
+    /// for ever.
+    fn write(&self) -> bool {
+        for _ in 0..ATTEMPTS {
+            match rustix::io::write(&self.fd, &1u64.to_ne_bytes()) {
+                // A counter that is full wakes as well.
+                Ok(_) | Err(Errno::AGAIN) => return true,
+                Err(Errno::INTR) => {}
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+        false
+    }
+}
+
 impl Waker {
     pub(crate) fn open() -> rustix::io::Result<Waker> {
         let fd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -33,10 +54,11 @@ impl Waker {
     }
 
     /// Ends the wait. Once the reactor is gone, or its process forked, it does nothing.
+    ///
+    /// Should the system refuse, it is tried again for up to a second. The next wake tries it anew.
     pub fn wake(&self) {
-        if self.0.wait.wake() {
-            // The only error is a counter that is full, which wakes as well.
-            let _ = rustix::io::write(&self.0.fd, &1u64.to_ne_bytes());
+        if self.0.wait.wake() && !self.0.write() {
+            self.0.wait.take_back();
         }
     }
 

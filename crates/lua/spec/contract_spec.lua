@@ -7,6 +7,7 @@ The contract of net.server, run on trochee with each of its pollers and on the b
 CONTRACT_SUBJECTS, CONTRACT_ITEMS  lists that restrict the run, e.g. "trochee-poll epoll" and "16 17"
 CONTRACT_JOBS      processes at a time, default 6
 CONTRACT_RESULTS   where the results go, default target/contract; report.lua reads them. Two runs at once need two.
+CONTRACT_LUA       what runs an item, default lua5.4, e.g. "valgrind lua5.4"; CONTRACT_PATIENCE multiplies its times
 PROSODY_SOURCEDIR, PROSODY_13_SOURCEDIR
                    where Prosody is, default /usr/lib/prosody and .prosody/13.0/usr/lib/prosody
 TROCHEE_DIST       where net/server_trochee.lua and trochee.so are, default dist/lua

@@ -128,3 +128,64 @@ describe("docs/settings.md", function ()
 		end
 	end)
 end)
+
+-- Any value for any setting, many at once: what is refused is named and keeps its value, and the loop goes on. The numbers are the
+-- same in each run; SETTINGS_SEED begins others.
+local any_value = [=[
+	local core = require "trochee".new()
+	local seed = tonumber(os.getenv "SETTINGS_SEED" or 1)
+	math.randomseed(seed)
+	local cyclic = {}
+	cyclic[1], cyclic.itself = cyclic, cyclic
+	local values = {
+		true, false, 0, 1, -1, 2, 64, 65, 4096, 65536, 1 << 31, 1 << 53, math.maxinteger, math.mininteger, 0.5, -0.5, 1e-300, 1e300,
+		1 / 0, -1 / 0, 0 / 0, "", "auto", "epoll", "poll", "*a", "loopback", "1", "0x10", "1e3", "\0", "\xff\xfe", ("x"):rep(500),
+		{}, { 1 }, { 5222, 5223 }, { 0 }, { -1 }, { 65536 }, { "loopback" }, { "::/129" }, { "192.0.2.0/24", 7 }, { {} }, { a = 1 },
+		cyclic, print, io.stdout, coroutine.create(print), setmetatable({}, { __index = error, __len = error, __pairs = error }),
+	}
+	local names = {}
+	for name in ("%s"):gmatch("%%S+") do
+		table.insert(names, name)
+	end
+	local function show(value)
+		if type(value) ~= "table" then return tostring(value) end
+		local all = {}
+		for i, v in ipairs(value) do all[i] = show(v) end
+		return "{"..table.concat(all, ",").."}"
+	end
+	local before = core.configure(nil)
+	for _ = 1, 3000 do
+		local given = {}
+		for _ = 1, math.random(1, 3) do
+			given[names[math.random(#names)]] = values[math.random(#values)]
+		end
+		-- Threads that were begun would stay
+		given.io_threads = nil
+		local ok, after, messages = pcall(core.configure, given)
+		assert(ok, after)
+		local refused = {}
+		for _, message in ipairs(messages) do
+			assert(#message[2] < 2000, "a message without end")
+			local name = message[2]:match("^network_settings%%.([%%w_]+) must be .*; keeping ")
+			if name then
+				refused[name] = true
+				assert(given[name] ~= nil, "was not given: "..message[2])
+				assert(show(after[name]) == show(before[name]),
+					("%%s was %%s and is %%s: %%s"):format(name, show(before[name]), show(after[name]), message[2]))
+			end
+		end
+		before = after
+	end
+	core.begin_turn(0)
+	while core.next_event() do end
+	print "the end"
+]=]
+
+describe("network_settings", function ()
+	it("takes or refuses whatever it is given", function ()
+		local names = sorted_keys((known()))
+		local said, status = process.lua(any_value:format(table.concat(names, " ")))
+		assert.equal(0, status, said)
+		assert.equal("the end\n", said:match("[^\n]*\n$"))
+	end)
+end)

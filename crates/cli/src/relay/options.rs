@@ -307,8 +307,44 @@ macro_rules! from_string {
 from_string!(Files, Named, Listen, Target);
 
 #[cfg(test)]
+#[path = "../../../../fuzz/scenes/relay_file.rs"]
+mod fuzzed;
+
+#[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The scene of fuzz/, for a moment.
+    #[test]
+    fn a_file_with_changes_is_refused_or_means_what_it_says() {
+        const FILE: &[u8] = br#"
+            [server]
+            threads = 2
+            drain-timeout = 1.5
+            [[relay]]
+            listen = ["127.0.0.1:5223", "[::1]:5223", "*:5223", "unix:/run/a", "systemd:b"]
+            tls = ["a.crt,a.key"]
+            sni = ["b.test=b.crt,b.key"]
+            to = ["localhost:5222", "unix:/run/prosody/c2s", "192.0.2.1:1"]
+            accept-proxy-protocol = ["10.0.0.0/8"]
+            "#;
+        fuzzed::run(FILE);
+        let mut random = 1_u64;
+        let mut below = |bound: usize| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (random >> 33) as usize % bound
+        };
+        for _ in 0..5_000 {
+            let mut file = FILE.to_vec();
+            for _ in 0..=below(3) {
+                let (from, to) = (below(file.len()), below(file.len()));
+                file[to] = [file[from], b'"', b'[', b']', b'=', b':', b'9', b'-'][below(8)];
+            }
+            fuzzed::run(&file);
+        }
+    }
 
     #[test]
     fn names_of_the_file_are_those_of_the_options() {

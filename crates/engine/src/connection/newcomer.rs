@@ -11,6 +11,12 @@ use crate::stage::{Authentication, Stage};
 /// How many reads a connection delivers as a newcomer, where nobody tells when it has authenticated. An XMPP login takes about ten.
 pub(crate) const NEWCOMER_READS: u8 = 16;
 
+/// What a newcomer has at most while others wait for its place: for each step of a TLS handshake and to send something, and to
+/// authenticate. A client needs a fraction of the first, and our own part in it does not count; a login takes a few seconds where we
+/// are slow.
+const HURRIED_DATA: Duration = Duration::from_secs(5);
+const HURRIED: Duration = Duration::from_secs(60);
+
 impl Connection {
     /// How far it has got, from 0 to [`NEWCOMER_READS`]; with that it is established.
     pub(crate) fn progress(&self) -> u8 {
@@ -46,15 +52,28 @@ impl Connection {
             return None;
         }
         let after = |since: u64, wait: Duration| since.saturating_add(nanoseconds(wait));
-        let whole = after(self.began, config.newcomer_timeout);
-        // A handshake has a deadline of its own, and does not read while it waits for us.
-        if self.reads == 0 && self.wants_read() && !self.is_handshaking() {
-            let first = after(self.read_since, config.newcomer_data_timeout);
-            if first < whole {
-                return Some((first, Reason::NewcomerSilent));
+        let at_most = |wait: Duration, hurried| {
+            if self.hurried {
+                wait.min(hurried)
+            } else {
+                wait
             }
+        };
+        let whole = after(self.began, at_most(config.newcomer_timeout, HURRIED));
+        let first = if self.is_handshaking() {
+            // It has a deadline of its own, and does not read while it waits for us.
+            let tls = self.tls.as_ref().filter(|_| self.hurried);
+            tls.and_then(|tls| tls.deadline(nanoseconds(HURRIED_DATA)))
+        } else if self.reads == 0 && self.wants_read() {
+            let wait = at_most(config.newcomer_data_timeout, HURRIED_DATA);
+            Some(after(self.read_since, wait))
+        } else {
+            None
+        };
+        match first {
+            Some(first) if first < whole => Some((first, Reason::NewcomerSilent)),
+            _ => Some((whole, Reason::NewcomerTimeout)),
         }
-        Some((whole, Reason::NewcomerTimeout))
     }
 
     /// Whether it has sent more than one may who has not authenticated.

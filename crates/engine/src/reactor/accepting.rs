@@ -44,22 +44,28 @@ impl Reactor {
                 if listener.authenticates {
                     connection.authentication = Authentication::Awaited;
                     listener.newcomers += 1;
+                    connection.hurried = listener.crowded;
                 }
                 let (goes_on, is_full) =
                     (listener.budget > 0, !listener.wants_accept(&self.config));
-                let crowded = listener.newcomers >= self.config.max_newcomers;
+                let is_crowded = listener.newcomers >= self.config.max_newcomers;
+                let is_crowd_new = is_crowded && !listener.crowded;
+                listener.crowded |= is_crowded;
                 if goes_on {
                     self.serve_in_turn(key);
                 }
                 if is_full {
                     self.want(key);
                 }
-                if crowded {
+                if is_crowded {
                     self.stop_crowd(key);
                 }
                 self.stats.accepted += 1;
                 let expects_header = connection.expects_header();
                 let accepted = self.add(connection).ok()?;
+                if is_crowd_new {
+                    self.hurry(key);
+                }
                 if expects_header {
                     // The deadline counts from now on.
                     self.want(accepted);
@@ -79,13 +85,13 @@ impl Reactor {
                 self.accepting_failed(text)
             }
             Accept::Refused(errno) => {
-                let interval = self.config.accept_retry_interval;
-                let deadline = self.turn.now + clock::nanoseconds(interval);
+                let (now, retry) = (self.turn.now, self.config.accept_retry_interval);
+                let (rest, text) = self.gate.rests(listener, errno, retry, now);
+                let deadline = now.saturating_add(clock::nanoseconds(rest));
                 let timer = self.timers.insert(deadline, Alarm::Listener(key));
                 listener.resting = Some(timer);
                 self.resting.push(key);
                 self.want(key);
-                let text = self.gate.rests(errno, interval, self.turn.now);
                 self.accepting_failed(text)
             }
         }

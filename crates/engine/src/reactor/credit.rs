@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use super::{Reactor, Source, Stage};
+use super::turn::{Part, Stage};
+use super::{Reactor, Source};
 use crate::config::ReadSize;
 use crate::connection::{Connection, Credit, OwnSide, State};
 use crate::error::{Error, Reason};
@@ -27,7 +28,8 @@ impl Reactor {
 
     /// Whether this turn may still wait. What it has told by then must not be kept back.
     pub(crate) fn is_before_wait(&self) -> bool {
-        !self.turn.io_began && matches!(self.turn.stage, Stage::Predrain | Stage::Flush)
+        self.turn.part == Part::Beginning
+            && matches!(self.turn.stage, Stage::Predrain | Stage::Flush)
     }
 
     /// The consumer has dealt with the last thing that it was given of this connection.

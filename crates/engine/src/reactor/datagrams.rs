@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 
+use super::source::DatagramSocket;
 use super::{Reactor, Source, Step};
 use crate::config::SocketKind;
 use crate::error::Error;
@@ -15,24 +16,6 @@ use crate::event::Event;
 use crate::registered::Registered;
 use crate::registry::Key;
 use crate::socket;
-
-/// Datagrams of one socket in a turn. Then everybody else has their turn.
-const BUDGET: u8 = 16;
-
-/// A UDP socket without a peer of its own.
-pub(super) struct DatagramSocket {
-    pub(super) fd: OwnedFd,
-    pub(super) registered: Registered,
-    pub(super) paused: bool,
-    /// Datagrams that it may still deliver in this turn.
-    pub(super) budget: u8,
-}
-
-impl DatagramSocket {
-    pub(super) fn renew_budget(&mut self) {
-        self.budget = BUDGET;
-    }
-}
 
 impl Reactor {
     /// Opens a UDP socket on this address; port 0 takes a free one, which [`local_name`](Reactor::local_name) tells. Each datagram, an

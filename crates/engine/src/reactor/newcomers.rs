@@ -21,6 +21,9 @@ const ROOM: usize = 16;
 const SHED_EVERY: u64 = 100_000_000;
 const SHED_IDLE_EVERY: u64 = 10_000_000_000;
 
+/// How long a connection has not sent anything that is a stranger's, where nobody has to authenticate, in nanoseconds.
+const SILENT: u64 = 5_000_000_000;
+
 /// How long a connection has been silent that counts as idle, in nanoseconds.
 const IDLE: u64 = 300_000_000_000;
 
@@ -66,8 +69,10 @@ impl Reactor {
         let Some(listener_key) = self.connection(key).and_then(|found| found.listener) else {
             return;
         };
+        let half = self.config.max_newcomers / 2;
         if let Some(listener) = self.listener(listener_key) {
             listener.newcomers = listener.newcomers.saturating_add_signed(change);
+            listener.crowded &= listener.newcomers > half;
             self.want(listener_key);
         }
     }
@@ -140,6 +145,7 @@ impl Reactor {
 impl Reactor {
     /// Ends a newcomer that has exceeded a limit.
     pub(super) fn end_newcomer(&mut self, key: Key, reason: Reason) {
+        let hurried = self.connection(key).is_some_and(|found| found.hurried);
         let config = &self.config;
         let limit = match reason {
             Reason::NewcomerSilent => {
@@ -156,6 +162,12 @@ impl Reactor {
                 self.stats.newcomers_over_budget += 1;
                 format!("newcomer_bytes = {}", config.newcomer_bytes)
             }
+        };
+        let limit = if hurried && reason != Reason::NewcomerBudget {
+            let most = config.max_newcomers;
+            format!("others waited for its place, max_newcomers = {most}")
+        } else {
+            limit
         };
         if self.newcomers_notices.ended.is_due(self.turn.now) {
             let peer = match self.peer_name(key) {
@@ -193,8 +205,8 @@ impl Reactor {
     /// No descriptor is left: some connections end so that there are a few. Says how many ended.
     ///
     /// Those go first that have not authenticated, the earliest stage first, and of one stage the newest. Where there is none, those go
-    /// that have authenticated and are idle, the one that has been silent for longest first. Others never go, nor does a connection
-    /// of which nobody tells whether it has authenticated.
+    /// that have authenticated and are idle, the one that has been silent for longest first. Others never go. Of connections of which
+    /// nobody tells whether they have authenticated, only those go that have not sent anything.
     pub(crate) fn shed(&mut self) -> usize {
         let now = clock::now();
         if now < self.newcomers_notices.next_shed {
@@ -202,7 +214,7 @@ impl Reactor {
         }
         self.newcomers_notices.next_shed = now + SHED_EVERY;
         let mut kind = "have not authenticated";
-        let mut given_up = self.newcomers();
+        let mut given_up = self.newcomers(now);
         if given_up.is_empty() && now >= self.newcomers_notices.next_idle {
             self.newcomers_notices.next_idle = now + SHED_IDLE_EVERY;
             kind = "are idle";
@@ -225,13 +237,23 @@ impl Reactor {
         count
     }
 
-    /// The connections that have not authenticated and have to, in the order in which they make room.
-    fn newcomers(&self) -> Vec<Key> {
-        let awaited = |connection: &Connection| {
-            (connection.authentication == Authentication::Awaited)
-                .then(|| (connection.stage(), Reverse(connection.began)))
+    /// The connections of strangers, in the order in which they make room: those that have not sent anything where nobody has to
+    /// authenticate, and then those that have not authenticated and have to.
+    fn newcomers(&self, now: u64) -> Vec<Key> {
+        let stranger = |connection: &Connection| {
+            let stage = match connection.authentication {
+                Authentication::Awaited => Some(connection.stage()),
+                // Whoever comes to an HTTP port has something to say.
+                Authentication::NotAsked
+                    if connection.reads == 0 && connection.began + SILENT <= now =>
+                {
+                    None
+                }
+                _ => return None,
+            };
+            Some((stage, Reverse(connection.began)))
         };
-        self.accepted_by(awaited)
+        self.accepted_by(stranger)
     }
 
     /// The connections that have authenticated and are idle, in the order in which they make room.

@@ -95,7 +95,7 @@ impl Reactor {
             return Ok(());
         };
         let (raw, wanted) = (source.raw_fd(), source.wanted(&self.config));
-        let is_socket = !matches!(source, Source::Watch(_));
+        let listens = matches!(source, Source::Listener(_));
         let Some(registered) = source.registered() else {
             return Ok(());
         };
@@ -103,8 +103,8 @@ impl Reactor {
         // SAFETY: a source owns its descriptor, or whoever called `watch` keeps it open; `remove` has it forgotten before.
         let told = unsafe { self.polling.tell(key, raw, wanted, &mut registered.armed) };
         match told {
-            // Only what watches a descriptor of somebody else may be told of one that can never be watched.
-            Err(error) if is_shortage(&error) || is_socket && is_forbidden(&error) => {
+            // What is forbidden may be so for ever, and is told; but nobody looks after a listener that was open before.
+            Err(error) if is_shortage(&error) || listens && is_forbidden(&error) => {
                 if !std::mem::replace(&mut registered.in_refused, true) {
                     self.refused.push(key);
                 }
@@ -174,13 +174,13 @@ impl Reactor {
     }
 }
 
-/// EPERM. epoll says it of files and directories, and sandboxes of anything.
+/// EPERM: epoll says it of files and directories, and sandboxes of anything.
 fn is_forbidden(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::PERM)
 }
 
 /// Login shells and service managers hand out 1024 descriptors by default, with leave to take more.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum {

@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use super::datagrams::DatagramSocket;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::listener::Listener;
@@ -37,6 +36,24 @@ pub(super) struct Lingering {
     pub(super) discards: usize,
     pub(super) timer: Option<TimerId>,
     pub(super) registered: Registered,
+}
+
+/// Datagrams of one socket in a turn. Then everybody else has their turn.
+const BUDGET: u8 = 16;
+
+/// A UDP socket without a peer of its own.
+pub(super) struct DatagramSocket {
+    pub(super) fd: OwnedFd,
+    pub(super) registered: Registered,
+    pub(super) paused: bool,
+    /// Datagrams that it may still deliver in this turn.
+    pub(super) budget: u8,
+}
+
+impl DatagramSocket {
+    pub(super) fn renew_budget(&mut self) {
+        self.budget = BUDGET;
+    }
 }
 
 impl Source {

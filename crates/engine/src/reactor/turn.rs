@@ -15,9 +15,9 @@ const SHARES_PER_FLUSH: u32 = 16;
 /// Where in the turn we are. The numbers are those of the front page.
 #[derive(Clone, Copy)]
 pub(super) enum Stage {
-    /// 1: before a flush.
+    /// 1, and 7: before a flush.
     Predrain,
-    /// 1
+    /// 1, and 7
     Flush,
     /// 2, 3, 4
     Wait,
@@ -29,6 +29,20 @@ pub(super) enum Stage {
     Over,
 }
 
+/// Where a flush leads to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// To the wait.
+    Beginning,
+    /// Back to step 5.
+    Io,
+    /// To the end of the turn, after so many flushes more at most: consumers that are told of an empty queue may fill it again.
+    End(u8),
+}
+
+/// How often what is written at the end of a turn is flushed in it.
+const LAST_FLUSHES: u8 = 4;
+
 pub(super) struct Turn {
     pub(super) stage: Stage,
     /// What the wait of this turn may take.
@@ -39,8 +53,7 @@ pub(super) struct Turn {
     pub(super) began: u64,
     io_until: u64,
     shares_until_flush: u32,
-    /// Whether step 5 has begun, so that a flush leads back to it.
-    pub(super) io_began: bool,
+    pub(super) part: Part,
     /// Whether the next share of step 5 is that of the companion.
     companion_first: bool,
 }
@@ -55,7 +68,7 @@ impl Turn {
             began: now,
             io_until: 0,
             shares_until_flush: 0,
-            io_began: false,
+            part: Part::Beginning,
             companion_first: false,
         }
     }
@@ -65,7 +78,30 @@ impl Turn {
         self.max_wait = max_wait;
         if matches!(self.stage, Stage::Over) {
             self.stage = Stage::Predrain;
+            self.part = Part::Beginning;
         }
+    }
+
+    /// All timers that were due have run: step 7.
+    pub(super) fn begin_end(&mut self) {
+        self.part = Part::End(LAST_FLUSHES);
+        self.stage = Stage::Predrain;
+    }
+
+    /// A flush is over. Goes on with what it leads to.
+    pub(super) fn end_flush(&mut self, more_queued: bool) {
+        self.stage = match &mut self.part {
+            Part::Beginning => Stage::Wait,
+            Part::Io => Stage::Io,
+            Part::End(left) => {
+                *left -= 1;
+                if more_queued && *left > 0 {
+                    Stage::Predrain
+                } else {
+                    Stage::Over
+                }
+            }
+        };
     }
 
     /// The wait is over: step 4, and the beginning of step 5.
@@ -74,7 +110,7 @@ impl Turn {
         self.began = self.now;
         self.io_until = self.now + IO_TIME;
         self.shares_until_flush = SHARES_PER_FLUSH;
-        self.io_began = true;
+        self.part = Part::Io;
         self.stage = Stage::Io;
     }
 

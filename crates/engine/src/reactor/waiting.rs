@@ -26,7 +26,10 @@ impl Reactor {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                self.notice(Level::Error, format!("waiting for events failed: {error}"));
+                if self.wait_notice.is_due(self.turn.now) {
+                    let text = format!("waiting for events failed, and is tried again: {error}");
+                    self.notice(Level::Error, text);
+                }
                 std::thread::sleep(WAIT_ERROR_PAUSE);
             }
         }

@@ -191,7 +191,7 @@ impl Acceptor {
             if door.places.taken() >= most {
                 return;
             }
-            match self.gate.accept(&door.listener, false) {
+            match self.gate.accept(&mut door.listener, false) {
                 Accept::Connection(fd, peer) => {
                     let place = door.places.take();
                     let plan = Arc::clone(&door.plan);
@@ -208,10 +208,12 @@ impl Acceptor {
                     self.warn(text);
                 }
                 Accept::Refused(errno) => {
-                    let interval = self.reactor.config().accept_retry_interval;
-                    door.rest = Some(self.reactor.set_timer(interval));
+                    let retry = self.reactor.config().accept_retry_interval;
+                    let (rest, text) =
+                        self.gate
+                            .rests(&mut door.listener, errno, retry, clock::now());
+                    door.rest = Some(self.reactor.set_timer(rest));
                     door.taken_at_rest = door.places.taken();
-                    let text = self.gate.rests(errno, interval, clock::now());
                     self.warn(text);
                     return;
                 }

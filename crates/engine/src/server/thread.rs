@@ -3,22 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::worker::{Entry, Worker};
-use super::{Conn, Handler};
+use super::worker::Entry;
+use super::{Conn, Handler, Thread};
 use crate::config::{ReadSize, SocketKind};
 use crate::error::Error;
 use crate::name::Name;
 use crate::registry::Key;
 use crate::socket;
 use crate::timers::TimerId;
-
-/// One thread of a [`Server`](super::Server): what [`Builder::on_start`](super::Builder::on_start),
-/// [`ServerHandle::run_on`](super::ServerHandle::run_on) and its timers get, and where [`Conn::thread`] leads to.
-///
-/// What runs on a thread must not block: everybody else there waits. A closure that panics is told to the log, and the thread goes on.
-pub struct Thread<'a> {
-    pub(super) worker: &'a mut Worker,
-}
 
 impl Thread<'_> {
     /// Its number, from 0.

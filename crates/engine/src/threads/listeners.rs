@@ -102,6 +102,8 @@ impl Threads {
             }
             self.tell(thread, key, Command::Destroy);
         }
+        // At once, for a thread that does not know takes it that somebody else has shut the socket down.
+        self.post();
     }
 
     /// Has the loop accept itself: there are no threads any more.

@@ -108,11 +108,12 @@ mod tests {
     use crate::connection::{Connection, State};
     use crate::registry::Key;
 
-    /// Something that the thread has to tell of without being asked again: it cannot hold a file.
+    /// Something that the thread has to tell of without being asked again: select(2) cannot hold such a number.
     fn hand_over_a_file(thread: &mut Thread, key: u64) {
         let file = std::fs::File::open("/dev/null").expect("a file");
+        let file = rustix::io::fcntl_dupfd_cloexec(&file, 1100).expect("a number above 1024");
         let (kind, state) = (SocketKind::Stream, State::Connecting);
-        let connection = Connection::new(file.into(), kind, state, ReadSize::All, clock::now());
+        let connection = Connection::new(file, kind, state, ReadSize::All, clock::now());
         let message = Message::Connect(Key::from_bits(key), Box::new(connection));
         thread.outgoing.push(message);
         thread.post();
@@ -123,7 +124,9 @@ mod tests {
     #[test]
     fn what_a_thread_is_told_while_it_looks_for_more_is_heard() {
         let home = Waker::open().expect("an eventfd");
-        let thread = Thread::start(0, 1, "epoll", Config::default(), &home, &Arc::default());
+        crate::reactor::registration::raise_descriptor_limit();
+        let (config, memory) = (Config::default(), Arc::default());
+        let thread = Thread::start(0, 1, "select", config, &home, &memory);
         let mut thread = thread.expect("a thread");
         for round in 0..2000 {
             while !home.begin_wait() {

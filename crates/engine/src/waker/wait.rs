@@ -22,6 +22,13 @@ impl Wait {
         self.0.swap(WOKEN, Ordering::AcqRel) == WAITING
     }
 
+    /// The wait could not be ended: whoever asks next has to do it.
+    pub(crate) fn take_back(&self) {
+        let _ = self
+            .0
+            .compare_exchange(WOKEN, WAITING, Ordering::AcqRel, Ordering::Acquire);
+    }
+
     pub(crate) fn is_waiting(&self) -> bool {
         self.0.load(Ordering::Acquire) == WAITING
     }

@@ -64,6 +64,11 @@ pub fn alone() -> Fault {
     Fault { _turn: turn }
 }
 
+/// Ends the fault from any thread.
+pub fn clear() {
+    CALL.store(Call::None as u8, Ordering::SeqCst);
+}
+
 impl Fault {
     /// Has a call fail, in place of what failed before.
     pub fn set(&self, call: Call, errno: c_int, which: Which) {
@@ -80,7 +85,7 @@ impl Fault {
     }
 
     pub fn clear(&self) {
-        CALL.store(Call::None as u8, Ordering::SeqCst);
+        clear();
     }
 
     /// How many calls have failed since [`set`](Fault::set).

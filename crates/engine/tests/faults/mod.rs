@@ -16,9 +16,12 @@ macro_rules! driver {
     }};
 }
 
+mod accepting;
+mod matrix;
 #[allow(dead_code)]
 #[path = "../reactor/support.rs"]
 mod support;
+mod waiting;
 mod watching;
 
 use std::io::{Read, Write};

@@ -2,14 +2,21 @@
 
 use super::*;
 
-/// What may go away by itself; for a socket EPERM is no final word either.
-const PASSING: [i32; 3] = [libc::ENOMEM, libc::ENOSPC, libc::EPERM];
+/// What may go away by itself, and for how many descriptors. A listener is not given up for EPERM either.
+const PASSING: [(i32, u64); 5] = [
+    (libc::ENOMEM, 1),
+    (libc::ENOMEM, 4),
+    (libc::ENOSPC, 1),
+    (libc::ENOSPC, 4),
+    (libc::EPERM, 1),
+];
 
 /// Whether the poller in use has the system keep a set of descriptors.
 fn tells_the_system() -> bool {
     matches!(poller_name(), "epoll" | "libevent")
 }
 
+/// Whether libevent has chosen epoll.
 fn is_ours(driver: &Driver) -> bool {
     !matches!(poller_name(), "libevent") || driver.reactor.backend().starts_with("libevent epoll")
 }
@@ -47,17 +54,15 @@ fn expect_served(driver: &mut Driver, address: std::net::SocketAddr) -> std::net
 #[test]
 fn whatever_could_not_be_watched_once_is_heard() {
     let fault = interpose::alone();
-    for errno in PASSING {
-        for count in [1, 2, 3, 7] {
-            let mut driver = driver!();
-            let (_, before) = driver.listen(ReadSize::All);
-            fault.set(Call::Watch, errno, Which::Next(count));
-            driver.turn();
-            let (_, after) = driver.listen(ReadSize::All);
-            let _peers = [before, after].map(|address| expect_served(&mut driver, address));
-            assert!(!tells_the_system() || !is_ours(&driver) || fault.hits() > 0);
-            fault.clear();
-        }
+    for (errno, count) in PASSING {
+        let mut driver = driver!();
+        let (_, before) = driver.listen(ReadSize::All);
+        fault.set(Call::Watch, errno, Which::Next(count));
+        driver.turn();
+        let (_, after) = driver.listen(ReadSize::All);
+        let _peers = [before, after].map(|address| expect_served(&mut driver, address));
+        assert!(!tells_the_system() || !is_ours(&driver) || fault.hits() > 0);
+        fault.clear();
     }
 }
 
@@ -65,6 +70,9 @@ fn whatever_could_not_be_watched_once_is_heard() {
 #[test]
 fn whatever_could_not_be_changed_once_is_changed() {
     const LENGTH: usize = 8 << 20;
+    if !tells_the_system() {
+        return;
+    }
     let fault = interpose::alone();
     for every in [1, 2, 3] {
         let mut driver = driver!();
@@ -134,16 +142,29 @@ fn an_outgoing_connection_stands_and_the_log_says_what_was_wrong() {
         }
         event == Seen::Connected(key)
     });
-    driver.drive_for(Duration::ZERO, |_, _| {});
+    // The thread that has met it may tell a moment later.
+    driver.drive_for(SILENCE, |_, event| {
+        if let Seen::Notice(_, text) = event {
+            notices.push(text);
+        }
+    });
     if tells_the_system() && fault.hits() > 0 {
         assert_eq!(notices.len(), 1, "{notices:?}");
-        assert!(notices[0].contains("max_user_watches"), "{notices:?}");
+        // An I/O thread may have met it with what the other threads wake it by.
+        let words = ["max_user_watches", "other threads are heard late"];
+        assert!(
+            words.iter().any(|words| notices[0].contains(words)),
+            "{notices:?}"
+        );
     }
 }
 
 /// A peer that is gone is taken out of the poller where nobody reads; if that fails the loop must not spin for ever.
 #[test]
 fn whatever_could_not_be_taken_out_once_is_taken_out() {
+    if !tells_the_system() {
+        return;
+    }
     let fault = interpose::alone();
     let mut driver = driver!();
     let (key, mut stream) = driver.serve();

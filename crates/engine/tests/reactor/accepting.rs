@@ -206,3 +206,42 @@ fn closing_a_listener_leaves_its_connections_alone() {
     stream.write_all(b"still here").unwrap();
     driver.expect_data(key, b"still here");
 }
+
+/// A socket that another process shares is shut down there. It looks ready for ever, and nobody can be accepted.
+#[test]
+fn a_listener_that_was_shut_down_by_somebody_else_rests_and_is_told_once() {
+    alone!(a_listener_that_was_shut_down_by_somebody_else_rests_and_is_told_once);
+    let mut driver = driver!(accept_retry_interval: Duration::from_millis(50));
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = socket.try_clone().unwrap();
+    let (key, mut stream) = driver.serve();
+    driver
+        .reactor
+        .listen_on(socket.into(), ReadSize::All)
+        .unwrap();
+    driver.turn();
+    rustix::net::shutdown(&other, rustix::net::Shutdown::Both).unwrap();
+    let mut notices = Vec::new();
+    let process_time = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    };
+    let before = process_time();
+    driver.drive_for(SILENCE * 8, |_, event| match event {
+        Seen::Notice(_, text) => notices.push(text),
+        other => panic!("unexpected: {other:?}"),
+    });
+    let used = process_time() - before;
+    // One for each that accepts there.
+    assert_eq!(notices.len(), io_threads().max(1), "{notices:?}");
+    assert!(notices[0].contains("shut it down"), "{notices:?}");
+    assert!(notices[0].contains("127.0.0.1"), "{notices:?}");
+    assert!(used < SILENCE * 4, "busy for {used:?}");
+    stream.write_all(b"others").unwrap();
+    driver.expect_data(key, b"others");
+
+    // Who listens on it again is heard again.
+    rustix::net::listen(&other, 5).unwrap();
+    let _peer = peer(other.local_addr().unwrap());
+    driver.accepted();
+}

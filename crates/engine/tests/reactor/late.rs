@@ -48,7 +48,7 @@ impl Crowd {
                 Seen::ReadTimeout(key) => {
                     assert!(self.heard.contains_key(&key), "given up unheard");
                 }
-                Seen::Notice(..) => {}
+                Seen::Notice(..) | Seen::Closed(_, Reason::Local) => {}
                 other => panic!("unexpected: {other:?}"),
             }
             self.heard.len() == self.peers.len()
@@ -60,6 +60,12 @@ impl Crowd {
 fn set_read_timeout(driver: &mut Driver) {
     let mut config = driver.reactor.config().clone();
     config.read_timeout = TIMEOUT;
+    driver.reactor.configure(config);
+}
+
+fn set_send_timeout(driver: &mut Driver, timeout: Duration) {
+    let mut config = driver.reactor.config().clone();
+    config.send_timeout = timeout;
     driver.reactor.configure(config);
 }
 
@@ -168,22 +174,28 @@ fn reader(stream: TcpStream) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || read_to_end(&stream))
 }
 
+/// I/O threads would go on meanwhile; for them there is the process that was stopped.
 #[test]
 fn whoever_has_made_room_is_written_to() {
+    one_thread!();
     const LENGTH: usize = 6 << 20;
-    let mut driver = driver!(send_timeout: TIMEOUT);
+    let mut driver = driver!();
+    let mut crowd = Crowd::gather(&mut driver, 40);
     let (keys, streams): (Vec<_>, Vec<_>) = (0..5).map(|_| driver.serve_narrow()).unzip();
     for key in &keys {
         driver.reactor.write(*key, &pattern(LENGTH)).unwrap();
     }
+    set_send_timeout(&mut driver, TIMEOUT);
     driver.turn();
-    // I/O threads would go on, with whatever there is room for.
+    crowd.speak();
     let readers: Vec<_> = streams.into_iter().map(reader).collect();
     thread::sleep(LATE);
     for key in keys {
         driver.reactor.close(key);
     }
-    driver.drive_for(Duration::ZERO, |_, event| no_timeout(&event));
+    crowd.hear(&mut driver);
+    // From here on it is the machine that may be late.
+    set_send_timeout(&mut driver, PATIENCE);
     while readers.iter().any(|reader| !reader.is_finished()) {
         driver.drive_for(SILENCE, |_, event| no_timeout(&event));
     }

@@ -99,3 +99,58 @@ fn dropping_a_reactor_in_the_middle_closes_what_it_owned() {
         assert!(!matches!(gone, Ok(1..)), "{gone:?}");
     }
 }
+
+/// Whoever steps the loop need not begin another turn for what was written in this one.
+#[test]
+fn what_is_written_in_a_turn_leaves_before_it_ends() {
+    let mut driver = driver!();
+    let (key, mut stream) = driver.serve();
+    driver.finish_turn();
+    let mut expected = 0;
+    for by_timer in [false, true] {
+        if by_timer {
+            driver.reactor.set_timer(Duration::ZERO);
+        } else {
+            stream.write_all(b"question").unwrap();
+        }
+        let mut answered = false;
+        while !answered {
+            driver.reactor.begin_turn(Some(PATIENCE));
+            while let Some(event) = driver.reactor.next_event() {
+                if matches!(Seen::from(event), Seen::Data(..) | Seen::Timer(_)) {
+                    driver.reactor.write(key, b"answer").unwrap();
+                    // Told that it has left, it has more to say.
+                    driver.reactor.notify_flush(key, true);
+                    answered = true;
+                }
+            }
+        }
+        expected += 6;
+        if io_threads() == 0 {
+            assert_eq!(unread(&stream), expected);
+        } else {
+            let mut answer = [0; 6];
+            stream.read_exact(&mut answer).unwrap();
+        }
+    }
+}
+
+/// Who writes whenever its queue is empty does not hold the turn up.
+#[test]
+fn a_turn_ends_though_somebody_always_has_more_to_write() {
+    let mut driver = driver!();
+    let (key, _stream) = driver.serve();
+    driver.reactor.notify_flush(key, true);
+    for _ in 0..3 {
+        driver.reactor.begin_turn(Some(SILENCE));
+        let mut drained = 0;
+        while let Some(event) = driver.reactor.next_event() {
+            if matches!(event, trochee::Event::Drain { .. }) {
+                drained += 1;
+                assert!(drained < 100, "no end");
+                driver.reactor.write(key, b"more").unwrap();
+                driver.reactor.notify_flush(key, true);
+            }
+        }
+    }
+}

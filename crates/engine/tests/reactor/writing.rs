@@ -94,10 +94,10 @@ fn what_is_written_at_predrain_joins_the_flush() {
     one_thread!();
     let mut driver = driver!();
     let (key, mut stream) = driver.serve();
+    driver.finish_turn();
     driver.reactor.write(key, b"stanza").unwrap();
     driver.reactor.notify_flush(key, true);
     let mut order = Vec::new();
-    driver.finish_turn();
     driver.reactor.begin_turn(Some(Duration::ZERO));
     while let Some(event) = driver.reactor.next_event() {
         let event = Seen::from(event);

@@ -143,7 +143,7 @@ fn abstract_sockets_on_both_sides() {
         builder.listen(Listen::adopt(socket.into()), || Patient(Vec::new()))
     });
     let wanted = Name::Abstract(name.into_bytes());
-    assert_eq!(behind.handle.addresses(), [wanted.clone()]);
+    assert_eq!(behind.handle.addresses(), std::slice::from_ref(&wanted));
     let (server, _reasons) = proxy(1, wanted, None);
     ask(&server);
 }

@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
+use trochee::Authentication;
+
 use super::*;
 
 /// The ClientHello of a client that holds a ticket of the server.
@@ -117,4 +119,38 @@ fn a_foreign_ticket_makes_nobody_known() {
     hellos.push(&foreign);
     let fates = fates(&mut driver, &here, &hellos);
     assert_eq!(fates[20], Some(failed("4 handshakes are waiting already")));
+}
+
+/// Who holds a place that others wait for, and does not go on with the handshake, loses it.
+#[test]
+fn in_a_crowd_a_handshake_has_to_go_on() {
+    let mut driver = driver!(max_newcomers: 2);
+    let (listener, address) = driver.listen(ReadSize::All);
+    assert!(
+        driver
+            .reactor
+            .set_authentication(listener, Authentication::Awaited)
+    );
+    let hello = driver.client_hello(client());
+    let mut silent = Vec::new();
+    for part in [0, hello.len() / 2] {
+        let mut stream = peer(address);
+        let key = driver.accepted();
+        driver.reactor.start_tls(key, named(server())).unwrap();
+        stream.write_all(&hello[..part]).unwrap();
+        silent.push((key, stream));
+    }
+    let _honest = peer(address);
+    let mut ended = Vec::new();
+    driver.drive("a place", |_, event| match event {
+        Seen::Closed(key, reason) => {
+            assert_eq!(reason, Reason::NewcomerSilent);
+            ended.push(key);
+            false
+        }
+        Seen::Accepted { .. } => true,
+        Seen::Notice(..) => false,
+        other => panic!("unexpected: {other:?}"),
+    });
+    assert!(silent.iter().any(|(key, _)| ended.contains(key)));
 }

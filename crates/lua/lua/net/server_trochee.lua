@@ -10,6 +10,7 @@ local watch = require "trochee.watch";
 local tls = require "trochee.tls.handle";
 local collector = require "trochee.collector";
 local recent = require "trochee.recent";
+local bans = require "trochee.bans";
 local slow = require "trochee.slow";
 local inherited = require "trochee.activation";
 local tls_builder = require "trochee.tls.builder";
@@ -192,7 +193,8 @@ local dispatch = {};
 
 dispatch[events.ACCEPTED] = function (key, listener)
 	local server = handles[listener];
-	if not server then
+	local banned = next(bans.list()) and bans.refuses((core.names(key)));
+	if not server or banned then
 		core.destroy(key);
 		return;
 	end

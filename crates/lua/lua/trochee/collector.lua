@@ -14,7 +14,7 @@ local timers = require "trochee.timers";
 local give_back = require "trochee".give_back;
 
 local settings = state.settings;
-local collectgarbage, max, min, setmetatable = collectgarbage, math.max, math.min, setmetatable;
+local collectgarbage, floor, max, min, setmetatable = collectgarbage, math.floor, math.max, math.min, setmetatable;
 local loaded = package.loaded;
 
 local TWICE = 200; -- percent of what lives
@@ -34,7 +34,7 @@ local function parameter(option, choose)
 		if found ~= ours then
 			theirs = found;
 		end
-		ours = (headroom and choose(theirs, headroom) or theirs) // 4 * 4;
+		ours = floor((headroom and choose(theirs, headroom) or theirs) / 4) * 4;
 		collectgarbage(option, ours);
 	end
 end

@@ -11,7 +11,7 @@ local new_log = require "trochee.log";
 
 local core, handles, settings, log = state.core, state.handles, state.settings, state.log;
 local core_write = core.write;
-local xpcall, traceback = xpcall, debug.traceback;
+local xpcall, traceback = require "trochee.compat".xpcall, debug.traceback;
 local ipairs, setmetatable, tostring, type = ipairs, setmetatable, tostring, type;
 
 local handle = {

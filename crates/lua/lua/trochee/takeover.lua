@@ -3,8 +3,8 @@
 --   LUA_INIT=@/usr/local/lib/trochee/lua/trochee/takeover.lua      in the environment of prosody and prosodyctl, or
 --   RunScript "/usr/local/lib/trochee/lua/trochee/takeover.lua"    in the configuration file
 --
--- LUA_INIT is inherited by whatever Prosody starts, so any other Lua program has to be none the wiser; Lua 5.1 to 5.3, for
--- which trochee.so is not made, read this file too. Where trochee cannot be loaded, Prosody's own backend serves, and one line
+-- LUA_INIT is inherited by whatever Prosody starts, so any other Lua program has to be none the wiser; every Lua reads this
+-- file, whichever trochee.so is made for. Where trochee cannot be loaded, Prosody's own backend serves, and one line
 -- in the log says why.
 
 if package.preload["net.server_epoll"] then
@@ -62,8 +62,8 @@ end
 
 -- Where the ELF header (elf(5)) has the offset of the section headers, and the size and number of these
 local layouts = {
-	["\1"] = { address = "I4", sections = 33, entries = 47 };
-	["\2"] = { address = "I8", sections = 41, entries = 59 };
+	["\1"] = { address = 4, sections = 33, entries = 47 };
+	["\2"] = { address = 8, sections = 41, entries = 59 };
 };
 
 -- Why trochee.so had better not be mapped. Of all that can be wrong with it, most is an error that require tells. But a file that
@@ -83,10 +83,17 @@ local function unfit(path)
 	if program and program:sub(5, 6)..program:sub(19, 20) ~= header:sub(5, 6)..header:sub(19, 20) then
 		return path.." was built for another architecture; install the package that was built for this one";
 	end
-	local order = header:sub(6, 6) == "\2" and ">" or "<";
-	local sections = string.unpack(order..layout.address, header, layout.sections);
-	local entry_size, entries = string.unpack(order.."I2I2", header, layout.entries);
-	local whole = sections + entries * entry_size;
+	local is_big_endian = header:sub(6, 6) == "\2";
+	local function number(at, length)
+		local bytes = header:sub(at, at + length - 1);
+		local value = 0;
+		for byte in (is_big_endian and bytes or bytes:reverse()):gmatch("(.)") do
+			value = value * 256 + byte:byte();
+		end
+		return value;
+	end
+	local entry_size, entries = number(layout.entries, 2), number(layout.entries + 2, 2);
+	local whole = number(layout.sections, layout.address) + entries * entry_size;
 	if size < whole then
 		return ("%s is incomplete: %d of %d bytes; install trochee again"):format(path, size, whole);
 	end
@@ -109,10 +116,13 @@ local function available()
 	if serves ~= nil then
 		return serves;
 	end
-	if _VERSION ~= "Lua 5.4" then
-		fall_back("it is made for Lua 5.4, and this is ".._VERSION);
-	elseif not root then
+	if not root then
 		fall_back(("%s was given as a relative path; LUA_INIT or RunScript must name it by the whole path"):format(file));
+		return serves;
+	end
+	local made_for, this = dofile(root.."/trochee/made_for.lua"), jit and "LuaJIT" or _VERSION; -- luacheck: ignore 113/jit
+	if this ~= made_for then
+		fall_back(("it is made for %s, and this is %s"):format(made_for, this));
 	else
 		local reason = unfit(find("trochee", package.cpath) or root.."/trochee.so");
 		local ok, why = true, reason;

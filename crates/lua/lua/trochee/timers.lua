@@ -7,7 +7,7 @@
 local state = require "trochee.state";
 
 local core, settings, log = state.core, state.settings, state.log;
-local xpcall, traceback = xpcall, debug.traceback;
+local xpcall, traceback = require "trochee.compat".xpcall, debug.traceback;
 local getmetatable, setmetatable, tonumber, type, max = getmetatable, setmetatable, tonumber, type, math.max;
 
 local timer_mt = { __name = "timer" };

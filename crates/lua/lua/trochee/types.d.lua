@@ -1,5 +1,6 @@
 ---@meta
--- Types of net.server for the Lua language server; nothing loads this file.
+-- Types of net.server for the Lua language server; nothing loads this file. docs/lua-api.md explains all of it, and
+-- crates/lua/spec/api_spec.lua holds both against the code.
 
 ---What a connection tells its user. All are optional and looked up when they are called.
 ---@class trochee.Listeners
@@ -9,6 +10,8 @@
 ---@field onreadtimeout? fun(conn: trochee.Handle): boolean? nothing came for read_timeout; true keeps the connection
 ---@field onpredrain? fun(conn: trochee.Handle) what is queued is about to be sent; what is written now goes with it
 ---@field ondrain? fun(conn: trochee.Handle) all that was queued is sent
+---@field onstatus? fun(conn: trochee.Handle, status: "ssl-handshake-complete")
+---@field onstarttls? fun(conn: trochee.Handle) TLS is about to begin
 ---@field ondetach? fun(conn: trochee.Handle) other listeners take over
 ---@field onattach? fun(conn: trochee.Handle, data: any) these listeners have taken over
 ---@field onerror? fun(err: any): any message handler for errors in the callbacks
@@ -72,7 +75,7 @@ function handle:setoption(name, value) end
 function handle:set(r, w) end
 ---@return integer fd -1 after the end
 function handle:getfd() end
----@return table? socket LuaSocket's getpeername, getsockname, getfd, setoption, getoption, close; with TLS LuaSec's as well; nil after the end
+---@return trochee.Socket? socket nil after the end
 function handle:socket() end
 ---@return trochee.Handle listener that accepted it, else itself
 function handle:server() end
@@ -97,6 +100,96 @@ function handle:block_reads() end
 function handle:sslctx() end
 ---@param ctx table|userdata for the connections that come from now on
 function handle:set_sslctx(ctx) end
+---@return table?, string? err
+function handle:ssl_info() end
+---@return userdata? certificate, string? err LuaSec's
+function handle:ssl_peercertificate() end
+---@return boolean? valid, table|string|nil errors lists of texts by depth + 1
+function handle:ssl_peerverification() end
+---@return nil there is no tls-unique
+function handle:ssl_peerfinished() end
+---@param label string
+---@param length integer
+---@param context? string
+---@return string?, string? err
+function handle:ssl_exportkeyingmaterial(label, length, context) end
+---@return userdata? certificate, string? err our own
+function handle:getlocalcertificate() end
+---@param r? boolean as set
+---@param w? boolean
+function handle:add(r, w) end
+function handle:del() end
+---@param r boolean
+---@param w boolean
+function handle:setflags(r, w) end
+---Asks the system again for peername, peerport, sockname and sockport.
+function handle:updatenames() end
+---Does nothing; net.adns calls it.
+function handle:set_send() end
+---Calls a callback of the listeners by its name without "on".
+---@param what string
+function handle:on(what, ...) end
+---@param data string
+---@param err? string
+function handle:onincoming(data, err) end
+function handle:ondrain() end
+---@param format string
+function handle:debug(format, ...) end
+---@param format string
+function handle:error(format, ...) end
+---Logs only if the setting verbose is on.
+---@param format string
+function handle:noise(format, ...) end
+
+---What conn:socket() gives: the part of LuaSocket's object that makes sense here, and with TLS LuaSec's methods.
+---@class trochee.Socket
+local socket = {};
+
+---@return string? address, integer|string|nil port, string? family
+function socket:getpeername() end
+---@return string? address, integer|string|nil port, string? family
+function socket:getsockname() end
+---@return integer
+function socket:getfd() end
+---@return 1?, string? err
+function socket:setoption(name, value) end
+---@param name string
+---@return boolean|number|table|string|nil value, string? err
+function socket:getoption(name) end
+---@return 1
+function socket:settimeout() end
+---@return false
+function socket:dirty() end
+---@return 1
+function socket:close() end
+---@param field? string
+---@return any
+function socket:info(field) end
+---@return nil
+function socket:compression() end
+---@return string?
+function socket:getsniname() end
+---@return string?
+function socket:getalpn() end
+---@param n? integer
+---@return userdata?, string? err
+function socket:getpeercertificate(n) end
+---@return userdata[]?, string? err
+function socket:getpeerchain() end
+---@return userdata?, string? err
+function socket:getlocalcertificate() end
+---@return boolean valid, table|string|nil errors
+function socket:getpeerverification() end
+---@return nil
+function socket:getpeerfinished() end
+---@return nil
+function socket:getfinished() end
+---@return string?, string? err
+function socket:exportkeyingmaterial(label, length, context) end
+---@return boolean complete, string? err
+function socket:dohandshake() end
+---@return "nothing"
+function socket:want() end
 
 ---What a proxy has told of its client (PROXY protocol).
 ---@class trochee.ProxyHeader
@@ -128,6 +221,7 @@ function handle:set_sslctx(ctx) end
 
 ---@class trochee.Server
 ---@field timer trochee.TimerModule
+---@field event table the letters for addevent
 local server = {};
 
 ---@param address string "*", "::", an address or a name
@@ -158,6 +252,11 @@ function server.hook_signal(signal, callback) end
 ---@param from trochee.Handle
 ---@param to trochee.Handle
 function server.link(from, to, read_size) end
+---@param fd integer|table
+---@param mode "r"|"w"|"rw"
+---@param callback fun(handle: trochee.Handle): any -1 stops, something true goes on
+---@return trochee.Handle?, string? err
+function server.addevent(fd, mode, callback) end
 ---@return trochee.Timer
 function server.add_task(delay, callback, param) end
 ---@param basedir string where relative paths begin
@@ -169,6 +268,10 @@ function server.set_config(network_settings) end
 function server.get_backend() end
 ---@return table<string, integer> counters by name, which docs/counters.md explains; not on the stock backends
 function server.stats() end
+---@return table<string, string> what each counter counts, by name
+function server.describe_stats() end
+---@return table<"accepted"|"proxied"|"secured"|"opened"|"established", integer> connections by how far they have got
+function server.stages() end
 ---@param once? boolean a single turn
 ---@return "quitting"?
 function server.loop(once) end

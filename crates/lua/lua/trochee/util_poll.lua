@@ -24,7 +24,7 @@ local wait0_asks = { ["0.12"] = true, ["13.0"] = false };
 
 -- Which of the two versions package.path leads to. loader.lua came with 13.0
 local function prosody_version()
-	local path = package.searchpath("net.server_epoll", package.path);
+	local path = require "trochee.compat".searchpath("net.server_epoll", package.path);
 	local loader = path and io.open((path:gsub("net/server_epoll%.lua$", "loader.lua")));
 	if loader then
 		loader:close();

@@ -3,6 +3,7 @@
 local state = require "trochee.state";
 local handle = require "trochee.handle";
 
+local xpcall = require "trochee.compat".xpcall;
 local core, handles, signals, log = state.core, state.handles, state.signals, state.log;
 local call = handle.call;
 local setmetatable, type = setmetatable, type;
@@ -196,7 +197,7 @@ local function hook_signal(signal, callback)
 		return self;
 	end
 	-- SIGKILL and SIGSTOP cannot be hooked, and the system does not say so
-	if math.type(signal) ~= "integer" or signal < 1 or signal > 64 or signal == 9 or signal == 19 then
+	if type(signal) ~= "number" or signal % 1 ~= 0 or signal < 1 or signal > 64 or signal == 9 or signal == 19 then
 		return nil, "invalid-signal";
 	end
 	local key, err = core.watch_signal(signal);

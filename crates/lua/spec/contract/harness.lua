@@ -68,6 +68,8 @@ What a body gets, `s`:
 	s.read_file(name)         its content, nil when there is no such file
 ]]
 
+local older = require "older_lua"
+
 local harness = {}
 
 local here = debug.getinfo(1, "S").source:match("^@(.*)harness%.lua$") or "./"
@@ -78,6 +80,8 @@ local source_dirs = {
 }
 local dist_dir = os.getenv "TROCHEE_DIST" or "dist/lua"
 
+-- Which the subjects run on
+harness.lua = os.getenv "TROCHEE_LUA" or "lua5.4"
 harness.here, harness.source_dir, harness.dist_dir = here, source_dirs["0.12"], dist_dir
 -- By its whole path, without which it refuses
 harness.takeover = (dist_dir:match("^/") and "" or require "lfs".currentdir().."/")..dist_dir.."/trochee/takeover.lua"
@@ -98,6 +102,10 @@ harness.groups = {
 	"items_98_util_poll", "items_101_system", "items_103_soak", "items_104_host_names", "items_110_loading",
 	"items_120_faults", "items_130_objects", "items_140_proxy",
 }
+
+-- What runs the items: scripts/sanitize has valgrind do it, under which all takes many times as long.
+harness.lua = os.getenv "CONTRACT_LUA" or "lua5.4"
+harness.patience = tonumber(os.getenv "CONTRACT_PATIENCE" or 1)
 
 local step_interval = 0.002
 
@@ -374,7 +382,7 @@ local function new_environment(subject)
 	local body_thread, looping
 
 	local function pause()
-		if body_thread and coroutine.running() == body_thread then
+		if body_thread and older.running() == body_thread then
 			coroutine.yield()
 		elseif looping then
 			s.fail("s.wait, s.sleep and peers cannot wait in a callback")
@@ -391,7 +399,7 @@ local function new_environment(subject)
 	end
 
 	function s.wait(predicate, timeout, what)
-		local deadline = s.now() + (timeout or 5)
+		local deadline = s.now() + (timeout or 5) * harness.patience
 		while true do
 			local value = predicate()
 			if value then return value end
@@ -412,7 +420,7 @@ local function new_environment(subject)
 	function s.start(body, done)
 		local thread
 		thread = coroutine.create(function ()
-			local ok, err = xpcall(body, function (err)
+			local ok, err = older.yielding_xpcall(body, function (err)
 				return failure and err or debug.traceback(tostring(err), 2)
 			end, s)
 			if not ok then error(err, 0) end
@@ -585,7 +593,7 @@ local function new_environment(subject)
 	function s.read_file(name)
 		local file = io.open(name)
 		if not file then return end
-		local text = file:read("a")
+		local text = file:read("*a")
 		file:close()
 		return text
 	end
@@ -600,12 +608,12 @@ local function new_environment(subject)
 			quoted[i] = ("'%s'"):format(tostring(arg):gsub("'", "'\\''"))
 		end
 		-- The shell in between tells a signal from an exit status, and nothing here has to block on the child.
-		os.execute(([[( lua5.4 '%srun_item.lua' --child '%s' '%s/chunk.lua' %s >'%s/stdout' 2>'%s/stderr' </dev/null &
+		os.execute(([[( %s '%srun_item.lua' --child '%s' '%s/chunk.lua' %s >'%s/stdout' 2>'%s/stderr' </dev/null &
 			echo $! >'%s/pid'; wait $!; echo $? >'%s/status.new'; mv '%s/status.new' '%s/status' ) 2>/dev/null &]]):format(
-			here, subject, dir, table.concat(quoted, " "), dir, dir, dir, dir, dir, dir))
+			harness.lua, here, subject, dir, table.concat(quoted, " "), dir, dir, dir, dir, dir, dir))
 		local child = {}
 		function child:wait(timeout)
-			local deadline = s.now() + (timeout or 10)
+			local deadline = s.now() + (timeout or 10) * harness.patience
 			repeat
 				local status = s.read_file(dir.."/status")
 				if status then
@@ -631,7 +639,7 @@ end
 -- Peers
 
 function peer_methods:send(data, timeout)
-	local deadline = self.s.now() + (timeout or 10)
+	local deadline = self.s.now() + (timeout or 10) * harness.patience
 	local sent = 0
 	while sent < #data do
 		local last, err, partial = self.sock:send(data, sent + 1)
@@ -677,7 +685,7 @@ function peer_methods:read_available()
 end
 
 function peer_methods:receive_until(what, timeout)
-	local deadline = self.s.now() + (timeout or 5)
+	local deadline = self.s.now() + (timeout or 5) * harness.patience
 	local length = 0
 	while true do
 		self:fetch()
@@ -712,7 +720,7 @@ function peer_methods:receive_until(what, timeout)
 end
 
 function peer_methods:closed(timeout)
-	local deadline = self.s.now() + (timeout or 5)
+	local deadline = self.s.now() + (timeout or 5) * harness.patience
 	while true do
 		self:fetch()
 		if self.eof then return true end
@@ -759,8 +767,8 @@ function harness.finish(s, skipped)
 		result.status, result.message = failure and "fail" or "pass", failure or ""
 	end
 	-- Lua errors may quote bytes that are no UTF-8.
-	result.message = result.message:gsub("[\0-\8\11-\31\127-\255]", function (c)
-		return utf8.len(result.message) and c:byte() > 127 and c or "?"
+	result.message = result.message:gsub("[%c\127-\255]", function (c)
+		return (c == "\t" or c == "\n") and c or utf8.len(result.message) and c:byte() > 127 and c or "?"
 	end)
 	if s.cleanup then s.cleanup() end
 	io.stdout:write(json.encode(result), "\n")

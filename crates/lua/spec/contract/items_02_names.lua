@@ -8,8 +8,8 @@ local function run(script)
 	local file = assert(io.open(name, "w"))
 	file:write(script)
 	file:close()
-	local process = assert(io.popen(("LUA_INIT='@%s' lua5.4 %s 2>&1"):format(t.takeover, name)))
-	local said = process:read("a")
+	local process = assert(io.popen(("LUA_INIT='@%s' %s %s 2>&1"):format(t.takeover, t.lua, name)))
+	local said = process:read("*a")
 	process:close()
 	os.remove(name)
 	return said
@@ -24,7 +24,7 @@ function (s)
 	]]):format(t.source_dir, t.source_dir)
 	local names = prosody..[[
 		-- Without it nothing of 13.0 finds the rest
-		if package.searchpath("loader", package.path) then require "loader"; end
+		pcall(require, "loader")
 		for _, prefix in ipairs { "", "prosody." } do
 			for name, member in pairs { epoll = "set_config", event = "cfg", select = "changesettings" } do
 				local server = require(prefix.."net.server_"..name)
@@ -45,9 +45,9 @@ function (s)
 
 	-- Prosody's own test. Whether or not luaevent is installed, net.server_event is asked for afterwards
 	s.eq(run(prosody..[[
-		package.cpath = package.cpath:gsub("[^;]*/lua/5%.4/[^;]*;", "")
+		package.cpath = package.cpath:gsub("[^;]*/lua/5%.%d/[^;]*;", "")
 		assert(not pcall(require, "luaevent.core"))
-		assert(load([=[ assert(pcall(require, "luaevent.core")) ]=], "@/usr/lib/prosody/net/server.lua"))()
+		assert((loadstring or load)([=[ assert(pcall(require, "luaevent.core")) ]=], "@/usr/lib/prosody/net/server.lua"))()
 		assert(package.loaded["luaevent.core"] and not package.loaded["luaevent.core"].new)
 		package.preload.socket, package.preload.ssl = function () return {} end, function () return {} end
 		require "net.server_event"

@@ -154,7 +154,7 @@ t.item(8, "fork after loading and listening, as prosody -D does: the child serve
 	local function read(name)
 		local file = io.open(dir.."/"..name)
 		if not file then return end
-		local text = file:read("a")
+		local text = file:read("*a")
 		file:close()
 		return text
 	end

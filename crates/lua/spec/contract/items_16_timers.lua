@@ -232,7 +232,7 @@ end, { limit = 40 })
 t.item(24, "the admin shell's debug:timers() does not raise", function (s)
 	-- Prosody's own function, taken out of the module: it reads the upvalues of add_task.
 	local file = assert(io.open(t.source_dir.."/modules/mod_admin_shell.lua"))
-	local source = file:read("a"):match("\nfunction def_env%.debug:timers%(%).-\nend\n")
+	local source = file:read("*a"):match("\nfunction def_env%.debug:timers%(%).-\nend\n")
 	file:close()
 	s.ok(source, "debug:timers in mod_admin_shell")
 	_G.prosody = {}

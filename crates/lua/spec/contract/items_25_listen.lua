@@ -43,7 +43,7 @@ t.item(26, "listen on a port in use, a privileged port, a bad name: nil and the 
 	s.eq(type(err), "string", "the error for a bad name")
 
 	local file = io.open("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-	local first_unprivileged = file and file:read("n") or 1024
+	local first_unprivileged = file and file:read("*n") or 1024
 	if file then file:close() end
 	if first_unprivileged < 2 then
 		s.note("no port is privileged here")
@@ -115,7 +115,7 @@ end)
 -- times a second; a busy one never does. Unlike CPU time this does not depend on what else the machine is doing.
 local function voluntary_switches(status_file)
 	status_file:seek("set")
-	return tonumber(status_file:read("a"):match("\nvoluntary_ctxt_switches:%s*(%d+)"))
+	return tonumber(status_file:read("*a"):match("\nvoluntary_ctxt_switches:%s*(%d+)"))
 end
 
 t.item(29, "no descriptor left for accept: no busy loop, and every listener recovers soon", function (s)
@@ -250,8 +250,8 @@ function (s)
 	]]
 	file:close()
 	-- A shell that can name descriptors above 9; what is passed on begins with 3.
-	os.execute(([[LISTEN_FDS=3 bash -c 'exec 3<&%d 4<&%d 5<&%d; exec lua5.4 %srun_item.lua --child %s %s/chunk.lua %d %d %d' \
-		>'%s/stdout' 2>'%s/stderr' </dev/null &]]):format(first:getfd(), no_listener:getfd(), second:getfd(), t.here, s.subject, dir,
+	os.execute(([[LISTEN_FDS=3 bash -c 'exec 3<&%d 4<&%d 5<&%d; exec %s %srun_item.lua --child %s %s/chunk.lua %d %d %d' \
+		>'%s/stdout' 2>'%s/stderr' </dev/null &]]):format(first:getfd(), no_listener:getfd(), second:getfd(), t.lua, t.here, s.subject, dir,
 		first_port, second_port, s.free_port(), dir, dir))
 	local function read(name)
 		return s.read_file(dir.."/"..name) or ""

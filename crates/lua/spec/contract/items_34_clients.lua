@@ -341,8 +341,8 @@ local function answer_dns(responder)
 	local data, ip, port = responder:receivefrom()
 	if not data then return end
 	local question_end = data:find("\0", 13, true) + 4
-	local reply = data:sub(1, 2).."\x81\x80\0\1\0\1\0\0\0\0"..data:sub(13, question_end)
-		.."\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4"..string.char(192, 0, 2, 7)
+	local reply = data:sub(1, 2).."\129\128\0\1\0\1\0\0\0\0"..data:sub(13, question_end)
+		.."\192\012\0\1\0\1\0\0\0\060\0\4"..string.char(192, 0, 2, 7)
 	responder:sendto(reply, ip, port)
 	return true
 end

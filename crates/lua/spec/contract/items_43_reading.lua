@@ -5,7 +5,7 @@ local t = require "harness"
 -- Bytes that tell where they stand, so that a lost, doubled or swapped piece shows.
 local function text(length)
 	local lines = {}
-	for i = 1, length // 10 + 1 do
+	for i = 1, math.floor(length / 10) + 1 do
 		lines[i] = ("%09d\n"):format(i)
 	end
 	return table.concat(lines):sub(1, length)

@@ -172,7 +172,7 @@ t.item(93, "addevent: -1 stops, a mode re-arms; (fd, mode, callback)", function 
 
 	local near3, far3 = socket_pair()
 	local both = 0
-	local read_write = event.EV_READWRITE or (event.EV_READ | event.EV_WRITE)
+	local read_write = event.EV_READWRITE or (event.EV_READ + event.EV_WRITE)
 	s.ok(s.server.addevent(math.tointeger(near3:getfd()), read_write, function ()
 		both = both + 1
 		return -1
@@ -236,7 +236,7 @@ t.item(94, "link both ways as mod_proxy65 does: data, back-pressure, peer close"
 
 	-- b does not read: a is not let to send without end, and b can still talk to a.
 	b_peer.sock:setoption("recv-buffer-size", 65536)
-	local block = ("0123456789abcdef"):rep(MiB // 16)
+	local block = ("0123456789abcdef"):rep(math.floor(MiB / 16))
 	local total, sent = 48 * MiB, 0
 	local function push()
 		while sent < total do
@@ -257,7 +257,7 @@ t.item(94, "link both ways as mod_proxy65 does: data, back-pressure, peer close"
 		return s.now() - progress > 0.3 or sent == total
 	end, 15, "a's sending to stall")
 	s.note(("%.1f MiB were sent before it stalled"):format(sent / MiB))
-	s.ok(sent < total // 2, "back-pressure")
+	s.ok(sent < math.floor(total / 2), "back-pressure")
 	b_peer:send("still there?")
 	s.eq(a_peer:receive_until(12), "still there?", "the other way meanwhile")
 
@@ -269,7 +269,7 @@ t.item(94, "link both ways as mod_proxy65 does: data, back-pressure, peer close"
 		data = data or partial
 		s.ok(data ~= "" or err == "timeout", "b's receiving")
 		local from = got % 16
-		s.ok(data == block:sub(from + 1, from + 16):rep(#data // 16 + 1):sub(1, #data) or
+		s.ok(data == block:sub(from + 1, from + 16):rep(math.floor(#data / 16) + 1):sub(1, #data) or
 			data == (block..block):sub(got % MiB + 1, got % MiB + #data), "the bytes")
 		got = got + #data
 		return got == total
@@ -324,7 +324,7 @@ local prelude = [==[
 local endings = {
 	{ "setquitting(true) flushes, then loop() returns \"quitting\"", [==[
 		local size = 8 * 1024 * 1024
-		local data = ("0123456789abcdef"):rep(size // 16)
+		local data = ("0123456789abcdef"):rep(math.floor(size / 16))
 		local port, busy, busy_peer, idle, idle_peer, rec, _
 		start(function ()
 			idle, idle_peer, rec, _, port = s.pair()

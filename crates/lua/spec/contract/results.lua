@@ -56,7 +56,8 @@ function results.run(matrix)
 		for _, suffix in ipairs { "json", "stderr", "status" } do
 			os.remove(("%s/%s.%d.%s"):format(results.directory, pair.subject, pair.item.number, suffix))
 		end
-		lists[pair.subject] = (lists[pair.subject] or "")..("%s %d %d\n"):format(pair.subject, pair.item.number, pair.item.limit)
+		lists[pair.subject] = (lists[pair.subject] or "")..("%s %d %d\n"):format(
+			pair.subject, pair.item.number, pair.item.limit * harness.patience)
 	end
 	local name = results.directory.."/list"
 	local file = assert(io.open(name, "w"))
@@ -66,9 +67,9 @@ function results.run(matrix)
 	file:close()
 	-- -s KILL: an item may have its own handler for SIGTERM. timeout then dies by its own signal, about which the
 	-- shell would have something to say.
-	local command = ([[xargs -P %d -L 1 sh -c 'out="%s/$1.$2"; timeout -s KILL "$3" lua5.4 "$0" "$1" "$2" ]]
+	local command = ([[xargs -P %d -L 1 sh -c 'out="%s/$1.$2"; timeout -s KILL "$3" %s "$0" "$1" "$2" ]]
 		..[[>"$out.json" 2>"$out.stderr"; echo $? >"$out.status"' '%srun_item.lua' <'%s' 2>/dev/null]])
-	assert(os.execute(command:format(tonumber(os.getenv "CONTRACT_JOBS" or 6), results.directory, harness.here, name)))
+	assert(os.execute(command:format(tonumber(os.getenv "CONTRACT_JOBS" or 6), results.directory, harness.lua, harness.here, name)))
 end
 
 -- The result of one pair; nil when it was not run.
@@ -84,7 +85,7 @@ function results.load(pair)
 	if type(result) ~= "table" or result.item ~= pair.item.number or result.subject ~= pair.subject then
 		local message = ("died with exit status %d"):format(status)
 		if status == 137 then
-			message = ("timed out after %d s"):format(pair.item.limit)
+			message = ("timed out after %d s"):format(pair.item.limit * harness.patience)
 		end
 		local stderr = read_file(prefix.."stderr") or ""
 		result = { status = "fail", message = message.."\n"..stderr:sub(-2000) }

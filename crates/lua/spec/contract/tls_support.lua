@@ -55,7 +55,7 @@ local key_types = {
 
 local function read_file(name)
 	local file = assert(io.open(name))
-	local text = file:read("a")
+	local text = file:read("*a")
 	file:close()
 	return text
 end

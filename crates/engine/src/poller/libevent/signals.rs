@@ -89,9 +89,10 @@ fn is_ignored(signal: c_int) -> bool {
     }
 }
 
+/// A set has room for more signals than there are, and the C library leaves the rest as it was: it is zero here.
 fn set_of(signals: &[c_int]) -> libc::sigset_t {
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: the first call initialises the set, the others take valid numbers.
+    let mut set = MaybeUninit::zeroed();
+    // SAFETY: zeroes are valid for this plain data; the first call makes it a set, the others take valid numbers.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         for signal in signals {
@@ -103,8 +104,8 @@ fn set_of(signals: &[c_int]) -> libc::sigset_t {
 
 /// All signals but [`FAULTS`] and those in `blocked`.
 fn unblocked(blocked: &libc::sigset_t) -> libc::sigset_t {
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: the first call initialises the set, the others take valid numbers: the C library's own ones are left out.
+    let mut set = MaybeUninit::zeroed();
+    // SAFETY: as in `set_of`; the C library's own signals are left out.
     unsafe {
         libc::sigfillset(set.as_mut_ptr());
         for signal in 1..=libc::SIGRTMAX() {
@@ -125,7 +126,7 @@ fn change_mask(how: c_int, set: &libc::sigset_t) -> libc::sigset_t {
 }
 
 fn same(one: &libc::sigset_t, other: &libc::sigset_t) -> bool {
-    // SAFETY: plain data, and initialised throughout: `set_of` makes them.
+    // SAFETY: plain data, and initialised throughout: `set_of` makes them, and the system fills them in.
     let bytes =
         |set: &libc::sigset_t| unsafe { ptr::from_ref(set).cast::<[u8; SET_SIZE]>().read() };
     bytes(one) == bytes(other)

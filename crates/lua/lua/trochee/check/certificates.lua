@@ -41,7 +41,7 @@ local function certificates_in(path)
 	if not file then
 		return nil, err;
 	end
-	local text = file:read("a");
+	local text = file:read("*a");
 	file:close();
 	local found = {};
 	for pem in (text or ""):gmatch "%-%-%-%-%-BEGIN %u*%s?CERTIFICATE%-%-%-%-%-.-%-%-%-%-%-END %u*%s?CERTIFICATE%-%-%-%-%-" do

@@ -43,7 +43,7 @@ local function network_settings(fact, tell)
 		fact("ok", "network_settings", given == nil and "none" or "understood");
 	end
 	for _, name in ipairs { "max_send_buffer_size", "tcp_backlog" } do
-		tell("value", name, math.tointeger(in_force[name]) or 0);
+		tell("value", name, in_force[name] < math.huge and ("%d"):format(in_force[name]) or 0);
 	end
 	return in_force, type(given) == "table" and given or {};
 end

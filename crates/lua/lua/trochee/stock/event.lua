@@ -68,6 +68,11 @@ stock.change({}, poller);
 
 local EV_TIMEOUT, EV_READ, EV_WRITE = event.EV_TIMEOUT, event.EV_READ, event.EV_WRITE;
 
+-- Without the operators of Lua 5.3, so that every Lua can read this
+local function has(flags, flag)
+	return flags % (2 * flag) >= flag;
+end
+
 local event_methods = {};
 local event_mt = { __index = event_methods };
 
@@ -80,7 +85,7 @@ end
 
 function event_methods:_start()
 	if self._watch then
-		self._watch:setflags(self._flags & EV_READ ~= 0, self._flags & EV_WRITE ~= 0);
+		self._watch:setflags(has(self._flags, EV_READ), has(self._flags, EV_WRITE));
 	end
 	if self._timeout then
 		self._timer = timers.add_task(self._timeout, function ()
@@ -99,7 +104,7 @@ function event_methods:_fire(what)
 		self:close();
 		return;
 	end
-	self._flags = math.tointeger(flags) or self._flags;
+	self._flags = type(flags) == "number" and flags or self._flags;
 	if type(timeout) == "number" and timeout >= 0 then
 		self._timeout = timeout;
 	end
@@ -117,7 +122,7 @@ end
 -- callback(what happened) returns what to wait for from now on and the timeout in seconds, nil for what it was, or LEAVE. fd
 -- may be nil for a timeout alone
 local function addevent(fd, flags, callback, timeout)
-	if flags & event.EV_SIGNAL ~= 0 then
+	if has(flags, event.EV_SIGNAL) then
 		return nil, "addevent takes no signals, hook_signal does";
 	end
 	local self = setmetatable({ _flags = flags, _callback = callback, _timeout = timeout }, event_mt);

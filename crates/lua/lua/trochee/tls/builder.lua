@@ -51,7 +51,7 @@ local function dhparam(value)
 		if not file then
 			return nil, "Could not open DH parameters: "..err;
 		end
-		value = file:read("a");
+		value = file:read("*a");
 		file:close();
 	end
 	return function () return value; end

@@ -7,10 +7,12 @@ local state = require "trochee.state";
 local timers = require "trochee.timers";
 local handle = require "trochee.handle";
 local tls = require "trochee.tls.context";
+local compat = require "trochee.compat";
 
 local core, handles, log = state.core, state.handles, state.log;
 local emit, methods = handle.emit, handle.methods;
-local ipairs, next, pairs, type, xpcall, traceback = ipairs, next, pairs, type, xpcall, debug.traceback;
+local ipairs, next, pairs, type, traceback = ipairs, next, pairs, type, debug.traceback;
+local xpcall = compat.xpcall;
 
 --- Beginning
 
@@ -152,7 +154,7 @@ local function choose(self, server_name, offered)
 		elseif type(answer) == "string" then
 			protocols = { answer };
 		elseif type(answer) == "table" then
-			protocols = { table.unpack(answer) };
+			protocols = { compat.unpack(answer) };
 		end
 	end
 	-- A function may do anything
@@ -186,7 +188,8 @@ local function on_client_hello(key, server_name, offered)
 	-- Length and name, as in the protocol
 	local protocols, at = {}, 1;
 	while offered and at <= #offered do
-		protocols[#protocols+1], at = ("s1"):unpack(offered, at);
+		local next = at + 1 + offered:byte(at);
+		protocols[#protocols+1], at = offered:sub(at + 1, next - 1), next;
 	end
 	choose(self, server_name, protocols);
 end

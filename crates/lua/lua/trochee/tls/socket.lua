@@ -6,6 +6,7 @@
 local core = require "trochee.state".core;
 local plain_methods = require "trochee.socket".methods;
 local loadcertificate = require "trochee.tls.context".loadcertificate;
+local unpack = require "trochee.compat".unpack;
 
 local methods = setmetatable({}, { __index = plain_methods });
 local mt = { __index = methods };
@@ -94,7 +95,7 @@ function methods:getpeerchain()
 	if not certificates then
 		return nil, err;
 	end
-	return { table.unpack(certificates) };
+	return { unpack(certificates) };
 end
 
 -- Our own, of which mod_saslauth makes tls-server-end-point

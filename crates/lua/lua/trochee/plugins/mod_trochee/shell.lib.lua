@@ -5,8 +5,10 @@ local portmanager = require "core.portmanager";
 local array = require "util.array";
 local sorted_pairs = require "util.iterators".sorted_pairs;
 local state = require "trochee.state";
+local bans = require "trochee.bans";
 local recent = require "trochee.recent";
 local slow = require "trochee.slow";
+local unpack = require "trochee.compat".unpack;
 local version = require "trochee"._VERSION;
 
 local core, handles = state.core, state.handles;
@@ -21,6 +23,10 @@ local commands = {
 	errors = "trochee:errors(filter) - What went wrong lately, or what has this text in it";
 	slow = "trochee:slow(filter) - The callbacks that held the loop longest, of the last hundred that were slow";
 	close = "trochee:close(id) - Close the connection with this id, as trochee:connections() shows it";
+	ban = "trochee:ban(address, seconds) - Serve an address or a network such as 192.0.2.0/24 no more, for an hour if not said otherwise";
+	unban = "trochee:unban(address) - Serve it again";
+	bans = "trochee:bans() - What is banned, for how long, and how many connections were refused";
+	limit = "trochee:limit(address, bytes) - Read at most so many bytes a second from each connection of an address, or without limit for 0";
 	help = "trochee:help() - These lines";
 };
 
@@ -29,12 +35,12 @@ local commands = {
 -- Rows of texts in columns, each as wide as its widest text
 local function show(print, titles, rows)
 	local widths = {};
-	for _, row in ipairs { titles, table.unpack(rows) } do
+	for _, row in ipairs { titles, unpack(rows) } do
 		for column, text in ipairs(row) do
 			widths[column] = math.max(widths[column] or 0, #text);
 		end
 	end
-	for _, row in ipairs { titles, table.unpack(rows) } do
+	for _, row in ipairs { titles, unpack(rows) } do
 		local cells = {};
 		for column, text in ipairs(row) do
 			cells[column] = text..(" "):rep(widths[column] - #text);
@@ -47,18 +53,18 @@ local function seconds(time)
 	if time < 100 then
 		return ("%.1f s"):format(time);
 	elseif time < 6000 then
-		return ("%d min"):format(time // 60);
+		return ("%d min"):format(math.floor(time / 60));
 	end
-	return ("%d h"):format(time // 3600);
+	return ("%d h"):format(math.floor(time / 3600));
 end
 
 local function bytes(count)
 	if count < 10000 then
 		return ("%d B"):format(count);
 	elseif count < 10000000 then
-		return ("%d kB"):format(count // 1000);
+		return ("%d kB"):format(math.floor(count / 1000));
 	end
-	return ("%d MB"):format(count // 1000000);
+	return ("%d MB"):format(math.floor(count / 1000000));
 end
 
 --- What is known
@@ -212,6 +218,75 @@ function section:close(id)
 	return nil, ("there is no connection %s: trochee:connections() shows their ids"):format(tostring(id));
 end
 
+-- The connections that others have begun, from an address or network
+local function connections_from(network)
+	local found = {};
+	for _, conn in pairs(handles) do
+		if conn._server and conn.peername and core.is_in_network(conn.peername, network) then
+			found[#found+1] = conn;
+		end
+	end
+	return found;
+end
+
+-- What the interactive shell and prosodyctl give as a number
+local function number(value, default)
+	if value == nil then
+		return default;
+	end
+	local found = tonumber(value);
+	return found and found >= 0 and found < math.huge and found or nil;
+end
+
+function section:ban(address, time)
+	local wait = number(time, 3600);
+	if not wait then
+		return nil, ("%s is not a number of seconds"):format(tostring(time));
+	end
+	local ok, err = bans.add(tostring(address), wait);
+	if not ok then
+		return nil, err;
+	end
+	local closed = connections_from(tostring(address));
+	for _, conn in ipairs(closed) do
+		conn:close();
+	end
+	return true, ("%s is banned for %s, and %d connections were closed"):format(tostring(address), seconds(wait), #closed);
+end
+
+function section:unban(address)
+	local ok, err = bans.lift(tostring(address));
+	if not ok then
+		return nil, err;
+	end
+	return true, ("%s is served again"):format(tostring(address));
+end
+
+function section:bans()
+	local rows = {};
+	for i, ban in ipairs(bans.list()) do
+		rows[i] = { ban.network, seconds(ban.ends - os.time()), tostring(ban.refused) };
+	end
+	show(self.session.print, { "address", "left", "refused" }, rows);
+	return true, ("%d bans"):format(#rows);
+end
+
+function section:limit(address, rate)
+	local most = number(rate);
+	if not most then
+		return nil, ("%s is not a number of bytes a second"):format(tostring(rate));
+	end
+	local ok, err = core.is_in_network("0.0.0.0", tostring(address));
+	if ok == nil then
+		return nil, err;
+	end
+	local limited = connections_from(tostring(address));
+	for _, conn in ipairs(limited) do
+		conn:setlimit(most);
+	end
+	return true, ("%d connections were changed"):format(#limited);
+end
+
 function section:help()
 	for _, text in sorted_pairs(commands) do
 		self.session.print(text);
@@ -225,7 +300,9 @@ for name, text in pairs(commands) do
 	local argument, about = text:match("%((.-)%) %- (.*)$");
 	help.commands[name] = {
 		desc = about;
-		args = array(argument ~= "" and { { name = argument } } or {});
+		args = array.collect(argument:gmatch("%w+")):map(function (word)
+			return { name = word };
+		end);
 	};
 end
 
