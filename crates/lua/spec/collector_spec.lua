@@ -146,7 +146,8 @@ describe("the collector", function ()
 			local before = reloads(3)
 			print(reloads(12) - before)
 		]]):gsub("NAME", name))
-		local grown = assert(tonumber(said), said)
+		-- Before it may be that the loop stood still, which it does
+		local grown = assert(tonumber(said:match("([^\n]*)\n$")), said)
 		assert.is_true(grown < 10, grown.." MB")
 	end)
 
