@@ -25,7 +25,7 @@ PHASES = [
     strangers("header", "TLS and a stream header, then drop", "header", 32),
     strangers("password", "a login with a wrong password, then drop", "password", 32),
     strangers("slow", "500 that send a ClientHello, one byte in 250 ms", "slow", 500),
-    Phase("stalled", "16 that log in, have 9 MB sent to each, and do not read", "stall", (16,)),
+    Phase("stalled", "4 that log in, have 9 MB sent to each, and do not read", "stall", (4,)),
     strangers("junk", "64 KiB that are no XML in a stream", "junk", 32, port="c2s_port"),
     Phase("storm", "300 log in at once, leave, and come back", "come-back", (300,)),
     strangers("reload", "TLS handshakes, and a reload every three seconds", "tls", 4, reload_every=3),

@@ -12,8 +12,9 @@ use crate::xmpp;
 const BODY: usize = 60_000;
 const UNREAD: usize = 9_000_000;
 
-/// How long it does not read, from its login.
-const STALL: Duration = Duration::from_secs(3);
+/// How long it does not read: until all is sent, or the first of these has passed, and then the second.
+const SENDING: Duration = Duration::from_secs(10);
+const STALL: Duration = Duration::from_secs(1);
 
 /// The accounts before these are for others.
 const FIRST: usize = 100;
@@ -53,7 +54,8 @@ pub fn stall(port: u16, server: Server, count: usize, time: Duration) -> Result<
             })
             .collect();
         let begun = Instant::now();
-        while begun.elapsed() < STALL {
+        while begun.elapsed() < SENDING && pours.iter().any(|(_, bytes, sent)| *sent < bytes.len())
+        {
             for (client, bytes, sent) in &mut pours {
                 // More than once, for TLS takes 64 KiB at a time.
                 for _ in 0..4 {
@@ -62,6 +64,7 @@ pub fn stall(port: u16, server: Server, count: usize, time: Duration) -> Result<
             }
             thread::sleep(Duration::from_millis(10));
         }
+        thread::sleep(STALL);
         Ok(())
     })
 }
