@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use trochee::tls::{Context, Mode, Settings, Start};
+use trochee::tls::{Context, Material, Mode, OwnCertificate, Settings, Start};
 use trochee::{Event, Key, Reactor, ReadSize};
 
 /// Most pieces of one scene.
@@ -31,14 +31,13 @@ fn contexts() -> &'static Contexts {
             libc::signal(libc::SIGPIPE, libc::SIG_IGN)
         };
         let made = rcgen::generate_simple_self_signed(vec!["example.test".into()]).unwrap();
-        let directory = std::env::temp_dir().join(format!("trochee-fuzz-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        let (certificate, key) = (directory.join("certificate.pem"), directory.join("key.pem"));
-        std::fs::write(&certificate, made.cert.pem()).unwrap();
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let own = OwnCertificate {
+            certificate: Material::Memory(made.cert.pem().into_bytes()),
+            key: Material::Memory(made.signing_key.serialize_pem().into_bytes()),
+            password: None,
+        };
         let server = Settings {
-            certificate: Some(certificate),
-            key: Some(key),
+            certificates: vec![own],
             alpn: vec!["xmpp-client".into()],
             verify: vec!["peer".into()],
             verifyext: vec!["lsec_continue".into()],

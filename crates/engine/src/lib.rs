@@ -85,6 +85,7 @@ mod event;
 mod event_loop;
 mod fork;
 mod listener;
+pub mod memory;
 mod name;
 mod network;
 pub mod poller;
@@ -105,7 +106,9 @@ pub mod tls;
 mod waker;
 
 pub use command::{Close, Command};
-pub use config::{Config, KeepAlive, ProxyProtocol, ReadSize, SocketKind, SocketOption};
+pub use config::{
+    Config, KeepAlive, PortOptions, ProxyProtocol, ReadSize, SocketKind, SocketOption,
+};
 pub use connection_info::{ConnectionInfo, TcpInfo};
 pub use error::{Error, Reason};
 pub use event::{Chunk, Event, Level};

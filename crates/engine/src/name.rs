@@ -29,7 +29,8 @@ impl Name {
             return Some(Name::Inet(unmapped(address)));
         }
         let address = SocketAddrUnix::try_from(address).ok()?;
-        if let Some(name) = address.abstract_name() {
+        // One without a name may come as an abstract one whose name is empty.
+        if let Some(name) = address.abstract_name().filter(|name| !name.is_empty()) {
             return Some(Name::Abstract(name.to_vec()));
         }
         let path = address.path().map(|path| {

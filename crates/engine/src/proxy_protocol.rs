@@ -110,6 +110,7 @@ impl Header {
 
 /// A connection that a proxy has made for a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Proxied {
     /// The proxy's own end; `None` for a UNIX socket.
     pub proxy: Option<SocketAddr>,

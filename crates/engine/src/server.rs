@@ -41,10 +41,11 @@ use worker::Worker;
 use crate::config::Config;
 use crate::event::Level;
 use crate::listener::Listener;
+use crate::memory::Account;
 use crate::name::Name;
 use crate::poller;
 use crate::reactor::Reactor;
-use crate::registry::Key;
+use crate::registry::{Key, LAST_THREAD};
 use crate::signals;
 use crate::sync::lock;
 
@@ -71,7 +72,7 @@ type Start = Arc<dyn Fn(&mut Thread<'_>) + Send + Sync>;
 type Notice = Arc<dyn Fn(Level, &str) + Send + Sync>;
 
 /// What the thread numbers in keys leave room for: those of the acceptor begin with 0.
-const MOST_THREADS: usize = u8::MAX as usize;
+const MOST_THREADS: usize = LAST_THREAD as usize;
 
 /// A hundred years: what is later than the clock can tell is as late.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -166,9 +167,10 @@ impl Server {
             let (backend, config) = (self.backend.clone(), self.config.clone());
             let (notice, tell) = (Arc::clone(&notice), ready.clone());
             let stop = Arc::clone(&self.handle.shared.stop);
+            let memory = Arc::clone(reactor.memory());
             let work = move || {
                 // A reactor belongs to the thread that makes it.
-                let begun = begin(number, &backend, config, &mailbox);
+                let begun = begin(number, &backend, config, &mailbox, &memory);
                 let (reactor, answer) = match begun {
                     Ok(reactor) => (Some(reactor), Ok(())),
                     Err(error) => (None, Err(error)),
@@ -243,9 +245,16 @@ impl Drop for Fuse {
 }
 
 /// What a thread needs before its first turn.
-fn begin(number: u8, backend: &str, config: Config, mailbox: &Mailbox) -> Result<Reactor, Error> {
+fn begin(
+    number: u8,
+    backend: &str,
+    config: Config,
+    mailbox: &Mailbox,
+    memory: &Arc<Account>,
+) -> Result<Reactor, Error> {
     let mut reactor = Reactor::numbered(number);
     reactor.set_backend(backend).map_err(start)?;
+    reactor.share_memory(memory);
     reactor.configure(config);
     mailbox.set_waker(reactor.waker().map_err(start)?);
     Ok(reactor)

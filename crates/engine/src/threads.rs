@@ -21,6 +21,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
@@ -108,6 +109,7 @@ impl Threads {
     pub(crate) fn start(&mut self, local: &mut Reactor) {
         self.process = fork::generation();
         let count = local.config().io_threads;
+        local.share_memory(&Arc::clone(local.memory()));
         for index in 0..count {
             match self.start_one(local, index, count) {
                 Ok(thread) => self.threads.push(thread),
@@ -143,7 +145,8 @@ impl Threads {
         let number = self.last_number + 1;
         let home = local.waker()?;
         let config = share(local.config(), index, count);
-        let thread = Thread::start(index, number, local.backend(), config, &home)?;
+        let (backend, memory) = (local.backend(), local.memory());
+        let thread = Thread::start(index, number, backend, config, &home, memory)?;
         self.last_number = number;
         self.remotes
             .resize_with(usize::from(number) + 1, Table::new);

@@ -244,6 +244,7 @@ impl Start {
 
 /// What was agreed on in a handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Info {
     /// `"TLSv1.2"` or `"TLSv1.3"`.
     pub protocol: &'static str,

@@ -123,6 +123,16 @@ fn a_proxy_header() {
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x32\xc0\0\x02\x01\xc6\x33\x64\x02\xc8\x22\x14\x66\
           \x01\0\x02h2\x02\0\x0cexample.test\x20\0\x0f\x01\0\0\0\0\x21\0\x07TLSv1.3behind it",
     ];
+    // An IPv6 address that is an IPv4 one, ::ffff:255.255.255.255, and a destination that is not
+    let mut mapped = [0xff; 1 + 18 + 18];
+    mapped[..11].fill(0);
+    mapped[19..].fill(b'2');
+    run(proxy_header::run, &mapped);
+    // A line that ends too early: however it is cut, it is refused at once.
+    run(
+        proxy_header::run,
+        b"\0PROXY X\n and what follows, without another end",
+    );
     let mut random = Random(3);
     for _ in 0..100 * rounds() {
         let mut input = random.bytes(1);

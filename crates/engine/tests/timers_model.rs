@@ -97,7 +97,7 @@ proptest! {
             match step {
                 Step::Insert(deadline) => {
                     let id = timers.insert(deadline, payload);
-                    prop_assert_eq!(id.to_bits() >> 63, 0);
+                    prop_assert_eq!(id.to_bits() >> 53, 0);
                     prop_assert_eq!(TimerId::from_bits(id.to_bits()), id);
                     model.insert(id, deadline, payload);
                     ids.push(id);
@@ -215,7 +215,7 @@ fn a_guessed_id_names_nothing() {
         timers.cancel(*id);
     }
     for id in &ids[..3] {
-        let next = TimerId::from_bits(id.to_bits() + (1 << 32));
+        let next = TimerId::from_bits(id.to_bits() + (1 << 28));
         assert_eq!(timers.get(next), None, "{next:?}");
         assert_eq!(timers.cancel(next), None, "{next:?}");
     }

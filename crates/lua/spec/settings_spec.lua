@@ -16,10 +16,15 @@ local expected = {
 	["boolean"] = "true or false";
 	["boolean or seconds"] = "true, false or a whole number of seconds";
 	["bytes"] = "a whole number above 0";
+	['bytes or "auto"'] = 'a whole number above 0 or "auto"';
+	["bytes a second or false"] = "a whole number above 0 or false";
 	["bytes or false"] = "a whole number above 0 or false";
 	["connections"] = "a whole number above 0";
 	["list of networks"] = 'a list of networks such as { "loopback", "192.0.2.0/24" }';
 	["list of ports or false"] = "a list of ports, such as { 5222 }, or false";
+	["options by port"] = "a table such as { [5269] = { tcp_keepalive = 60; tcp_user_timeout = 90 } }";
+	["number or false"] = "a whole number from 1 to 127 or false";
+	["whole seconds or false"] = "a whole number of seconds or false";
 	["name"] = 'the name of a poller or "auto"';
 	['number or "auto"'] = 'a whole number from 0 to 64 or "auto"';
 	["queue length or false"] = "a queue length above 0 or false";

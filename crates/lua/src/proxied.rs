@@ -15,7 +15,7 @@ pub(crate) fn register(functions: &Functions<'_>) -> Result<()> {
     })
 }
 
-fn table(lua: &Lua, Proxied { proxy, header }: &Proxied) -> Result<Table> {
+fn table(lua: &Lua, Proxied { proxy, header, .. }: &Proxied) -> Result<Table> {
     let table = lua.create_table()?;
     if let Some(proxy) = proxy {
         table.raw_set("proxy_ip", proxy.ip().to_string())?;

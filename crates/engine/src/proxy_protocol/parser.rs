@@ -78,7 +78,8 @@ impl Parser {
         if !begins(b"PROXY ") {
             return Err("no PROXY header");
         }
-        if !bytes.ends_with(b"\n") {
+        // Wherever it is: one that comes before the shortest line can end is found with the bytes behind it.
+        if !bytes.contains(&b'\n') {
             return if bytes.len() < LONGEST_LINE {
                 Ok(None)
             } else {

@@ -9,6 +9,7 @@ use super::messages::{Channel, Message, Report};
 use crate::batch::{Batch, Reading};
 use crate::config::Config;
 use crate::error::Error;
+use crate::memory::Account;
 use crate::reactor::Reactor;
 use crate::signals;
 use crate::waker::Waker;
@@ -31,9 +32,11 @@ impl Thread {
         backend: &str,
         config: Config,
         home: &Waker,
+        memory: &Arc<Account>,
     ) -> Result<Thread, Error> {
         let mut reactor = Reactor::on_credit(number);
         reactor.set_backend(backend)?;
+        reactor.share_memory(memory);
         reactor.configure(config);
         let waker = reactor.waker()?;
         let channel = Arc::new(Channel::new(home.clone()));
@@ -122,7 +125,8 @@ mod tests {
     fn what_a_thread_is_told_while_it_looks_for_more_is_heard() {
         let home = Waker::open().expect("an eventfd");
         crate::reactor::registration::raise_descriptor_limit();
-        let mut thread = Thread::start(0, 1, "select", Config::default(), &home).expect("a thread");
+        let thread = Thread::start(0, 1, "select", Config::default(), &home, &Arc::default());
+        let mut thread = thread.expect("a thread");
         for round in 0..2000 {
             while !home.begin_wait() {
                 home.end_wait();
