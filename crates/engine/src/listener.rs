@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::addresses::{Addresses, Refusal, Visit};
-use crate::clock::LastNotice;
+use crate::clock::{self, LastNotice};
 use crate::config::{Config, ReadSize};
 use crate::name::Name;
 use crate::registered::Registered;
@@ -39,8 +39,8 @@ pub(crate) struct Listener {
     pub(crate) adopted: bool,
     /// Resting after a refusal of the system; the timer ends the rest.
     pub(crate) resting: Option<TimerId>,
-    /// How often in a row it did not listen any more.
-    shut: u32,
+    /// Since when it does not listen any more, and whether that was told.
+    shut: Option<(u64, bool)>,
     pub(crate) registered: Registered,
     /// Connections that it may still accept in this turn.
     pub(crate) budget: usize,
@@ -77,7 +77,7 @@ impl Listener {
             paused: false,
             adopted: false,
             resting: None,
-            shut: 0,
+            shut: None,
             registered: Registered::default(),
             budget: 0,
         }
@@ -150,7 +150,7 @@ impl Gate {
     ) -> Accept {
         match listener.try_accept() {
             Ok((fd, peer)) => {
-                listener.shut = 0;
+                listener.shut = None;
                 if self.reserve.is_none() {
                     self.open();
                 }
@@ -213,7 +213,7 @@ impl Gate {
         };
         let seconds = rest.as_secs_f64();
         if errno == Errno::INVAL {
-            return (rest, listener.tell_shut(seconds));
+            return (rest, listener.tell_shut(seconds, now));
         }
         let text = format!(
             "accepting failed ({errno}); the listener rests until a connection ends, {seconds} s at most"
@@ -233,18 +233,20 @@ impl Gate {
 }
 
 impl Listener {
-    /// EINVAL: whoever shares the socket has shut it down. If it was the loop of an I/O thread, the listener is closed in a moment. So
+    /// EINVAL: whoever shares the socket has shut it down. If that was the loop of an I/O thread, the listener is closed in a moment. So
     /// it is told when it lasts, and once, for it may last.
-    fn tell_shut(&mut self, seconds: f64) -> Option<String> {
-        self.shut = self.shut.saturating_add(1);
+    fn tell_shut(&mut self, seconds: f64, now: u64) -> Option<String> {
+        let (since, told) = self.shut.get_or_insert((now, false));
+        if *told || now.saturating_sub(*since) < clock::nanoseconds(REST) {
+            return None;
+        }
+        *told = true;
         let name =
             socket::local_name(&self.fd).map_or_else(String::new, |name| format!(" on {name}"));
-        (self.shut == 2).then(|| {
-            format!(
-                "the listener{name} does not listen any more: another process that has the socket shut it down. It is tried \
-                 again every {seconds} s; to listen anew, close it and open it, or restart"
-            )
-        })
+        Some(format!(
+            "the listener{name} does not listen any more: another process that has the socket shut it down. It is tried \
+             again every {seconds} s; to listen anew, close it and open it, or restart"
+        ))
     }
 }
 
