@@ -11,7 +11,7 @@ from haproxy import SOURCE, HAProxy
 from prosody_server import MODULES, ROOT, RawStream, SecureStream, free_ports
 
 # That each poller has the PROXY protocol is in the contract; stock has none.
-pytestmark = pytest.mark.only_on("epoll", "13-epoll")
+pytestmark = pytest.mark.only_on("13-epoll")
 
 CLIENT = "127.0.0.3"
 

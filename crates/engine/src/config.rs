@@ -1,5 +1,6 @@
 //! Every limit and timeout, its default, and the reason for it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::network::Networks;
@@ -48,6 +49,14 @@ pub struct Config {
     /// Most bytes that one connection may have queued, a single write into an empty queue excepted. 32 MiB, as Prosody 13.0: a peer that stops reading must not fill
     /// the memory.
     pub max_send_buffer_size: usize,
+    /// Most bytes that all connections may hold together, those of all threads: what is queued for their peers, and input that is
+    /// not whole. Beyond it those end that hold most, and of equal ones those that have waited longest for their peer. `None`: a quarter
+    /// of the memory of the machine or, if that is less, of what the control group of the process may have.
+    pub max_queued_memory: Option<usize>,
+    /// How many bytes a second a peer must take, over [`send_timeout`](Config::send_timeout), while more than 1 MiB is queued for
+    /// it. 1024, which any line can do: a peer that takes a byte now and then must not hold 32 MiB for days. `None`: any
+    /// progress will do.
+    pub min_send_rate: Option<usize>,
     /// Most bytes that one read may deliver, whatever its read size; never more than 64 KiB.
     pub max_receive_buffer_size: usize,
     /// Most connections that listeners have accepted and that last, on all listeners together; more wait in the system's queue.
@@ -75,7 +84,8 @@ pub struct Config {
     /// How long a descriptor may outlive its connection while the peer still sends, so that the last bytes we wrote reach
     /// it; zero closes at once. 5 seconds.
     pub linger_timeout: Duration,
-    /// Whether TCP probes idle peers, tcp(7). Off, as Prosody.
+    /// Whether TCP probes idle peers, tcp(7). Off, as Prosody: each probe wakes the radio of a phone. Prosody itself asks after 14
+    /// minutes of silence, and turns this on for its clients and servers, where the system's two hours of idle time never pass.
     pub tcp_keepalive: KeepAlive,
     /// Where TCP probes idle peers: how long it waits for the answer to one before the next, in whole seconds
     /// (TCP_KEEPINTVL). The system's (`net.ipv4.tcp_keepalive_intvl`) unless set.
@@ -83,6 +93,13 @@ pub struct Config {
     /// Where TCP probes idle peers: how many probes without an answer end the connection (TCP_KEEPCNT). The system's
     /// (`net.ipv4.tcp_keepalive_probes`) unless set.
     pub tcp_keepalive_count: Option<u32>,
+    /// How long data may wait for the acknowledgement of a peer's system, until the connection ends with `"timeout"`
+    /// (TCP_USER_TIMEOUT, in whole milliseconds, 49 days at most). The system's unless set: about 15 minutes
+    /// (`net.ipv4.tcp_retries2`). A phone that was out of reach for minutes then gets what was sent meanwhile; a shorter time tells
+    /// the program sooner that it is gone. With keepalive it goes before `tcp_keepalive_count`.
+    pub tcp_user_timeout: Option<Duration>,
+    /// What differs for the connections that come to these ports.
+    pub port_options: BTreeMap<u16, PortOptions>,
     /// TCP_NODELAY. On: a turn sends all that was written in it at once, so waiting for more
     /// (Nagle's algorithm, RFC 896) can only delay. Prosody's setting `nagle` is the opposite.
     pub nodelay: bool,
@@ -116,6 +133,8 @@ impl Default for Config {
             backlog: 4096,
             read_size: 8192,
             max_send_buffer_size: 32 * 1024 * 1024,
+            max_queued_memory: None,
+            min_send_rate: Some(1024),
             max_receive_buffer_size: usize::MAX,
             max_connections: None,
             max_connections_per_address: 500,
@@ -128,6 +147,8 @@ impl Default for Config {
             tcp_keepalive: KeepAlive::Off,
             tcp_keepalive_interval: None,
             tcp_keepalive_count: None,
+            tcp_user_timeout: None,
+            port_options: BTreeMap::new(),
             nodelay: true,
             tcp_fastopen: None,
             tcp_defer_accept: None,
@@ -174,6 +195,17 @@ impl Default for ProxyProtocol {
     }
 }
 
+/// What differs on a port from the settings of the same names in [`Config`]; `None` where nothing does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // said there
+pub struct PortOptions {
+    pub tcp_keepalive: Option<KeepAlive>,
+    pub tcp_keepalive_interval: Option<Duration>,
+    pub tcp_keepalive_count: Option<u32>,
+    /// Zero for the system's.
+    pub tcp_user_timeout: Option<Duration>,
+}
+
 /// How much one read delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadSize {
@@ -206,4 +238,6 @@ pub enum SocketOption {
     KeepInterval(Duration),
     /// `"tcp-keepcnt"`
     KeepCount(u32),
+    /// `"tcp-user-timeout"`, which LuaSocket does not have: see [`Config::tcp_user_timeout`]. Zero for the system's.
+    UserTimeout(Duration),
 }

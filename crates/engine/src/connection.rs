@@ -37,6 +37,7 @@ use crate::tls::session::Session;
 
 mod credit;
 mod deadlines;
+mod memory;
 mod newcomer;
 mod proxy;
 mod rate;
@@ -118,6 +119,10 @@ pub(crate) struct Connection {
     pub(crate) received: u64,
     /// Bytes that the system has taken for the peer; over TLS those of the records.
     pub(crate) sent: u64,
+    /// How many bytes it holds, as the account of all connections has it.
+    counted: usize,
+    /// While much is queued: since when the peer is watched, and what [`sent`](Connection::sent) was then.
+    watched: Option<Box<(u64, u64)>>,
 
     /// Where the consumer answers later.
     pub(crate) credit: Option<Box<Credit>>,
@@ -218,6 +223,8 @@ impl Connection {
             reads: 0,
             received: 0,
             sent: 0,
+            counted: 0,
+            watched: None,
             credit: None,
             half_open: false,
             abortive: false,
@@ -340,6 +347,7 @@ impl Connection {
             SocketKind::Datagram => self.flush_datagrams(),
         };
         self.count_sent();
+        self.watch_progress();
         flush
     }
 

@@ -31,25 +31,50 @@ pub struct ConnectionInfo {
     pub tcp: Option<TcpInfo>,
 }
 
-/// What the system knows of a TCP connection: TCP_INFO and SIOCOUTQ, tcp(7).
+/// What the system knows of a TCP connection: TCP_INFO and SIOCOUTQ, tcp(7). Times are as precise as the system's clock of TCP, some
+/// milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpInfo {
-    /// The time that a segment and its answer take.
+    /// The time that a segment and its answer take, smoothed.
     pub round_trip: Duration,
     /// Segments that were sent again, since the beginning.
     pub retransmits: u32,
-    /// Bytes that were sent and that the peer's system has not acknowledged.
+    /// Bytes that were handed to the system, and that the peer's system has not acknowledged.
     pub unacknowledged: usize,
+    /// For how long such bytes have waited: zero where none do. Once something was sent again, it is the time since the last
+    /// acknowledgement of whatever, and so an upper bound.
+    pub unacknowledged_for: Duration,
+    /// How often the oldest of these bytes were sent again.
+    pub attempts: u32,
+    /// Since the peer's system last acknowledged anything.
+    pub since_acknowledged: Duration,
+    /// Since something was last sent.
+    pub since_sent: Duration,
+    /// Since something last came.
+    pub since_received: Duration,
 }
 
 impl TcpInfo {
     pub(crate) fn of(fd: &OwnedFd) -> Option<TcpInfo> {
         let info = socket::tcp_info(fd)?;
+        let milliseconds = |count: u32| Duration::from_millis(count.into());
+        let unacknowledged = usize::try_from(socket::unacknowledged(fd)).unwrap_or(0);
+        let since_acknowledged = milliseconds(info.tcpi_last_ack_recv);
+        let since_sent = milliseconds(info.tcpi_last_data_sent);
         Some(TcpInfo {
             round_trip: Duration::from_micros(info.tcpi_rtt.into()),
             retransmits: info.tcpi_total_retrans,
-            unacknowledged: usize::try_from(socket::unacknowledged(fd)).unwrap_or(0),
+            unacknowledged,
+            unacknowledged_for: match (unacknowledged, info.tcpi_retransmits) {
+                (0, _) => Duration::ZERO,
+                (_, 0) => since_sent,
+                _ => since_acknowledged,
+            },
+            attempts: info.tcpi_retransmits.into(),
+            since_acknowledged,
+            since_sent,
+            since_received: milliseconds(info.tcpi_last_data_recv),
         })
     }
 }

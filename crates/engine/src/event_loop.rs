@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::command::{Close, Command, command_methods};
 use crate::config::{Config, ReadSize, SocketKind, SocketOption};
 use crate::connection::Connection;
-use crate::connection_info::ConnectionInfo;
+use crate::connection_info::{ConnectionInfo, TcpInfo};
 use crate::error::Error;
 use crate::event::Event;
 use crate::name::Name;
@@ -327,6 +327,7 @@ forward! {
     by_key:
     fn pending(&self, key: Key) -> usize;
     fn set_option(&mut self, key: Key, option: SocketOption) -> Result<(), Error>;
+    fn tcp_info(&mut self, key: Key) -> Option<TcpInfo>;
     fn fd(&self, key: Key) -> Option<RawFd>;
     fn peer_name(&self, key: Key) -> Option<Name>;
     fn local_name(&self, key: Key) -> Option<Name>;

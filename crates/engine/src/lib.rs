@@ -87,6 +87,7 @@ mod event_loop;
 mod fair;
 mod fork;
 mod listener;
+pub mod memory;
 mod name;
 mod network;
 pub mod poller;
@@ -107,7 +108,9 @@ pub mod tls;
 mod waker;
 
 pub use command::{Close, Command};
-pub use config::{Config, KeepAlive, ProxyProtocol, ReadSize, SocketKind, SocketOption};
+pub use config::{
+    Config, KeepAlive, PortOptions, ProxyProtocol, ReadSize, SocketKind, SocketOption,
+};
 pub use connection_info::{ConnectionInfo, TcpInfo};
 pub use error::{Error, Reason};
 pub use event::{Chunk, Event, Level};

@@ -29,7 +29,7 @@ impl Name {
             return Some(Name::Inet(unmapped(address)));
         }
         let address = SocketAddrUnix::try_from(address).ok()?;
-        // Of a socket without a name it is empty.
+        // One without a name may come as an abstract one whose name is empty.
         if let Some(name) = address.abstract_name().filter(|name| !name.is_empty()) {
             return Some(Name::Abstract(name.to_vec()));
         }

@@ -3,10 +3,12 @@
 //! The files below this one each hold one part: [`opening`] and [`commands`] what goes in, [`registration`] what the poller is
 //! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, [`accepting`] listeners, [`places`] how many connections they may have, [`output`] flushing and
 //! closing, [`alarms`] what time brings, [`lingering`] what a close leaves for a moment, [`tls`] TLS, [`handshakes`] whose handshake is answered when,
-//! [`newcomers`] who is not established yet, [`credit`] what a consumer that answers later needs, [`companion`] who else may take part in the turn,
-//! [`proxied`] what a proxy says before its client, [`strangers`] what is told of those who are refused and of those who fail.
+//! [`newcomers`] who is not established yet, [`credit`] what a consumer that answers later needs, [`memory`] who ends when all hold too much,
+//! [`companion`] who else may take part in the turn, [`proxied`] what a proxy says before its client, [`strangers`] what is told of those
+//! who are refused and of those who fail.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::addresses::Addresses;
@@ -16,6 +18,7 @@ use crate::connection::Connection;
 use crate::error::Error;
 use crate::event::{Chunk, Event, Level};
 use crate::listener::{Gate, Listener};
+use crate::memory::Account;
 use crate::name::Name;
 use crate::poller::Readiness;
 use crate::registry::{Key, Registry};
@@ -49,6 +52,7 @@ mod flushes;
 mod handshakes;
 mod input;
 mod lingering;
+mod memory;
 mod newcomers;
 mod opening;
 mod output;
@@ -112,6 +116,9 @@ pub struct Reactor {
     newcomers_notices: newcomers::Notices,
     warned_of_fd_limit: bool,
     stats: Stats,
+    /// What the connections of all threads hold.
+    memory: Arc<Account>,
+    memory_notices: memory::Notices,
 }
 
 /// An event without the borrow of the read buffer.
@@ -170,6 +177,8 @@ impl Reactor {
             newcomers_notices: newcomers::Notices::default(),
             warned_of_fd_limit: false,
             stats: Stats::default(),
+            memory: Arc::default(),
+            memory_notices: memory::Notices::default(),
         }
     }
 

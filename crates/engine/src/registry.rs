@@ -187,6 +187,11 @@ impl<T> Registry<T> {
         }
     }
 
+    /// The number of the thread.
+    pub(crate) fn thread(&self) -> u8 {
+        self.thread
+    }
+
     pub(crate) fn insert(&mut self, entry: T) -> Key {
         let own = &mut self.own;
         let key = match self.free.pop() {

@@ -42,6 +42,7 @@ use crate::addresses::Addresses;
 use crate::config::Config;
 use crate::event::Level;
 use crate::listener::Listener;
+use crate::memory::Account;
 use crate::name::Name;
 use crate::poller;
 use crate::reactor::Reactor;
@@ -168,9 +169,10 @@ impl Server {
             let addresses = reactor.addresses();
             let (notice, tell) = (Arc::clone(&notice), ready.clone());
             let stop = Arc::clone(&self.handle.shared.stop);
+            let memory = Arc::clone(reactor.memory());
             let work = move || {
                 // A reactor belongs to the thread that makes it.
-                let begun = begin(number, &backend, config, addresses, &mailbox);
+                let begun = begin(number, &backend, config, addresses, &mailbox, &memory);
                 let (reactor, answer) = match begun {
                     Ok(reactor) => (Some(reactor), Ok(())),
                     Err(error) => (None, Err(error)),
@@ -251,10 +253,12 @@ fn begin(
     config: Config,
     addresses: Arc<Addresses>,
     mailbox: &Mailbox,
+    memory: &Arc<Account>,
 ) -> Result<Reactor, Error> {
     let mut reactor = Reactor::numbered(number);
     reactor.set_backend(backend).map_err(start)?;
     reactor.share_addresses(addresses);
+    reactor.share_memory(memory);
     reactor.configure(config);
     mailbox.set_waker(reactor.waker().map_err(start)?);
     Ok(reactor)

@@ -12,11 +12,12 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, ipproto,
 };
 
-use crate::config::{Config, KeepAlive, SocketKind, SocketOption};
+use crate::config::{Config, SocketKind, SocketOption};
 use crate::error::Error;
 use crate::name::{Name, unmapped};
 
 mod ending;
+mod liveness;
 mod tcp;
 
 pub(crate) use ending::{Goodbye, finish, make_abortive, shutdown_write};
@@ -69,7 +70,8 @@ fn listen_at(address: SocketAddr, config: &Config) -> rustix::io::Result<OwnedFd
 ///
 /// An option that the system does not know, or a UNIX socket, is no reason not to listen.
 pub(crate) fn set_listener_options(fd: &OwnedFd, config: &Config) {
-    set_default_options(fd, config);
+    let _ = sockopt::set_tcp_nodelay(fd, config.nodelay);
+    liveness::set_limits_of_listener(fd, config);
     let seconds = config
         .tcp_defer_accept
         .map_or(0, |after| after.as_secs().max(1));
@@ -90,18 +92,7 @@ pub(crate) fn set_listener_options(fd: &OwnedFd, config: &Config) {
 /// The options that the configuration asks for on every TCP connection; others do not have them.
 pub(crate) fn set_default_options(fd: &OwnedFd, config: &Config) {
     let _ = sockopt::set_tcp_nodelay(fd, config.nodelay);
-    let _ = sockopt::set_socket_keepalive(fd, config.tcp_keepalive != KeepAlive::Off);
-    if let KeepAlive::Idle(after) = config.tcp_keepalive {
-        let _ = sockopt::set_tcp_keepidle(fd, after);
-    }
-    if config.tcp_keepalive != KeepAlive::Off {
-        if let Some(every) = config.tcp_keepalive_interval {
-            let _ = sockopt::set_tcp_keepintvl(fd, every);
-        }
-        if let Some(count) = config.tcp_keepalive_count {
-            let _ = sockopt::set_tcp_keepcnt(fd, count);
-        }
-    }
+    liveness::set_limits(fd, config);
 }
 
 pub(crate) fn set_option(fd: &OwnedFd, option: SocketOption) -> rustix::io::Result<()> {
@@ -111,6 +102,7 @@ pub(crate) fn set_option(fd: &OwnedFd, option: SocketOption) -> rustix::io::Resu
         SocketOption::KeepIdle(after) => sockopt::set_tcp_keepidle(fd, after),
         SocketOption::KeepInterval(every) => sockopt::set_tcp_keepintvl(fd, every),
         SocketOption::KeepCount(count) => sockopt::set_tcp_keepcnt(fd, count),
+        SocketOption::UserTimeout(after) => liveness::set_user_timeout(fd, after),
     }
 }
 

@@ -67,6 +67,10 @@ counters! {
     newcomers_over_budget;
     /// Of `ended`, connections that had to make room.
     shed;
+    /// Of `ended`, connections that ended because all together held too much memory.
+    ended_for_memory;
+    /// Of `timed_out`, connections whose peers took some of much that was queued, and too little.
+    slow_readers;
     /// Reads that delivered data, or datagrams.
     reads;
     /// Bytes that they delivered; over TLS those of the plaintext.

@@ -21,6 +21,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
@@ -110,6 +111,7 @@ impl Threads {
         self.process = fork::generation();
         let count = local.config().io_threads;
         local.count_places();
+        local.share_memory(&Arc::clone(local.memory()));
         for index in 0..count {
             match self.start_one(local, index, count) {
                 Ok(thread) => self.threads.push(thread),
@@ -145,8 +147,8 @@ impl Threads {
         let number = self.last_number + 1;
         let home = local.waker()?;
         let config = share(local, index, count);
-        let addresses = local.addresses();
-        let thread = Thread::start(index, number, local.backend(), config, addresses, &home)?;
+        let (backend, addresses, memory) = (local.backend(), local.addresses(), local.memory());
+        let thread = Thread::start(index, number, backend, config, addresses, &home, memory)?;
         self.last_number = number;
         self.remotes
             .resize_with(usize::from(number) + 1, Table::new);

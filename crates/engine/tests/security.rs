@@ -14,7 +14,10 @@ mod bounds;
 use bounds::{Row, root, rows};
 
 /// Settings whose name in Rust is another one.
-const IN_RUST: [(&str, &str); 1] = [("ssl_handshake_timeout", "tls_handshake_timeout")];
+const IN_RUST: [(&str, &str); 2] = [
+    ("ssl_handshake_timeout", "tls_handshake_timeout"),
+    ("proxy_protocol_timeout", "proxy_protocol"),
+];
 
 /// The text of a function of Rust or Python, or a line that begins with a constant.
 fn definition(row: &Row) -> String {

@@ -76,6 +76,80 @@ describe("the collector", function ()
 		]])
 	end)
 
+	it("leaves no more than that of a burst, and gives it back to the system", function ()
+		says("true\ttrue\n", [[
+			local function resident()
+				for line in io.lines("/proc/self/smaps_rollup") do
+					local kb = line:match("^Rss:%s+(%d+)")
+					if kb then return tonumber(kb) / 1024 end
+				end
+			end
+			turns(40)
+			local heap, memory = collectgarbage("count") / 1024, resident()
+			-- What lives for a moment, in the midst of which a cycle ends
+			local alive, size = {}, 0
+			repeat
+				for i = 1, 1000 do alive[#alive+1] = { name = "junk", attr = {}, tags = {}, i } end
+				size = collectgarbage("count") / 1024 - heap
+			until size > 60
+			local grown = resident() - memory
+			alive = nil
+			turns(40)
+			local give_up = os.time() + 20
+			local function is_over()
+				return collectgarbage("count") / 1024 - heap < 4 and resident() - memory < grown / 4
+			end
+			server.add_task(0.1, function ()
+				if is_over() or os.time() > give_up then
+					server.setquitting("once")
+				else
+					return 0.1
+				end
+			end)
+			server.loop()
+			print(grown > 50, is_over())
+		]])
+	end)
+
+	it("lets a reload of all certificates end where it began", function ()
+		local name = os.tmpname()
+		finally(function ()
+			for _, suffix in ipairs { "", ".key", ".crt" } do os.remove(name..suffix) end
+		end)
+		assert(os.execute(("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=example.test "
+			.."-keyout %s.key -out %s.crt 2>/dev/null"):format(name, name)))
+		-- What each reload throws away would be 3 MB, and hardly any of it in the heap
+		local said = process.lua(prelude..([[
+			local ssl = require "ssl"
+			local ballast, contexts = {}, {}
+			for i = 1, 200000 do ballast[i] = { i } end
+			local function reload()
+				for i = 1, 60 do
+					contexts[i] = assert(ssl.newcontext { mode = "server", protocol = "sslv23",
+						key = "NAME.key", certificate = "NAME.crt" })
+				end
+			end
+			local function reloads(count)
+				server.add_task(0, function ()
+					reload()
+					count = count - 1
+					if count > 0 then return 0.001 end
+					server.setquitting("once")
+				end)
+				server.loop()
+				turns(40)
+				for line in io.lines("/proc/self/smaps_rollup") do
+					local kb = line:match("^Rss:%s+(%d+)")
+					if kb then return kb / 1024 end
+				end
+			end
+			local before = reloads(3)
+			print(reloads(12) - before)
+		]]):gsub("NAME", name))
+		local grown = assert(tonumber(said), said)
+		assert.is_true(grown < 10, grown.." MB")
+	end)
+
 	it("keeps what it has where gc_headroom is wrong", function ()
 		local said = process.lua(prelude..[[
 			server.set_config { gc_headroom = 1048576 }

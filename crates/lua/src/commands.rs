@@ -286,6 +286,27 @@ fn options(functions: &Functions<'_>) -> Result<()> {
             convert::answer(lua, value)
         },
     )?;
+    // tcp_info(key) → table, as trochee.TcpInfo of types.d.lua says | nil
+    functions.add("tcp_info", |lua, core, number: Option<i64>| {
+        let info = core.with(|reactor| reactor.tcp_info(key(number)));
+        let Some(info) = info.flatten() else {
+            return Ok(None);
+        };
+        let table = lua.create_table()?;
+        table.raw_set("unacknowledged", info.unacknowledged)?;
+        table.raw_set("attempts", info.attempts)?;
+        table.raw_set("retransmits", info.retransmits)?;
+        for (name, time) in [
+            ("unacknowledged_for", info.unacknowledged_for),
+            ("since_acknowledged", info.since_acknowledged),
+            ("since_sent", info.since_sent),
+            ("since_received", info.since_received),
+            ("round_trip", info.round_trip),
+        ] {
+            table.raw_set(name, time.as_secs_f64())?;
+        }
+        Ok(Some(table))
+    })?;
     // fd(key) → number | nil
     functions.add("fd", |_, core, number: Option<i64>| {
         Ok(core.with(|reactor| reactor.fd(key(number))).flatten())

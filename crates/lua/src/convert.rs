@@ -178,6 +178,7 @@ pub(crate) fn socket_option(
         "tcp-keepidle" => duration.map(SocketOption::KeepIdle),
         "tcp-keepintvl" => duration.map(SocketOption::KeepInterval),
         "tcp-keepcnt" => count.map(SocketOption::KeepCount),
+        "tcp-user-timeout" => duration.map(SocketOption::UserTimeout),
         _ => return Err(format!("unsupported option '{name}'")),
     };
     option.ok_or_else(|| {

@@ -40,6 +40,14 @@ fn trochee_module(lua: &Lua) -> Result<Table> {
             Ok(similar::similar(&word, names.iter().map(String::as_str)).map(str::to_owned))
         })?,
     )?;
+    // give_back(): memory that was freed goes back to the system
+    module.set(
+        "give_back",
+        lua.create_function(|_, ()| {
+            trochee::memory::give_back();
+            Ok(())
+        })?,
+    )?;
     module.set("_VERSION", env!("CARGO_PKG_VERSION"))?;
     Ok(module)
 }

@@ -117,6 +117,10 @@ const SETTINGS: &[(&str, Rule)] = &[
         Size(|s| &mut s.config.max_connections_per_address),
     ),
     (
+        "max_queued_memory",
+        SizeOrAuto(|s| &mut s.config.max_queued_memory),
+    ),
+    (
         "max_receive_buffer_size",
         Size(|s| &mut s.config.max_receive_buffer_size),
     ),
@@ -132,6 +136,10 @@ const SETTINGS: &[(&str, Rule)] = &[
         Size(|s| &mut s.config.max_waiting_handshakes),
     ),
     ("max_newcomers", Size(|s| &mut s.config.max_newcomers)),
+    (
+        "min_send_rate",
+        SizeOrFalse(|s| &mut s.config.min_send_rate),
+    ),
     ("min_wait", Seconds(|s| &mut s.front.min_wait)),
     ("nagle", Nagle),
     ("newcomer_bytes", Size(|s| &mut s.config.newcomer_bytes)),
@@ -145,6 +153,7 @@ const SETTINGS: &[(&str, Rule)] = &[
     ),
     ("opportunistic_writes", Unused),
     ("poller", Poller),
+    ("port_options", OfPorts),
     (
         "proxy_protocol_ports",
         PortsOrFalse(|s| &mut s.config.proxy_protocol.ports),
@@ -190,6 +199,12 @@ const SETTINGS: &[(&str, Rule)] = &[
         LengthOrFalse(|s| &mut s.config.tcp_fastopen),
     ),
     ("tcp_keepalive", TcpKeepalive),
+    ("tcp_keepalive_count", KeepaliveCount),
+    ("tcp_keepalive_interval", KeepaliveInterval),
+    (
+        "tcp_user_timeout",
+        SecondsOrFalse(|s| &mut s.config.tcp_user_timeout),
+    ),
     ("verbose", Flag(|s| &mut s.front.verbose)),
 ];
 
@@ -242,6 +257,10 @@ impl Settings {
             self.warn_of_unknown(table, &mut messages)?;
         }
         // 0 seconds is how the system itself says "off".
+        self.config.tcp_user_timeout = self
+            .config
+            .tcp_user_timeout
+            .filter(|after| !after.is_zero());
         self.config.tcp_defer_accept = self
             .config
             .tcp_defer_accept

@@ -26,6 +26,9 @@ pub(crate) fn read(lua: &Lua, fd: RawFd, name: &str) -> Result<Value, String> {
         "tcp-keepidle" => sockopt::tcp_keepidle(fd).map(seconds),
         "tcp-keepintvl" => sockopt::tcp_keepintvl(fd).map(seconds),
         "tcp-keepcnt" => sockopt::tcp_keepcnt(fd).map(|count| Value::Integer(count.into())),
+        "tcp-user-timeout" => {
+            sockopt::tcp_user_timeout(fd).map(|ms| Value::Integer((ms / 1000).into()))
+        }
         "recv-buffer-size" => sockopt::socket_recv_buffer_size(fd).map(bytes),
         "send-buffer-size" => sockopt::socket_send_buffer_size(fd).map(bytes),
         "linger" => match sockopt::socket_linger(fd) {

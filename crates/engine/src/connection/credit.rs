@@ -135,9 +135,14 @@ impl Connection {
     }
 
     pub(crate) fn has_taken_back(&self) -> bool {
+        self.taken_back() > 0
+    }
+
+    /// How many bytes came back and were not read again.
+    pub(super) fn taken_back(&self) -> usize {
         self.credit
             .as_ref()
-            .is_some_and(|credit| !credit.taken_back.is_empty())
+            .map_or(0, |credit| credit.taken_back.len())
     }
 
     /// Moves bytes that came back to `buffer`; says how many.

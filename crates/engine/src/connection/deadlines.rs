@@ -20,7 +20,7 @@ impl Timeout {
         after.map_or(Timeout::Off, |after| Timeout::After(nanoseconds(after)))
     }
 
-    fn deadline(self, since: u64, configured: Duration) -> Option<u64> {
+    pub(super) fn deadline(self, since: u64, configured: Duration) -> Option<u64> {
         match self {
             Timeout::Configured => Some(since.saturating_add(nanoseconds(configured))),
             Timeout::Off => None,
@@ -33,6 +33,8 @@ impl Timeout {
 pub(crate) enum Deadline {
     /// Of sending, or of connecting.
     Write,
+    /// Of taking enough of much that is queued.
+    Progress,
     Handshake,
     /// Of a PROXY header.
     Header,
@@ -74,6 +76,7 @@ impl Connection {
         let of = |at: Option<u64>, deadline| Some((at.filter(|at| *at <= now)?, deadline));
         let newcomer = self.newcomer_deadline(config);
         of(self.write_deadline(config), Deadline::Write)
+            .or_else(|| of(self.progress_deadline(config), Deadline::Progress))
             .or_else(|| of(self.handshake_deadline(config), Deadline::Handshake))
             .or_else(|| of(self.header_deadline(config), Deadline::Header))
             .or_else(|| newcomer.and_then(|(at, reason)| of(Some(at), Deadline::Newcomer(reason))))
@@ -85,6 +88,7 @@ impl Connection {
         [
             self.read_deadline(config),
             self.write_deadline(config),
+            self.progress_deadline(config),
             self.handshake_deadline(config),
             self.header_deadline(config),
             self.newcomer_deadline(config).map(|(at, _)| at),

@@ -27,6 +27,8 @@ pub(super) enum Alarm {
     Strangers,
     /// Of descriptors that the system had refused to watch.
     TellAgain,
+    /// Memory goes back to the system.
+    GiveBack,
 }
 
 impl Reactor {
@@ -44,6 +46,10 @@ impl Reactor {
             }
             Alarm::Lingering(key) => {
                 self.lingering_alarm(key);
+                None
+            }
+            Alarm::GiveBack => {
+                self.memory.give_back();
                 None
             }
             Alarm::TellAgain => {
@@ -85,6 +91,7 @@ impl Reactor {
             // Its consumer has not dealt with the last event, so the peer is not the one who is late.
             connection.begin_silence(0, now);
         }
+        connection.renew_watch(&self.config, now);
         let passed = connection.passed(&self.config, now);
         if unthrottled {
             self.serve_later(key);
@@ -94,11 +101,18 @@ impl Reactor {
             return None;
         };
         if self.is_spared(key, at) {
+            if let Some(connection) = self.connection(key)
+                && connection.writable
+            {
+                // It has taken what it was given, and waits for more.
+                connection.restart_watch();
+            }
             return None;
         }
         match deadline {
             Deadline::Write if is_connecting => self.end(key, Reason::ConnectTimeout),
             Deadline::Write => self.end(key, Reason::WriteTimeout),
+            Deadline::Progress => self.end_slow_reader(key),
             Deadline::Handshake => self.end(key, Reason::HandshakeTimeout),
             Deadline::Header => self.refuse_header(key, "the PROXY header did not come in time"),
             Deadline::Newcomer(reason) => self.newcomer_alarm(key, reason),

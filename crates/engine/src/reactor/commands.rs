@@ -9,6 +9,7 @@ use crate::clock;
 use crate::command::{Close, Command, command_methods};
 use crate::config::{SocketKind, SocketOption};
 use crate::connection::{Connection, Flush, OwnSide, State, Timeout};
+use crate::connection_info::TcpInfo;
 use crate::error::{Error, Reason};
 use crate::name::Name;
 use crate::registry::Key;
@@ -145,6 +146,7 @@ impl Reactor {
                 let connection = self.found(key)?;
                 connection.write_timeout = Timeout::from_option(after);
                 connection.write_since = clock::now();
+                connection.restart_watch();
                 self.want(key);
                 Ok(())
             }
@@ -210,6 +212,7 @@ impl Reactor {
         if connection.writes_paused != paused {
             connection.writes_paused = paused;
             connection.write_since = clock::now();
+            connection.restart_watch();
             self.want(key);
             self.queue_flush(key);
         }
@@ -241,6 +244,17 @@ impl Reactor {
                 Err(Error::Unsupported)
             }
             None => Err(Error::Closed),
+        }
+    }
+
+    /// What TCP knows of a connection: above all how long data has waited for its acknowledgement. `None` for what is no TCP
+    /// connection.
+    pub fn tcp_info(&self, key: Key) -> Option<TcpInfo> {
+        match self.sources.get(key)? {
+            Source::Connection(connection) if connection.kind == SocketKind::Stream => {
+                TcpInfo::of(&connection.fd)
+            }
+            _ => None,
         }
     }
 

@@ -99,7 +99,11 @@ impl Reactor {
         source.registered()?.in_ready = false;
         match source {
             Source::Connection(connection) if connection.overdue => self.serve_overdue(key),
-            Source::Connection(_) => self.serve(key),
+            Source::Connection(_) => {
+                let step = self.serve(key);
+                self.recount(key);
+                step
+            }
             Source::Listener(_) => self.accept(key),
             Source::Watch(watch) => {
                 (watch.ready != Interest::NONE).then_some(Step::Event(Event::Ready {

@@ -124,17 +124,19 @@ impl Reactor {
             .sources
             .iter()
             .filter_map(|(key, source)| match source {
-                Source::Connection(connection) => Some(ConnectionInfo {
-                    key,
-                    stage: connection.stage(),
-                    age: since(connection.began),
-                    idle: since(connection.read_since),
-                    reads: connection.reads,
-                    received: connection.received,
-                    sent: connection.sent,
-                    queued: connection.pending(),
-                    tcp: TcpInfo::of(&connection.fd),
-                }),
+                Source::Connection(connection) if !connection.is_unheard() => {
+                    Some(ConnectionInfo {
+                        key,
+                        stage: connection.stage(),
+                        age: since(connection.began),
+                        idle: since(connection.read_since),
+                        reads: connection.reads,
+                        received: connection.received,
+                        sent: connection.sent,
+                        queued: connection.pending(),
+                        tcp: TcpInfo::of(&connection.fd),
+                    })
+                }
                 _ => None,
             });
         connections.collect()

@@ -35,9 +35,13 @@ impl Reactor {
         let connection = self.connection(key)?;
         connection.in_flush = false;
         if connection.blocked || !connection.may_flush() {
+            self.recount(key);
             return None;
         }
-        match connection.flush() {
+        let flush = connection.flush();
+        self.recount(key);
+        let connection = self.connection(key)?;
+        match flush {
             Flush::Done => {
                 let state = connection.state;
                 if state == State::Closing {
@@ -129,6 +133,7 @@ impl Reactor {
         }
         match source {
             Source::Connection(mut connection) => {
+                self.account(connection.counted(), 0);
                 let aborting = connection.is_aborting();
                 let is_connecting = connection.state == State::Connecting;
                 if graceful && !is_connecting {

@@ -17,6 +17,7 @@ impl Reactor {
         self.collect_signals();
         let now = clock::now();
         self.excuse_silence(now);
+        self.relieve_memory();
         let timeout = self.time_to_wait(now, companion.has_events());
         let mut readiness = std::mem::take(&mut self.readiness);
         let result = self.polling.wait(&mut readiness, timeout);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Conn, Contexts, Handle, Handler, Thread};
 use crate::config::{ReadSize, SocketOption};
+use crate::connection_info::TcpInfo;
 use crate::error::Error;
 use crate::name::Name;
 use crate::proxy_protocol::Proxied;
@@ -111,6 +112,11 @@ impl Conn<'_> {
         self.worker
             .reactor
             .set_authentication(self.key, authentication)
+    }
+
+    /// What TCP knows of the connection: see [`Reactor::tcp_info`](crate::Reactor::tcp_info).
+    pub fn tcp_info(&self) -> Option<TcpInfo> {
+        self.worker.reactor.tcp_info(self.key)
     }
 
     /// Sets an option of the socket.

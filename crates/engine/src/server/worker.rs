@@ -16,16 +16,11 @@ use crate::reactor::Reactor;
 use crate::registry::{Key, KeyMap};
 use crate::timers::TimerId;
 
+mod timers;
+
+use timers::Owner;
+
 const HANDLER_PANICKED: &str = "a handler panicked, and its connection was closed";
-
-/// What runs on a thread and belongs to no connection.
-pub(super) type Task = Box<dyn FnOnce(&mut Thread<'_>)>;
-
-/// Whose a timer is.
-enum Owner {
-    Connection(Key),
-    Thread(Task),
-}
 
 pub(super) struct Worker {
     /// The number of the thread.
@@ -339,19 +334,6 @@ impl Worker {
         }
     }
 
-    fn timer(&mut self, timer: TimerId) {
-        match self.timers.remove(&timer) {
-            Some(Owner::Connection(key)) => {
-                if let Some(entry) = self.entries.get_mut(&key) {
-                    entry.timers.retain(|other| *other != timer);
-                }
-                self.call(key, |handler, conn| handler.on_timer(conn, timer));
-            }
-            Some(Owner::Thread(task)) => self.run_task(task),
-            None => {}
-        }
-    }
-
     /// Runs what belongs to no connection.
     pub(super) fn run_task(&mut self, task: impl FnOnce(&mut Thread<'_>)) {
         let outcome = catch_unwind(AssertUnwindSafe(|| task(&mut Thread { worker: self })));
@@ -445,42 +427,5 @@ impl Worker {
             .link
             .get_or_insert_with(|| Arc::new(Link::new(key, Arc::clone(mailbox))));
         Some(link)
-    }
-
-    pub(super) fn set_timer(&mut self, key: Key, after: Duration) -> Option<TimerId> {
-        let entry = self.entries.get_mut(&key)?;
-        let timer = self.reactor.set_timer(after);
-        entry.timers.push(timer);
-        self.timers.insert(timer, Owner::Connection(key));
-        Some(timer)
-    }
-
-    pub(super) fn owns(&self, key: Key, timer: TimerId) -> bool {
-        matches!(self.timers.get(&timer), Some(Owner::Connection(owner)) if *owner == key)
-    }
-
-    pub(super) fn cancel_timer(&mut self, key: Key, timer: TimerId) -> bool {
-        if !self.owns(key, timer) {
-            return false;
-        }
-        self.timers.remove(&timer);
-        if let Some(entry) = self.entries.get_mut(&key) {
-            entry.timers.retain(|other| *other != timer);
-        }
-        self.reactor.cancel_timer(timer)
-    }
-
-    pub(super) fn set_thread_timer(&mut self, after: Duration, task: Task) -> TimerId {
-        let timer = self.reactor.set_timer(after);
-        self.timers.insert(timer, Owner::Thread(task));
-        timer
-    }
-
-    pub(super) fn cancel_thread_timer(&mut self, timer: TimerId) -> bool {
-        let is_ours = matches!(self.timers.get(&timer), Some(Owner::Thread(_)));
-        if is_ours {
-            self.timers.remove(&timer);
-        }
-        is_ours && self.reactor.cancel_timer(timer)
     }
 }

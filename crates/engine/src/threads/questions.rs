@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::messages::{CHANNEL_BINDING, CHANNEL_BINDING_LENGTH};
 use super::{Facts, Threads};
 use crate::config::SocketOption;
-use crate::connection_info::ConnectionInfo;
+use crate::connection_info::{ConnectionInfo, TcpInfo};
 use crate::error::Error;
 use crate::name::Name;
 use crate::proxy_protocol::Proxied;
@@ -95,6 +95,11 @@ impl Threads {
     pub(crate) fn set_option(&mut self, key: Key, option: SocketOption) -> Result<(), Error> {
         self.ask(key, move |reactor, key| reactor.set_option(key, option))
             .unwrap_or(Err(Error::Closed))
+    }
+
+    pub(crate) fn tcp_info(&mut self, key: Key) -> Option<TcpInfo> {
+        self.ask(key, |reactor, key| reactor.tcp_info(key))
+            .flatten()
     }
 
     pub(crate) fn peer_certificates(&mut self, key: Key) -> Vec<Vec<u8>> {

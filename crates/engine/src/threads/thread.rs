@@ -10,6 +10,7 @@ use crate::addresses::Addresses;
 use crate::batch::{Batch, Reading};
 use crate::config::Config;
 use crate::error::Error;
+use crate::memory::Account;
 use crate::reactor::Reactor;
 use crate::signals;
 use crate::waker::Waker;
@@ -33,9 +34,11 @@ impl Thread {
         config: Config,
         addresses: Arc<Addresses>,
         home: &Waker,
+        memory: &Arc<Account>,
     ) -> Result<Thread, Error> {
         let mut reactor = Reactor::on_credit(number, addresses);
         reactor.set_backend(backend)?;
+        reactor.share_memory(memory);
         reactor.configure(config);
         let waker = reactor.waker()?;
         let channel = Arc::new(Channel::new(home.clone()));
@@ -124,8 +127,9 @@ mod tests {
     fn what_a_thread_is_told_while_it_looks_for_more_is_heard() {
         let home = Waker::open().expect("an eventfd");
         crate::reactor::raise_descriptor_limit();
-        let mut thread = Thread::start(0, 1, "select", Config::default(), Addresses::new(), &home)
-            .expect("a thread");
+        let (config, addresses) = (Config::default(), Addresses::new());
+        let thread = Thread::start(0, 1, "select", config, addresses, &home, &Arc::default());
+        let mut thread = thread.expect("a thread");
         for round in 0..2000 {
             while !home.begin_wait() {
                 home.end_wait();

@@ -12,6 +12,7 @@ macro_rules! available {
 mod ending;
 mod handles;
 mod outgoing;
+mod proxied;
 mod running;
 mod secured;
 mod serving;

@@ -362,7 +362,7 @@ local function loop(once)
 		if quitting == "once" or quitting and next(handles) == nil then
 			break;
 		end
-		if turns % PACE_EVERY == 0 then
+		if turns % PACE_EVERY == 0 or collector.cycle_has_ended then
 			collector.pace();
 		end
 		turns = turns + 1;

@@ -273,6 +273,11 @@ function handle:getfd()
 	return core.fd(self[1]) or -1;
 end
 
+-- What TCP knows of the connection, above all how long data has waited for its acknowledgement; nil for other sockets
+function handle:tcp_info()
+	return core.tcp_info(self[1]);
+end
+
 -- The same object each time, and another one once there is TLS. Few callers ask for it, so it is made when they do
 function handle:socket()
 	if not self[1] then return nil; end

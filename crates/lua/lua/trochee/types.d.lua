@@ -65,7 +65,7 @@ function handle:setwritetimeout(seconds) end
 ---@param has? boolean true: it has authenticated; false: it has to, and on a listener all that it accepts; nil: nobody tells
 ---@return boolean found
 function handle:set_authenticated(has) end
----@param name "keepalive"|"tcp-nodelay"|"tcp-keepidle"|"tcp-keepintvl"|"tcp-keepcnt"
+---@param name "keepalive"|"tcp-nodelay"|"tcp-keepidle"|"tcp-keepintvl"|"tcp-keepcnt"|"tcp-user-timeout" the last one is not LuaSocket's
 ---@param value boolean|integer
 ---@return 1|false ok, string? err
 function handle:setoption(name, value) end
@@ -87,6 +87,8 @@ function handle:port() end
 function handle:clientport() end
 ---@return integer
 function handle:serverport() end
+---@return trochee.TcpInfo? info nil for other sockets, and after the end
+function handle:tcp_info() end
 ---@return trochee.ProxyHeader? header nil where no proxy spoke for the client, and after the end
 function handle:proxy_header() end
 ---@return true? tls
@@ -190,6 +192,17 @@ function socket:exportkeyingmaterial(label, length, context) end
 function socket:dohandshake() end
 ---@return "nothing"
 function socket:want() end
+
+---What TCP knows of a connection; times are in seconds.
+---@class trochee.TcpInfo
+---@field unacknowledged integer bytes that the system has, and that the peer's system has not acknowledged
+---@field unacknowledged_for number for how long they have waited; once something was sent again, an upper bound
+---@field attempts integer how often the oldest of them were sent again
+---@field retransmits integer segments that were sent again, since the beginning
+---@field since_acknowledged number
+---@field since_sent number
+---@field since_received number
+---@field round_trip number
 
 ---What a proxy has told of its client (PROXY protocol).
 ---@class trochee.ProxyHeader

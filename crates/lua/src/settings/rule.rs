@@ -1,9 +1,10 @@
 //! How values are read and shown.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mlua::Value;
-use trochee::{KeepAlive, Networks};
+use trochee::{KeepAlive, Networks, PortOptions};
 
 use super::{IO_THREADS, Settings, io_threads};
 use crate::convert::{self, described, integer, seconds};
@@ -14,6 +15,7 @@ pub(super) enum Rule {
     SecondsOrFalse(fn(&mut Settings) -> &mut Option<Duration>),
     Size(fn(&mut Settings) -> &mut usize),
     SizeOrFalse(fn(&mut Settings) -> &mut Option<usize>),
+    /// `None` is what the engine finds right.
     SizeOrAuto(fn(&mut Settings) -> &mut Option<usize>),
     Length(fn(&mut Settings) -> &mut u32),
     LengthOrFalse(fn(&mut Settings) -> &mut Option<u32>),
@@ -21,6 +23,9 @@ pub(super) enum Rule {
     NetworkList(fn(&mut Settings) -> &mut Networks),
     Nagle,
     TcpKeepalive,
+    KeepaliveInterval,
+    KeepaliveCount,
+    OfPorts,
     PortsOrFalse(fn(&mut Settings) -> &mut Option<Vec<u16>>),
     Poller,
     IoThreads,
@@ -60,7 +65,7 @@ impl Rule {
             }
             SizeOrAuto(field) => {
                 *field(to) = match value {
-                    Value::String(text) if text.as_bytes() == b"auto" => None,
+                    Value::String(text) if text.as_bytes() == *b"auto" => None,
                     other => Some(size(other).ok_or("a whole number above 0 or \"auto\"")?),
                 }
             }
@@ -75,14 +80,21 @@ impl Rule {
             }
             Nagle => to.config.nodelay = !value.as_boolean().ok_or("true or false")?,
             TcpKeepalive => {
-                to.config.tcp_keepalive = match value {
-                    Value::Boolean(false) => KeepAlive::Off,
-                    Value::Boolean(true) => KeepAlive::On,
-                    other => match length(other) {
-                        Some(idle) => KeepAlive::Idle(Duration::from_secs(idle.into())),
-                        None => return Err("true, false or a whole number of seconds"),
-                    },
-                }
+                to.config.tcp_keepalive =
+                    keepalive(value).ok_or("true, false or a whole number of seconds")?;
+            }
+            KeepaliveInterval => {
+                to.config.tcp_keepalive_interval = unless_false(value, whole_seconds)
+                    .ok_or("a whole number of seconds or false")?;
+            }
+            KeepaliveCount => {
+                to.config.tcp_keepalive_count =
+                    unless_false(value, probes).ok_or("a whole number from 1 to 127 or false")?;
+            }
+            OfPorts => {
+                to.config.port_options = port_options(value).ok_or(
+                    "a table such as { [5269] = { tcp_keepalive = 60; tcp_user_timeout = 90 } }",
+                )?;
             }
             PortsOrFalse(field) => {
                 *field(to) = unless_false(value, ports)
@@ -109,14 +121,18 @@ impl Rule {
             Seconds(field) => *field(to) = *field(from),
             SecondsOrFalse(field) => *field(to) = *field(from),
             Size(field) => *field(to) = *field(from),
-            SizeOrFalse(field) => *field(to) = *field(from),
-            SizeOrAuto(field) => *field(to) = *field(from),
+            SizeOrFalse(field) | SizeOrAuto(field) => *field(to) = *field(from),
             Length(field) => *field(to) = *field(from),
             LengthOrFalse(field) => *field(to) = *field(from),
             Flag(field) => *field(to) = *field(from),
             NetworkList(field) => *field(to) = field(from).clone(),
             Nagle => to.config.nodelay = from.config.nodelay,
             TcpKeepalive => to.config.tcp_keepalive = from.config.tcp_keepalive,
+            KeepaliveInterval => {
+                to.config.tcp_keepalive_interval = from.config.tcp_keepalive_interval;
+            }
+            KeepaliveCount => to.config.tcp_keepalive_count = from.config.tcp_keepalive_count,
+            OfPorts => to.config.port_options = from.config.port_options.clone(),
             PortsOrFalse(field) => *field(to) = field(from).clone(),
             Poller => to.poller = from.poller.clone(),
             IoThreads => to.io_threads = from.io_threads,
@@ -128,7 +144,7 @@ impl Rule {
     pub(super) fn found(&self, value: &Value) -> String {
         match (self, networks(value)) {
             (NetworkList(_), Err(Some(entry))) => format!("one with {entry}"),
-            (PortsOrFalse(_), _) if value.is_table() => "one with something else".into(),
+            (PortsOrFalse(_) | OfPorts, _) if value.is_table() => "one with something else".into(),
             _ => described(value),
         }
     }
@@ -151,7 +167,7 @@ impl Rule {
             Seconds(field) => seconds(*field(settings)),
             SecondsOrFalse(field) => or_false(*field(settings), seconds),
             Size(field) => bytes(*field(settings)),
-            // There is no number for it but that of the descriptors.
+            // What the engine finds right is no number here.
             SizeOrAuto(field) => bytes(field(settings).unwrap_or(usize::MAX)),
             SizeOrFalse(field) => or_false(*field(settings), bytes),
             Length(field) => number(*field(settings)),
@@ -163,8 +179,10 @@ impl Rule {
                 KeepAlive::On => Value::Boolean(true),
                 KeepAlive::Idle(after) => seconds(after),
             },
+            KeepaliveInterval => or_false(settings.config.tcp_keepalive_interval, seconds),
+            KeepaliveCount => or_false(settings.config.tcp_keepalive_count, number),
             IoThreads => Value::Integer(settings.config.io_threads as i64),
-            NetworkList(_) | PortsOrFalse(_) | Poller | Unused => Value::Nil,
+            NetworkList(_) | PortsOrFalse(_) | OfPorts | Poller | Unused => Value::Nil,
         }
     }
 
@@ -180,6 +198,8 @@ impl Rule {
                     format!("{{ {} }}", names.join(", "))
                 }
             }
+            (OfPorts, _) if settings.config.port_options.is_empty() => "{}".into(),
+            (OfPorts, _) => "what it was".into(),
             (PortsOrFalse(field), _) => match field(settings) {
                 Some(ports) => {
                     let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
@@ -237,6 +257,54 @@ fn size(value: &Value) -> Option<usize> {
 
 fn length(value: &Value) -> Option<u32> {
     size(value).and_then(|length| u32::try_from(length).ok())
+}
+
+fn keepalive(value: &Value) -> Option<KeepAlive> {
+    match value {
+        Value::Boolean(false) => Some(KeepAlive::Off),
+        Value::Boolean(true) => Some(KeepAlive::On),
+        idle => whole_seconds(idle).map(KeepAlive::Idle),
+    }
+}
+
+/// As many as the system takes for keepalive, tcp(7).
+fn whole_seconds(value: &Value) -> Option<Duration> {
+    let seconds = length(value).filter(|seconds| *seconds <= 32_767)?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
+fn probes(value: &Value) -> Option<u32> {
+    length(value).filter(|count| *count <= 127)
+}
+
+/// Options by port; each has the values of the setting of its name.
+fn port_options(value: &Value) -> Option<BTreeMap<u16, PortOptions>> {
+    let of_port = |options: Value| {
+        let mut found = PortOptions::default();
+        for pair in options.as_table()?.pairs::<String, Value>() {
+            let (name, value) = pair.ok()?;
+            match &*name {
+                "tcp_keepalive" => found.tcp_keepalive = Some(keepalive(&value)?),
+                "tcp_keepalive_interval" => {
+                    found.tcp_keepalive_interval = Some(whole_seconds(&value)?)
+                }
+                "tcp_keepalive_count" => found.tcp_keepalive_count = Some(probes(&value)?),
+                "tcp_user_timeout" => {
+                    found.tcp_user_timeout =
+                        Some(unless_false(&value, duration)?.unwrap_or_default());
+                }
+                _ => return None,
+            }
+        }
+        Some(found)
+    };
+    let pairs = value.as_table()?.pairs::<Value, Value>();
+    pairs
+        .map(|pair| {
+            let (port, options) = pair.ok()?;
+            Some((convert::port(&port).ok()?, of_port(options)?))
+        })
+        .collect()
 }
 
 /// A list of ports.

@@ -75,6 +75,11 @@ impl Session {
         count
     }
 
+    /// Bytes that were received and are not whole, or not delivered.
+    pub(crate) fn input_held(&self) -> usize {
+        self.held.len() + self.unread.len()
+    }
+
     pub(crate) fn has_unread(&self) -> bool {
         !self.unread.is_empty()
     }

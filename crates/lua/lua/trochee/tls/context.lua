@@ -6,6 +6,7 @@
 
 local state = require "trochee.state";
 local timers = require "trochee.timers";
+local collector = require "trochee.collector";
 
 local core, log = state.core, state.log;
 local ipairs, next, pairs, pcall, select = ipairs, next, pairs, pcall, select;
@@ -211,7 +212,10 @@ local said = {};
 local function current_pass()
 	if not pass_is_open then
 		pass_is_open = true;
+		-- To Lua a context is an object of a few bytes; with what it has outside of the heap it takes some 50 kB
+		collector.hurry();
 		timers.add_task(0, function ()
+			collector.pace();
 			pass, pass_is_open, said = pass + 1, false, {};
 		end);
 	end
