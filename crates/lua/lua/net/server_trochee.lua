@@ -327,6 +327,8 @@ local function turn()
 			dispatch[kind](key, a, b);
 		end
 	end
+	-- Nobody asks for it any more, and it may be over
+	served = nil;
 end
 
 local function onerror(err)

@@ -168,7 +168,8 @@ impl Rule {
             SecondsOrFalse(field) => or_false(*field(settings), seconds),
             Size(field) => bytes(*field(settings)),
             SizeOrFalse(field) => or_false(*field(settings), bytes),
-            SizeOrAuto(field) => field(settings).map_or(Value::Nil, bytes),
+            // Without one, there is no number for it.
+            SizeOrAuto(field) => bytes(field(settings).unwrap_or(usize::MAX)),
             Length(field) => number(*field(settings)),
             LengthOrFalse(field) => or_false(*field(settings), number),
             Flag(field) => Value::Boolean(*field(settings)),
@@ -206,7 +207,7 @@ impl Rule {
                 }
                 None => "false".into(),
             },
-            (SizeOrAuto(_), Value::Nil) => "\"auto\"".into(),
+            (SizeOrAuto(field), _) if field(settings).is_none() => "\"auto\"".into(),
             (Poller, _) => format!("\"{}\"", settings.poller.as_deref().unwrap_or("auto")),
             (_, Value::Number(number)) if number.is_infinite() => "no limit".into(),
             (_, Value::Number(number)) => number.to_string(),
