@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::messages::{Accepted, Channel, Facts, Message, Report};
 use crate::batch::{Batch, Reading};
 use crate::clock;
-use crate::command::Command;
+use crate::command::{Close, Command};
 use crate::connection::NEWCOMER_READS;
 use crate::error::{Error, Reason};
 use crate::event::{Chunk, Event};
@@ -253,6 +253,13 @@ impl IoThread {
         let begins_tls = matches!(command, Command::StartTls(_));
         if matches!(command, Command::Destroy) {
             self.newcomers.remove(key);
+        }
+        if matches!(command, Command::Close) {
+            // All may have been sent since the loop said so, and the loop waits for the end.
+            if self.reactor.close(key) == Close::Done {
+                self.closed(key, Reason::Local);
+            }
+            return;
         }
         match self.reactor.apply(key, command) {
             // What can be refused the loop has refused, but to a peer that has ended its side: there is no plaintext any more.
