@@ -80,8 +80,6 @@ local source_dirs = {
 }
 local dist_dir = os.getenv "TROCHEE_DIST" or "dist/lua"
 
--- Which the subjects run on
-harness.lua = os.getenv "TROCHEE_LUA" or "lua5.4"
 harness.here, harness.source_dir, harness.dist_dir = here, source_dirs["0.12"], dist_dir
 -- By its whole path, without which it refuses
 harness.takeover = (dist_dir:match("^/") and "" or require "lfs".currentdir().."/")..dist_dir.."/trochee/takeover.lua"
@@ -103,7 +101,7 @@ harness.groups = {
 	"items_120_faults", "items_130_objects", "items_140_proxy", "items_143_dead_peers",
 }
 
--- What runs the items: scripts/sanitize has valgrind do it, under which all takes many times as long.
+-- What runs the items: another Lua in scripts/test-lua, valgrind in scripts/sanitize, under which all takes many times as long.
 harness.lua = os.getenv "CONTRACT_LUA" or "lua5.4"
 harness.patience = tonumber(os.getenv "CONTRACT_PATIENCE" or 1)
 
