@@ -3,25 +3,14 @@
 //! Without this, a stranger who opens `max_newcomers` connections and says nothing keeps everybody else out for as long as each of
 //! them may be silent.
 
-use super::{Reactor, Source};
+use super::Reactor;
 use crate::registry::Key;
-use crate::stage::Authentication;
 
 impl Reactor {
     /// Has all newcomers of a listener hurry: the times are in connection/newcomer.rs. Those that are accepted while it
     /// is crowded hurry, too.
     pub(super) fn hurry(&mut self, listener: Key) {
-        let newcomers: Vec<Key> = self
-            .sources
-            .iter()
-            .filter_map(|(key, source)| match source {
-                Source::Connection(connection) => (connection.listener == Some(listener)
-                    && connection.authentication == Authentication::Awaited)
-                    .then_some(key),
-                _ => None,
-            })
-            .collect();
-        for key in newcomers {
+        for key in self.awaited(listener) {
             if let Some(connection) = self.connection(key) {
                 connection.hurried = true;
             }

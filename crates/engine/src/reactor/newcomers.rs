@@ -79,6 +79,14 @@ impl Reactor {
 
     /// Nobody tells any more of the connections of a listener who has authenticated.
     fn await_no_more(&mut self, listener: Key) {
+        for key in self.awaited(listener) {
+            // There is such a connection.
+            let _ = self.apply_authentication(key, Authentication::NotAsked);
+        }
+    }
+
+    /// The connections of a listener that have to authenticate, and have not.
+    pub(super) fn awaited(&self, listener: Key) -> Vec<Key> {
         let awaited = self
             .sources
             .iter()
@@ -88,10 +96,7 @@ impl Reactor {
                     .then_some(key),
                 _ => None,
             });
-        for key in awaited.collect::<Vec<_>>() {
-            // There is such a connection.
-            let _ = self.apply_authentication(key, Authentication::NotAsked);
-        }
+        awaited.collect()
     }
 }
 
