@@ -192,6 +192,35 @@ fn the_figures_of_the_front_page_are_those_of_the_benchmarks() {
     assert!(rows > 3, "the table was not found");
 }
 
+/// A command in a block that is indented, which has no place for a mark.
+fn is_indented_command(line: &str) -> bool {
+    let Some(code) = line.strip_prefix("    ") else {
+        return false;
+    };
+    let program = code
+        .split(' ')
+        .find(|word| !word.contains('='))
+        .unwrap_or_default();
+    let is_of_ours = ["scripts/", "benches/", "tests/", "fuzz/", "dist/", ".venv/"]
+        .iter()
+        .any(|folder| program.starts_with(folder));
+    is_of_ours
+        || [
+            "sudo",
+            "trochee",
+            "make",
+            "cargo",
+            "lua5.4",
+            "busted",
+            "apt",
+            "cp",
+            "systemctl",
+            "prosodyctl",
+            "rustup",
+        ]
+        .contains(&program)
+}
+
 /// Blocks of commands say what runs them, in a comment before them: `<!-- run by FILE -->`, or `<!-- not run: why -->`.
 #[test]
 fn commands_are_run_by_a_test_or_marked() {
@@ -200,6 +229,9 @@ fn commands_are_run_by_a_test_or_marked() {
         let text = read(&root().join(&page));
         let lines: Vec<&str> = text.lines().collect();
         for (number, line) in lines.iter().enumerate() {
+            if is_indented_command(line) {
+                problems.push(format!("{page}:{}: put it behind ```sh", number + 1));
+            }
             if line.trim() != "```sh" {
                 continue;
             }
