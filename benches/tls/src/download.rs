@@ -63,7 +63,10 @@ fn download(stream: &mut dyn Stream, pattern: &[u8]) -> Result<usize, String> {
     let mut got = 0;
     let end = loop {
         got += receive(stream, &mut buffer[got..HEAD])?;
-        if let Some(end) = buffer[..got].windows(4).position(|four| four == b"\r\n\r\n") {
+        if let Some(end) = buffer[..got]
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+        {
             break end + 4;
         }
         if got == HEAD {

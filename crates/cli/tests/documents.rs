@@ -203,7 +203,7 @@ fn is_indented_command(line: &str) -> bool {
         .unwrap_or_default();
     let is_of_ours = ["scripts/", "benches/", "tests/", "fuzz/", "dist/", ".venv/"]
         .iter()
-        .any(|folder| program.starts_with(folder));
+        .any(|folder| program.starts_with(folder) && !program.ends_with('/'));
     is_of_ours
         || [
             "sudo",
