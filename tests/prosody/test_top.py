@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -39,6 +40,13 @@ def _until(is_so, what):
     while not is_so():
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
+
+
+def _runs(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.asynccontextmanager
@@ -124,7 +132,13 @@ def test_top(make_server, tmp_path):
                 else:
                     os.kill(terminal.children()[0], end)
                 is_restored(terminal, 0)
-        terminal.run("clear")
+            # A terminal that goes, such as an ssh that is cut off, takes it along.
+            terminal.run(f"{TROCHEE} top --socket {_socket(server)}")
+            terminal.wait_for(r"trochee top: Prosody")
+            child = terminal.children()[0]
+        terminal.__exit__()
+        _until(lambda: not _runs(child), "it outlives its terminal")
+    with Terminal(tmp_path) as terminal:
         terminal.run(f"{TROCHEE} top --socket {_socket(server)}; echo status $?")
         shown = terminal.wait_for(r"^status 1$")
         assert "no server answers at" in shown.replace("\n", " "), shown
