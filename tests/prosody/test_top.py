@@ -128,6 +128,13 @@ def test_top(make_server, tmp_path):
         terminal.run(f"{TROCHEE} top --socket {_socket(server)}; echo status $?")
         shown = terminal.wait_for(r"^status 1$")
         assert "no server answers at" in shown.replace("\n", " "), shown
+        with server:
+            terminal.run("clear")
+            terminal.run(f"{TROCHEE} top --socket {_socket(server)}")
+            terminal.wait_for(r"trochee top: Prosody")
+            top, = terminal.children()
+            terminal.close()
+            _until(lambda: not os.path.exists(f"/proc/{top}"), "top outlives its terminal")
 
 
 @pytest.mark.only_on("threads", "13-epoll")

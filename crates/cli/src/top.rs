@@ -22,6 +22,9 @@ mod view;
 /// How long a key may wait.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long the screen has to end by itself after a signal.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// How many connections are asked for in each order.
 const MOST: usize = 100;
 
@@ -111,6 +114,9 @@ fn keep_asking(mut client: Client, interval: Duration, tell: &Sender<News>) {
 }
 
 /// Has the signals that end a program told, so that the terminal is put right first. Ctrl-C is a key here.
+///
+/// crossterm does not come back from a terminal that is gone: it reads the end of file for ever. So after [`GRACE`] the thread that
+/// has heard the signal ends the program itself.
 fn watch_signals(tell: Sender<News>) -> Result<(), String> {
     let (ready, readied) = mpsc::channel();
     thread::spawn(move || {
@@ -126,7 +132,9 @@ fn watch_signals(tell: Sender<News>) -> Result<(), String> {
             while let Some(event) = reactor.next_event() {
                 if matches!(event, Event::Signal { .. }) {
                     let _ = tell.send(News::End);
-                    return;
+                    thread::sleep(GRACE);
+                    ratatui::restore();
+                    std::process::exit(0);
                 }
             }
         }
