@@ -116,6 +116,9 @@ pub(crate) struct Connection {
     pub(crate) hurried: bool,
     /// When it was accepted, or begun.
     pub(crate) began: u64,
+    /// Since when it is a newcomer, and how much it had delivered by then.
+    awaited_since: u64,
+    awaited_from: u64,
     /// Reads that it has delivered, and their bytes; over TLS those of the plaintext.
     pub(crate) reads: u32,
     pub(crate) received: u64,
@@ -223,6 +226,8 @@ impl Connection {
             },
             hurried: false,
             began: now,
+            awaited_since: now,
+            awaited_from: 0,
             reads: 0,
             received: 0,
             sent: 0,

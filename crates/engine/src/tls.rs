@@ -34,6 +34,7 @@ pub use context::Context;
 pub use dane::Tlsa;
 /// In the version whose configurations [`Context::from_rustls_server`] and [`Context::from_rustls_client`] take.
 pub use rustls;
+pub use store::TrustedFiles;
 pub use verify_error::VerifyError;
 
 /// Which end of a connection.

@@ -267,14 +267,17 @@ fn options(functions: &Functions<'_>) -> Result<()> {
     // set_read_timeout(key, seconds | false), set_write_timeout(key, seconds | false)
     add_timeout(functions, "set_read_timeout", EventLoop::set_read_timeout)?;
     add_timeout(functions, "set_write_timeout", EventLoop::set_write_timeout)?;
-    // set_authentication(key, true: has authenticated | false: has to | nil: nobody tells)
+    // set_authentication(key, true: has authenticated | false: has to | "request": has to make one | nil: nobody tells)
     functions.add(
         "set_authentication",
-        |_, core, (number, has): (Option<i64>, Option<bool>)| {
+        |_, core, (number, has): (Option<i64>, Value)| {
             let authentication = match has {
-                Some(true) => Authentication::Done,
-                Some(false) => Authentication::Awaited,
-                None => Authentication::NotAsked,
+                Value::Nil => Authentication::NotAsked,
+                Value::Boolean(false) => Authentication::Awaited,
+                Value::String(what) if what.as_bytes() == b"request".as_slice() => {
+                    Authentication::RequestAwaited
+                }
+                _ => Authentication::Done,
             };
             Ok(core
                 .with(|reactor| reactor.set_authentication(key(number), authentication))

@@ -192,7 +192,7 @@ impl Reactor {
         if has_place {
             self.leave_place();
         }
-        if authentication == Authentication::Awaited
+        if authentication.is_newcomer()
             && let Some(key) = listener
             && let Some(Source::Listener(listener)) = self.sources.get_mut(key)
         {

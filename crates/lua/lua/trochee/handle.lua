@@ -261,8 +261,9 @@ function handle:setwritetimeout(t)
 	core.set_write_timeout(self[1], t == nil and settings.send_timeout or t);
 end
 
--- Whether the connection has authenticated: true, or false while it has to. nil is for those of whom nobody tells. On a listener it is
--- what its connections begin with. Returns whether there is such a connection
+-- Whether the connection has authenticated: true, or false while it has to. "request" is for those that have a request to make, which
+-- has not come yet; nil for those of whom nobody tells. On a listener it is what its connections begin with. Returns whether there is
+-- such a connection
 function handle:set_authenticated(has)
 	return core.set_authentication(self[1], has);
 end
