@@ -10,6 +10,7 @@ local recent = require "trochee.recent";
 local slow = require "trochee.slow";
 local unpack = require "trochee.compat".unpack;
 local version = require "trochee"._VERSION;
+local sessions = module:require "sessions";
 
 local core, handles = state.core, state.handles;
 
@@ -77,20 +78,6 @@ local function service_names()
 	return names;
 end
 
--- The user or server at the other end, by Prosody's sessions
-local function session_name(conn)
-	for _, kind in ipairs { "c2s", "s2s", "component" } do
-		local session = module:shared("/*/"..kind.."/sessions")[conn];
-		if session then
-			local name = session.full_jid
-				or session.to_host and session.from_host and session.from_host.."->"..session.to_host
-				or session.host;
-			return tostring(name or "-").." ("..tostring(session.type)..")";
-		end
-	end
-	return "-";
-end
-
 local function tls_version(conn)
 	if not conn:ssl() then
 		return "-";
@@ -139,7 +126,7 @@ function section:connections(filter)
 			conn._server and (services[conn._server] or tostring(conn._server.sockport)) or "outgoing",
 			tls_version(conn), seconds(info.age), seconds(info.idle), bytes(info.queued), bytes(info.received), bytes(info.sent),
 			tostring(info.reads), info.round_trip and ("%.1f ms"):format(info.round_trip * 1000) or "-",
-			tostring(info.retransmits or "-"), info.unacknowledged and bytes(info.unacknowledged) or "-", session_name(conn);
+			tostring(info.retransmits or "-"), info.unacknowledged and bytes(info.unacknowledged) or "-", sessions.name(conn) or "-";
 		};
 		if not filter or table.concat(row, " "):find(tostring(filter), 1, true) then
 			count = count + 1;
