@@ -13,6 +13,7 @@ local ends = require "trochee.ends";
 local recent = require "trochee.recent";
 local bans = require "trochee.bans";
 local slow = require "trochee.slow";
+local trace = require "trochee.trace";
 local inherited = require "trochee.activation";
 local tls_builder = require "trochee.tls.builder";
 
@@ -295,6 +296,7 @@ local function closeall()
 end
 
 local begin_turn, next_event, DATA = core.begin_turn, core.next_event, events.DATA;
+trace.follow(function (functions) next_event = functions.next_event; end);
 local onincoming = handle.methods.onincoming;
 
 -- The connection that is being given data: the one to blame for an error that leaves turn()

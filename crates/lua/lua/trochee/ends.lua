@@ -3,6 +3,8 @@
 
 local state = require "trochee.state";
 
+local trace = require "trochee.trace";
+
 local core, log = state.core, state.log;
 
 local ends = {};
@@ -24,6 +26,7 @@ function ends.tell(conn, reason, age, received, sent, in_handshake)
 	if age and not conn._listening then
 		line.conn, line.reason = conn, reason;
 		line.age, line.received, line.sent, line.in_handshake = age, received, sent, in_handshake;
+		trace.stop(conn[1], line);
 		log("debug", "%s", line);
 		line.conn = nil;
 	end

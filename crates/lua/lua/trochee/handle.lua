@@ -6,12 +6,14 @@
 local state = require "trochee.state";
 local timers = require "trochee.timers";
 local ends = require "trochee.ends";
+local trace = require "trochee.trace";
 local plain_socket = require "trochee.socket";
 local tls_socket = require "trochee.tls.socket";
 local new_log = require "trochee.log";
 
 local core, handles, settings, log = state.core, state.handles, state.settings, state.log;
 local core_write = core.write;
+trace.follow(function (functions) core_write = functions.write; end);
 local xpcall, traceback = require "trochee.compat".xpcall, debug.traceback;
 local ipairs, setmetatable, tostring, type = ipairs, setmetatable, tostring, type;
 
