@@ -10,6 +10,7 @@
 mod blocked;
 mod capi;
 mod commands;
+mod connections;
 mod convert;
 mod core;
 mod descriptor;

@@ -47,10 +47,32 @@ struct Front {
     slow_callback: Option<Duration>,
     /// Whether the keys of TLS sessions are written to the file that the environment names.
     tls_key_log: bool,
+    /// Where a UNIX socket answers with statistics.
+    stats_socket: Place,
     /// The longest wait of a turn; Prosody's own bound.
     max_wait: Duration,
     /// The least pause before a timer repeats, so that one that says 0 does not keep the processor busy.
     min_wait: Duration,
+}
+
+/// Where a file is.
+#[derive(Clone, PartialEq)]
+enum Place {
+    /// Where the program has such files.
+    Usual,
+    At(String),
+    Nowhere,
+}
+
+impl Place {
+    /// The path, or "auto", as the operator would write it.
+    fn path(&self) -> Option<&str> {
+        match self {
+            Place::Usual => Some("auto"),
+            Place::At(path) => Some(path),
+            Place::Nowhere => None,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -65,6 +87,7 @@ impl Default for Settings {
                 shutdown_deadline: Some(Duration::from_secs(5)),
                 slow_callback: Some(Duration::from_millis(250)),
                 tls_key_log: false,
+                stats_socket: Place::Usual,
                 max_wait: Duration::from_secs(86400),
                 min_wait: Duration::from_millis(1),
             },
@@ -190,6 +213,7 @@ const SETTINGS: &[(&str, Rule)] = &[
         "slow_callback",
         SecondsOrFalse(|s| &mut s.front.slow_callback),
     ),
+    ("stats_socket", SocketPath(|s| &mut s.front.stats_socket)),
     (
         "ssl_handshake_timeout",
         Seconds(|s| &mut s.config.tls_handshake_timeout),
@@ -411,6 +435,9 @@ impl Settings {
         let table = lua.create_table()?;
         for (name, rule) in SETTINGS {
             table.set(*name, rule.value(self))?;
+        }
+        if let Some(path) = self.front.stats_socket.path() {
+            table.set("stats_socket", path)?;
         }
         Ok(table)
     }
