@@ -20,6 +20,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -27,6 +28,7 @@ use crate::addresses::Visit;
 use crate::buffer::OutQueue;
 use crate::clock;
 use crate::config::{Config, ReadSize, SocketKind};
+use crate::connection_info::EndInfo;
 use crate::poller::Interest;
 use crate::registered::Registered;
 use crate::registry::Key;
@@ -251,6 +253,16 @@ impl Connection {
             timer: None,
             spared: None,
             overdue: false,
+        }
+    }
+
+    /// What it has come to.
+    pub(crate) fn end_info(&self, now: u64) -> EndInfo {
+        EndInfo {
+            age: Duration::from_nanos(now.saturating_sub(self.began)),
+            received: self.received,
+            sent: self.sent,
+            in_handshake: self.tls.as_ref().is_some_and(|tls| !tls.is_secured()),
         }
     }
 

@@ -14,7 +14,7 @@ use trochee::{
 
 use crate::convert::{self, answer, done, key, opened};
 use crate::core::Functions;
-use crate::{capi, connections, descriptor, proxied, socket_option, tls};
+use crate::{blocked, capi, connections, descriptor, proxied, socket_option, tls};
 
 /// Makes a reactor and the functions to command it.
 pub(crate) fn new(lua: &Lua) -> Result<Table> {
@@ -56,6 +56,10 @@ fn backend(functions: &Functions<'_>) -> Result<()> {
     // describe_gauges() → what each of them measures, by name
     functions.add("describe_gauges", |lua, _, ()| {
         lua.create_table_from(Gauges::describe())
+    })?;
+    // blocked_at() → the traceback of the callback that SLOW has told of, without a title | nil: it was not taken
+    functions.add("blocked_at", |_, core, ()| {
+        Ok(blocked::place(core.slow_since.get()))
     })?;
     // describe_stats() → what each counter counts, by name
     functions.add("describe_stats", |lua, _, ()| {
@@ -359,7 +363,8 @@ fn timers(functions: &Functions<'_>) -> Result<()> {
     // begin_turn(longest wait in seconds): then next_event until it returns nothing
     functions.add("begin_turn", |_, core, max_wait: f64| {
         // An error may have left the last turn. What came since is nobody's callback.
-        core.busy.set(None);
+        core.busy.end();
+        core.watch();
         core.with(|reactor| reactor.begin_turn(Some(convert::seconds(max_wait))));
         Ok(())
     })?;

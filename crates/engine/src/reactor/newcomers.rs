@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Reactor, Source};
 use crate::clock::{self, LastNotice};
 use crate::connection::{Connection, State};
-use crate::connection_info::{ConnectionInfo, TcpInfo};
+use crate::connection_info::{ConnectionInfo, EndInfo, TcpInfo};
 use crate::error::{Error, Reason};
 use crate::event::Level;
 use crate::name::Name;
@@ -155,6 +155,14 @@ impl Reactor {
                 _ => None,
             });
         connections.collect()
+    }
+
+    /// What a connection has come to by now.
+    pub fn end_info(&self, key: Key) -> Option<EndInfo> {
+        match self.sources.get(key)? {
+            Source::Connection(connection) => Some(connection.end_info(clock::now())),
+            _ => None,
+        }
     }
 }
 

@@ -98,6 +98,7 @@ impl Reactor {
         let orderly =
             reason.is_orderly() || matches!(reason, Reason::Tls(_) | Reason::HandshakeTimeout);
         let graceful = orderly || !self.has_unsent(key);
+        let info = self.end_info(key).unwrap_or_default();
         if self.remove(key, graceful) {
             let timed_out = matches!(
                 reason,
@@ -112,7 +113,7 @@ impl Reactor {
             if unheard {
                 self.sources.free(key);
             } else {
-                self.untold.push(Event::Closed { key, reason });
+                self.untold.push(Event::Closed { key, reason, info });
             }
         }
     }
