@@ -132,16 +132,18 @@ def test_top(make_server, tmp_path):
                 else:
                     os.kill(terminal.children()[0], end)
                 is_restored(terminal, 0)
-            # A terminal that goes, such as an ssh that is cut off, takes it along.
-            terminal.run(f"{TROCHEE} top --socket {_socket(server)}")
-            terminal.wait_for(r"trochee top: Prosody")
-            child = terminal.children()[0]
-        terminal.__exit__()
-        _until(lambda: not _runs(child), "it outlives its terminal")
-    with Terminal(tmp_path) as terminal:
+        terminal.run("clear")
         terminal.run(f"{TROCHEE} top --socket {_socket(server)}; echo status $?")
         shown = terminal.wait_for(r"^status 1$")
         assert "no server answers at" in shown.replace("\n", " "), shown
+        # An ssh that is cut off takes it along.
+        with server:
+            terminal.run("clear")
+            terminal.run(f"{TROCHEE} top --socket {_socket(server)}")
+            terminal.wait_for(r"trochee top: Prosody")
+            top, = terminal.children()
+            terminal.close()
+            _until(lambda: not _runs(top), "top outlives its terminal")
 
 
 @pytest.mark.only_on("threads", "13-epoll")

@@ -24,6 +24,9 @@ mod view;
 /// How long a key may wait.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long the screen has to end by itself after a signal.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// How many connections are asked for in each order.
 const MOST: usize = 100;
 
@@ -117,7 +120,7 @@ enum Waited {
     Gone,
 }
 
-/// Waits for a moment. crossterm would read from a terminal that has hung up again and again.
+/// Waits for a moment. crossterm does not come back from a terminal that has hung up: it reads the end of file for ever.
 fn wait_for_input() -> io::Result<Waited> {
     let stdin = io::stdin();
     let mut watched = [PollFd::new(&stdin, PollFlags::IN)];
@@ -152,6 +155,9 @@ fn keep_asking(mut client: Client, interval: Duration, tell: &Sender<News>) {
 }
 
 /// Has the signals that end a program told, so that the terminal is put right first. Ctrl-C is a key here.
+///
+/// Whoever draws may be stuck, such as at a terminal that takes nothing. So after [`GRACE`] the thread that has heard the signal
+/// ends the program itself.
 fn watch_signals(tell: Sender<News>) -> Result<(), String> {
     let (ready, readied) = mpsc::channel();
     thread::spawn(move || {
@@ -167,9 +173,9 @@ fn watch_signals(tell: Sender<News>) -> Result<(), String> {
             while let Some(event) = reactor.next_event() {
                 if matches!(event, Event::Signal { .. }) {
                     let _ = tell.send(News::End);
-                    // Whoever draws may be stuck: the terminal takes nothing (Ctrl-S), or is gone.
-                    thread::sleep(Duration::from_secs(1));
-                    std::process::exit(1);
+                    thread::sleep(GRACE);
+                    ratatui::restore();
+                    std::process::exit(0);
                 }
             }
         }

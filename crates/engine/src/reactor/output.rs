@@ -98,6 +98,7 @@ impl Reactor {
         let orderly =
             reason.is_orderly() || matches!(reason, Reason::Tls(_) | Reason::HandshakeTimeout);
         let graceful = orderly || !self.has_unsent(key);
+        let info = self.end_info(key).unwrap_or_default();
         if self.remove(key, graceful) {
             let timed_out = matches!(
                 reason,
@@ -112,7 +113,7 @@ impl Reactor {
             if unheard {
                 self.sources.free(key);
             } else {
-                self.untold.push(Event::Closed { key, reason });
+                self.untold.push(Event::Closed { key, reason, info });
             }
         }
     }
@@ -192,7 +193,7 @@ impl Reactor {
         if has_place {
             self.leave_place();
         }
-        if authentication == Authentication::Awaited
+        if authentication.is_newcomer()
             && let Some(key) = listener
             && let Some(Source::Listener(listener)) = self.sources.get_mut(key)
         {
