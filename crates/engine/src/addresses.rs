@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::event::Level;
 use crate::network::Networks;
+use crate::spans;
 use crate::sync::lock;
 use log::Log;
 use table::{Allowance, Place, Slot, Table};
@@ -69,6 +70,17 @@ pub(crate) enum Refusal {
     Count,
     /// Too many wait for the answer to their ClientHello.
     Handshakes,
+}
+
+impl Refusal {
+    /// The counter of [`Stats`](crate::Stats) that counts it.
+    fn counter(self) -> &'static str {
+        match self {
+            Refusal::Rate => "refused_by_rate",
+            Refusal::Count => "refused_by_count",
+            Refusal::Handshakes => "refused_handshakes",
+        }
+    }
 }
 
 /// Lines for the log, and whether [`Addresses::report`] is to be asked after an [`INTERVAL`].
@@ -192,6 +204,7 @@ impl Addresses {
 
     /// What the log is to hear of a connection that was refused. Nobody is to be banned from an address that is exempt.
     pub(crate) fn refused(&self, refusal: Refusal, address: IpAddr, now: u64) -> Noted {
+        spans::refused(address, refusal.counter());
         let counted = &mut *lock(&self.0);
         let why = counted.rules.why(refusal);
         let named = !counted.rules.exempt.contains(address);

@@ -13,6 +13,7 @@ use crate::config::{Config, ReadSize};
 use crate::name::Name;
 use crate::registered::Registered;
 use crate::socket;
+use crate::spans;
 use crate::timers::TimerId;
 
 /// Connections that one listener hands out per turn, so that a burst of connects does not silence those who are in.
@@ -191,6 +192,7 @@ impl Gate {
 
     /// What the log is to hear of a peer that was turned away, if it is time.
     pub(crate) fn turned_away(&mut self, peer: Option<SocketAddr>, now: u64) -> Option<String> {
+        spans::turned_away(peer);
         let from = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
         self.last_notice
             .is_due(now)

@@ -57,6 +57,7 @@ impl Reactor {
         let Some(session) = &mut connection.tls else {
             return;
         };
+        connection.span.begin_handshake();
         if let Err(text) = session.begin(peer, now) {
             self.stats.tls_failures += 1;
             self.end(key, Reason::Tls(text));
@@ -164,6 +165,8 @@ impl Reactor {
         let Some(connection) = self.connection(key) else {
             return;
         };
+        let session = connection.tls.as_ref();
+        connection.span.secured(|| session?.info());
         let session_waits = connection.holds_input();
         if (session_waits || connection.readable) && connection.registered.enter_ready() {
             // Connected belongs right behind Secured.
@@ -176,6 +179,7 @@ impl Reactor {
         if let Some(connection) = self.connection(key) {
             let _ = connection.flush();
         }
+        self.stats.tls_failures += 1;
         self.end(key, Reason::Tls(text));
     }
 
