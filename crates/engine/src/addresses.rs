@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::event::Level;
 use crate::network::Networks;
 use crate::spans;
+use crate::stats::Stats;
 use crate::sync::lock;
 use log::Log;
 use table::{Allowance, Place, Slot, Table};
@@ -73,7 +74,16 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// The counter of [`Stats`](crate::Stats) that counts it.
+    /// Counts one.
+    pub(crate) fn count(self, stats: &mut Stats) {
+        match self {
+            Refusal::Rate => stats.refused_by_rate += 1,
+            Refusal::Count => stats.refused_by_count += 1,
+            Refusal::Handshakes => stats.refused_handshakes += 1,
+        }
+    }
+
+    /// The name of that counter.
     fn counter(self) -> &'static str {
         match self {
             Refusal::Rate => "refused_by_rate",

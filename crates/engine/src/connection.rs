@@ -83,6 +83,8 @@ pub(crate) struct Connection {
     /// The listener that accepted it.
     pub(crate) listener: Option<Key>,
     pub(crate) peer: Option<SocketAddr>,
+    /// Whether the other end has begun it.
+    pub(crate) is_accepted: bool,
     /// Whether it has one of the places of [`Config::max_connections`].
     pub(crate) has_place: bool,
     /// Where it is counted by its address, until it is over.
@@ -202,6 +204,7 @@ impl Connection {
             state,
             listener: None,
             peer: None,
+            is_accepted: false,
             has_place: false,
             visit: None,
             proxy: None,

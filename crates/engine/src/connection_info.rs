@@ -1,5 +1,6 @@
 //! What is known of one connection at one moment.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -15,6 +16,12 @@ pub struct ConnectionInfo {
     pub key: Key,
     /// How far it has got.
     pub stage: Stage,
+    /// The address of the peer; of a proxied connection that of the client. `None` for a UNIX socket, and while it connects.
+    pub peer: Option<SocketAddr>,
+    /// Whether a listener accepted it.
+    pub is_accepted: bool,
+    /// The version of TLS that was agreed on, such as `"TLSv1.3"`, or `"handshake"` until one is; `None` without TLS.
+    pub tls: Option<&'static str>,
     /// How long ago it was accepted, or begun.
     pub age: Duration,
     /// For how long nothing has come from the peer; where nothing has come at all, since the connection stood, or since TLS did.

@@ -9,6 +9,7 @@
 
 mod capi;
 mod commands;
+mod connections;
 mod convert;
 mod core;
 mod descriptor;

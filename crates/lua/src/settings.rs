@@ -43,10 +43,32 @@ struct Front {
     shutdown_deadline: Option<Duration>,
     /// How long a callback may hold the loop before the log is told.
     slow_callback: Option<Duration>,
+    /// Where a UNIX socket answers with statistics.
+    stats_socket: Place,
     /// The longest wait of a turn; Prosody's own bound.
     max_wait: Duration,
     /// The least pause before a timer repeats, so that one that says 0 does not keep the processor busy.
     min_wait: Duration,
+}
+
+/// Where a file is.
+#[derive(Clone, PartialEq)]
+enum Place {
+    /// Where the program has such files.
+    Usual,
+    At(String),
+    Nowhere,
+}
+
+impl Place {
+    /// The path, or "auto", as the operator would write it.
+    fn path(&self) -> Option<&str> {
+        match self {
+            Place::Usual => Some("auto"),
+            Place::At(path) => Some(path),
+            Place::Nowhere => None,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -60,6 +82,7 @@ impl Default for Settings {
                 gc_headroom: Some(32 << 20),
                 shutdown_deadline: Some(Duration::from_secs(5)),
                 slow_callback: Some(Duration::from_millis(250)),
+                stats_socket: Place::Usual,
                 max_wait: Duration::from_secs(86400),
                 min_wait: Duration::from_millis(1),
             },
@@ -185,6 +208,7 @@ const SETTINGS: &[(&str, Rule)] = &[
         "slow_callback",
         SecondsOrFalse(|s| &mut s.front.slow_callback),
     ),
+    ("stats_socket", SocketPath(|s| &mut s.front.stats_socket)),
     (
         "ssl_handshake_timeout",
         Seconds(|s| &mut s.config.tls_handshake_timeout),
@@ -367,6 +391,9 @@ impl Settings {
         let table = lua.create_table()?;
         for (name, rule) in SETTINGS {
             table.set(*name, rule.value(self))?;
+        }
+        if let Some(path) = self.front.stats_socket.path() {
+            table.set("stats_socket", path)?;
         }
         Ok(table)
     }

@@ -43,6 +43,7 @@ impl Reactor {
                 );
                 connection.listener = Some(key);
                 connection.peer = peer;
+                connection.is_accepted = true;
                 connection.visit = visit;
                 connection.has_place = !listener.is_local;
                 if is_proxy(&self.config.proxy_protocol, &connection) {

@@ -48,12 +48,15 @@ impl Reactor {
         }
     }
 
+    /// How much all connections may hold together, in bytes.
+    pub(super) fn most_queued_memory(&self) -> usize {
+        let set = self.config.max_queued_memory;
+        set.unwrap_or_else(memory::quarter)
+    }
+
     /// Ends connections if all together hold too much.
     pub(super) fn relieve_memory(&mut self) {
-        let most = self
-            .config
-            .max_queued_memory
-            .unwrap_or_else(memory::quarter);
+        let most = self.most_queued_memory();
         if self.memory.held() > most {
             self.end_largest(most);
         }

@@ -133,6 +133,12 @@ impl Reactor {
                     Some(ConnectionInfo {
                         key,
                         stage: connection.stage(),
+                        peer: connection.peer,
+                        is_accepted: connection.is_accepted,
+                        tls: connection
+                            .tls
+                            .as_ref()
+                            .map(|session| session.version().unwrap_or("handshake")),
                         age: since(connection.began),
                         idle: since(connection.read_since),
                         reads: connection.reads,

@@ -38,7 +38,10 @@ impl Reactor {
             self.recount(key);
             return None;
         }
+        let before = connection.sent;
         let flush = connection.flush();
+        let sent = connection.sent - before;
+        self.stats.sent_bytes += sent;
         self.recount(key);
         let connection = self.connection(key)?;
         match flush {
@@ -82,6 +85,8 @@ impl Reactor {
 
     /// Ends a connection and has the consumer told, if it has heard of the connection.
     pub(crate) fn end(&mut self, key: Key, reason: Reason) {
+        let is_failure = matches!(reason, Reason::Tls(_) | Reason::HandshakeTimeout);
+        self.stats.tls_failures += u64::from(is_failure);
         self.tell_failed_handshake(key, &reason);
         self.end_untold(key, reason);
     }

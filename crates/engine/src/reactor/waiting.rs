@@ -93,6 +93,22 @@ impl Reactor {
         self.collect_signals();
     }
 
+    /// The turn has come to its wait: notes for how long whoever came since the last one has waited.
+    fn count_busy(&mut self, now: u64) {
+        // Before the first wait nobody was waited for.
+        if self.stats.turns == 0 {
+            return;
+        }
+        let busy = now.saturating_sub(self.turn.began);
+        let stats = &mut self.stats;
+        stats.busy_nanoseconds += busy;
+        if busy > 10_000_000 {
+            stats.turns_over_10ms += 1;
+            stats.turns_over_100ms += u64::from(busy > 100_000_000);
+            stats.turns_over_1s += u64::from(busy > 1_000_000_000);
+        }
+    }
+
     /// What has to be done before a wait; gives the time at which it begins.
     fn prepare_wait(&mut self) -> u64 {
         // One that came before there was anything to wake the wait with.
@@ -100,6 +116,7 @@ impl Reactor {
         let now = clock::now();
         // Where another loop has waited, the time since the last turn is not time in which the consumer worked.
         if !std::mem::take(&mut self.turn.waits_elsewhere) {
+            self.count_busy(now);
             self.excuse_silence(now);
         }
         self.relieve_memory();

@@ -9,6 +9,7 @@ use super::{Facts, Threads};
 use crate::config::SocketOption;
 use crate::connection_info::{ConnectionInfo, TcpInfo};
 use crate::error::Error;
+use crate::gauges::Gauges;
 use crate::name::Name;
 use crate::proxy_protocol::Proxied;
 use crate::reactor::Reactor;
@@ -21,6 +22,11 @@ impl Threads {
     /// What each thread has counted. A thread that has failed counts no more.
     pub(crate) fn stats(&mut self) -> Vec<Stats> {
         self.ask_all(|reactor| reactor.stats())
+    }
+
+    /// What each thread uses.
+    pub(crate) fn gauges(&mut self) -> Vec<Gauges> {
+        self.ask_all(|reactor| reactor.gauges())
     }
 
     /// How many connections of all threads are in each stage.

@@ -413,6 +413,9 @@ return {
 	set_config = state.configure;
 	stats = core.stats;
 	describe_stats = core.describe_stats;
+	thread_stats = core.thread_stats;
+	gauges = core.gauges;
+	describe_gauges = core.describe_gauges;
 	stages = core.stages;
 
 	listen = listen;

@@ -283,6 +283,12 @@ function server.get_backend() end
 function server.stats() end
 ---@return table<string, string> what each counter counts, by name
 function server.describe_stats() end
+---@return table<string, integer>[] counters of each thread: the loop's own, then those of its I/O threads
+function server.thread_stats() end
+---@return table<string, integer> what is in use, and how much there may be of it
+function server.gauges() end
+---@return table<string, string> what each of them measures, by name
+function server.describe_gauges() end
 ---@return table<"accepted"|"proxied"|"secured"|"opened"|"established", integer> connections by how far they have got
 function server.stages() end
 ---@param once? boolean a single turn

@@ -10,8 +10,10 @@ end
 local stop_asking = module:require "authentication";
 module:require "statistics";
 local remove_from_shell = module:require "shell";
+local close_socket = module:require "stats_socket";
 
 function module.unload()
 	stop_asking();
 	remove_from_shell();
+	close_socket();
 end

@@ -1,7 +1,6 @@
 -- The section "trochee" of the shell: prosodyctl shell trochee info, or trochee:info() when it runs.
 
 local server = require "net.server";
-local portmanager = require "core.portmanager";
 local array = require "util.array";
 local sorted_pairs = require "util.iterators".sorted_pairs;
 local state = require "trochee.state";
@@ -12,6 +11,7 @@ local unpack = require "trochee.compat".unpack;
 local version = require "trochee"._VERSION;
 
 local core, handles = state.core, state.handles;
+local known = module:require "known";
 
 -- More rows than anybody reads
 local MOST_ROWS = 1000;
@@ -67,51 +67,6 @@ local function bytes(count)
 	return ("%d MB"):format(math.floor(count / 1000000));
 end
 
---- What is known
-
-local function service_names()
-	local names = {};
-	for name, _, _, _, active in portmanager.get_active_services():iter(nil, nil, nil, nil) do
-		names[active.server] = name;
-	end
-	return names;
-end
-
--- The user or server at the other end, by Prosody's sessions
-local function session_name(conn)
-	for _, kind in ipairs { "c2s", "s2s", "component" } do
-		local session = module:shared("/*/"..kind.."/sessions")[conn];
-		if session then
-			local name = session.full_jid
-				or session.to_host and session.from_host and session.from_host.."->"..session.to_host
-				or session.host;
-			return tostring(name or "-").." ("..tostring(session.type)..")";
-		end
-	end
-	return "-";
-end
-
-local function tls_version(conn)
-	if not conn:ssl() then
-		return "-";
-	end
-	local socket = conn:socket();
-	return socket and socket:info("protocol") or "handshake";
-end
-
--- Every connection that has a handle: what the core knows of it, and the handle as conn
-local function connections()
-	local found = {};
-	for _, info in ipairs(core.connections()) do
-		info.conn = handles[info.key];
-		if info.conn then
-			found[#found+1] = info;
-		end
-	end
-	table.sort(found, function (a, b) return a.age > b.age; end);
-	return found;
-end
-
 --- Commands
 
 local section = {};
@@ -127,19 +82,23 @@ function section:info()
 		rows[#rows+1] = { name, tostring(value), about[name] };
 	end
 	show(print, { "counter", "value", "what it counts" }, rows);
+	local in_use, gauges = {}, server.describe_gauges();
+	for name, value in sorted_pairs(server.gauges()) do
+		in_use[#in_use+1] = { name, tostring(value), gauges[name] };
+	end
+	show(print, { "gauge", "value", "what it measures" }, in_use);
 	return true, ("%d counters since the start of the process"):format(#rows);
 end
 
 function section:connections(filter)
-	local services, rows, count = service_names(), {}, 0;
-	for _, info in ipairs(connections()) do
+	local services, rows, count = known.services(), {}, 0;
+	for _, info in ipairs(known.connections()) do
 		local conn = info.conn;
 		local row = {
 			tostring(conn.id), info.stage, ("%s:%s"):format(conn.peername or "-", conn.peerport or "-"),
-			conn._server and (services[conn._server] or tostring(conn._server.sockport)) or "outgoing",
-			tls_version(conn), seconds(info.age), seconds(info.idle), bytes(info.queued), bytes(info.received), bytes(info.sent),
+			known.service(conn, services), info.tls or "-", seconds(info.age), seconds(info.idle), bytes(info.queued), bytes(info.received), bytes(info.sent),
 			tostring(info.reads), info.round_trip and ("%.1f ms"):format(info.round_trip * 1000) or "-",
-			tostring(info.retransmits or "-"), info.unacknowledged and bytes(info.unacknowledged) or "-", session_name(conn);
+			tostring(info.retransmits or "-"), info.unacknowledged and bytes(info.unacknowledged) or "-", known.session(conn);
 		};
 		if not filter or table.concat(row, " "):find(tostring(filter), 1, true) then
 			count = count + 1;
@@ -159,7 +118,7 @@ end
 
 function section:addresses(most)
 	local by_address, all = {}, {};
-	for _, info in ipairs(connections()) do
+	for _, info in ipairs(known.connections()) do
 		local conn = info.conn;
 		if conn._server and conn.peername then
 			local entry = by_address[conn.peername];
