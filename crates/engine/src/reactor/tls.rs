@@ -189,7 +189,6 @@ impl Reactor {
         if let Some(connection) = self.connection(key) {
             let _ = connection.flush();
         }
-        self.stats.tls_failures += 1;
         self.end(key, Reason::Tls(text));
     }
 

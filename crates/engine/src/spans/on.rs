@@ -124,7 +124,7 @@ impl ConnectionSpan {
         let reason = reason.unwrap_or(Reason::Local);
         let in_handshake = handshake.map(|at| at.elapsed().as_secs_f64());
         if let (Some(seconds), false) = (in_handshake, reason == Reason::Local) {
-            let by_tls = matches!(reason, Reason::Tls(_));
+            let by_tls = matches!(reason, Reason::Tls(_) | Reason::HandshakeTimeout);
             debug!(
                 target: "trochee",
                 parent: &span,
