@@ -26,7 +26,7 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
-use trochee::tls::{Context, Mode, Settings, Start};
+use trochee::tls::{Context, Settings, Start};
 use trochee::{Key, Reactor, ReadSize};
 
 /// Most changes to a certificate or a file.
@@ -307,21 +307,15 @@ fn trusted_by_us(
     if ignore_purpose {
         verifyext.push("lsec_ignore_purpose".into());
     }
-    let built = Context::build(&Settings {
-        mode: Mode::Server,
-        certificate: Some(write("own.pem", pem("CERTIFICATE", &corpus.leaf.der))),
-        key: Some(write("own.key", corpus.leaf.key.serialize_pem())),
-        cafile: Some(write(
-            "authorities.pem",
-            authorities
-                .iter()
-                .map(|der| pem("CERTIFICATE", der))
-                .collect(),
-        )),
-        verify: vec!["peer".into(), "client_once".into()],
-        verifyext,
-        ..Settings::default()
-    });
+    let mut settings = Settings::server(
+        write("own.pem", pem("CERTIFICATE", &corpus.leaf.der)),
+        write("own.key", corpus.leaf.key.serialize_pem()),
+    );
+    let trusted = authorities.iter().map(|der| pem("CERTIFICATE", der));
+    settings.cafile = Some(write("authorities.pem", trusted.collect()));
+    settings.verify = vec!["peer".into(), "client_once".into()];
+    settings.verifyext = verifyext;
+    let built = Context::build(&settings);
     let Ok((context, _)) = built else {
         return false;
     };
@@ -452,12 +446,9 @@ fn files(input: &mut &[u8]) {
     );
     fs::write(&certificate_file, certificate).unwrap();
     fs::write(&key_file, key).unwrap();
-    let Ok((context, _)) = Context::build(&Settings {
-        certificate: Some(certificate_file.clone()),
-        key: Some(key_file.clone()),
-        verify: vec!["none".into()],
-        ..Settings::default()
-    }) else {
+    let mut settings = Settings::server(&certificate_file, &key_file);
+    settings.verify = vec!["none".into()];
+    let Ok((context, _)) = Context::build(&settings) else {
         return;
     };
     let shown: Vec<Vec<u8>> = context.certificates().map(<[u8]>::to_vec).collect();

@@ -64,6 +64,7 @@ impl OutQueue {
     }
 
     /// Appends to the stream what `fill` writes into `most` bytes; it says how many it used. After an error, nothing.
+    #[cfg(feature = "tls")]
     pub(crate) fn push_with<E>(
         &mut self,
         most: usize,

@@ -33,6 +33,7 @@ use crate::poller::Interest;
 use crate::registered::Registered;
 use crate::registry::Key;
 use crate::socket;
+use crate::spans::ConnectionSpan;
 use crate::stage::Authentication;
 use crate::timers::TimerId;
 use crate::tls::session::Session;
@@ -135,6 +136,7 @@ pub(crate) struct Connection {
     pub(crate) credit: Option<Box<Credit>>,
 
     pub(crate) registered: Registered,
+    pub(crate) span: ConnectionSpan,
     /// The peer is gone but nobody reads yet: out of the poller, which would report it again and again.
     pub(crate) detached: bool,
     /// Ready according to the poller, and not acted on yet.
@@ -240,6 +242,7 @@ impl Connection {
             abortive: false,
             own_side: OwnSide::Open,
             registered: Registered::default(),
+            span: ConnectionSpan::default(),
             detached: false,
             readable: false,
             writable: false,

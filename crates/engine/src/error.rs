@@ -133,6 +133,14 @@ impl Reason {
         matches!(self, Reason::Local | Reason::PeerClosed)
     }
 
+    /// The number of the system's error, where it was the system that ended the connection.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Reason::Os(errno) => Some(errno.raw_os_error()),
+            _ => None,
+        }
+    }
+
     /// What `ondisconnect` is told: nothing for a close of our own, else Prosody's or LuaSocket's words.
     pub fn text(&self) -> Option<Cow<'static, str>> {
         Some(match self {
@@ -157,6 +165,28 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text().unwrap_or("closed here".into()))
+    }
+}
+
+/// Of the kind that the standard library would give, and with the text of [`Reason::text`] where the system gave none.
+impl From<Reason> for io::Error {
+    fn from(reason: Reason) -> io::Error {
+        let kind = match &reason {
+            Reason::Os(errno) => return io::Error::from(*errno),
+            Reason::Local | Reason::PeerClosed => io::ErrorKind::NotConnected,
+            Reason::Truncated => io::ErrorKind::UnexpectedEof,
+            Reason::ReadTimeout
+            | Reason::ConnectTimeout
+            | Reason::WriteTimeout
+            | Reason::HandshakeTimeout
+            | Reason::NewcomerSilent
+            | Reason::NewcomerTimeout => io::ErrorKind::TimedOut,
+            Reason::ProxyHeader(_) | Reason::Tls(_) => io::ErrorKind::InvalidData,
+            Reason::NewcomerBudget | Reason::Shed | Reason::SendBufferFull | Reason::Poller(_) => {
+                io::ErrorKind::Other
+            }
+        };
+        io::Error::new(kind, reason.to_string())
     }
 }
 

@@ -165,6 +165,7 @@ pub enum Chunk {
 
 /// How much a [`Event::Notice`] matters, in the levels of Prosody's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Level {
     /// For developers.
     Debug,

@@ -13,6 +13,7 @@ use crate::config::{Config, ReadSize};
 use crate::name::Name;
 use crate::registered::Registered;
 use crate::socket;
+use crate::spans;
 use crate::stage::Authentication;
 use crate::timers::TimerId;
 
@@ -192,6 +193,7 @@ impl Gate {
 
     /// What the log is to hear of a peer that was turned away, if it is time.
     pub(crate) fn turned_away(&mut self, peer: Option<SocketAddr>, now: u64) -> Option<String> {
+        spans::turned_away(peer);
         let from = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
         self.last_notice
             .is_due(now)

@@ -34,6 +34,13 @@ struct Holder {
 }
 
 impl Account {
+    /// One of connections that hold so many bytes already.
+    pub(crate) fn new(held: usize) -> Account {
+        let account = Account::default();
+        account.change(0, held);
+        account
+    }
+
     pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }

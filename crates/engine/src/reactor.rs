@@ -23,9 +23,11 @@ use crate::memory::Account;
 use crate::name::Name;
 use crate::poller::Readiness;
 use crate::registry::{Key, Registry};
+use crate::spans;
 use crate::stats::Stats;
 use crate::timers::{TimerId, Timers};
 
+pub(crate) use common::Common;
 pub(crate) use companion::Companion;
 pub(crate) use flushes::Flushes;
 pub(crate) use places::FULL;
@@ -45,6 +47,7 @@ use untold::Untold;
 mod accepting;
 mod alarms;
 mod commands;
+mod common;
 mod companion;
 mod credit;
 mod crowds;
@@ -353,6 +356,7 @@ impl Reactor {
 
     /// Has an [`Event::Notice`] told.
     pub(crate) fn notice(&mut self, level: Level, text: String) {
+        spans::notice(level, &text);
         self.untold.push(Event::Notice { level, text });
     }
 

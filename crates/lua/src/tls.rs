@@ -78,12 +78,10 @@ fn commands(functions: &Functions<'_>) -> Result<()> {
     functions.add_fallible(
         "start_tls",
         |core, (number, context, server_name, choose, records): StartTls| {
-            let start = Start {
-                server_name,
-                choose,
-                tlsa: records.map_or(Ok(Vec::new()), |records| tlsa(&records))?,
-                ..Start::new(context.0.clone())
-            };
+            let mut start = Start::new(context.0.clone());
+            start.server_name = server_name;
+            start.choose = choose;
+            start.tlsa = records.map_or(Ok(Vec::new()), |records| tlsa(&records))?;
             core.command(|reactor| done(reactor.start_tls(key(number), start)))
         },
     )?;
@@ -221,11 +219,12 @@ fn certificates(list: &Value) -> std::result::Result<Vec<OwnCertificate>, String
             let certificate = path("certificate", &value("certificate"))?;
             let key = path("key", &value("key"))?;
             match (certificate, key) {
-                (Some(certificate), Some(key)) => Ok(Some(OwnCertificate {
-                    certificate: Material::File(certificate),
-                    key: Material::File(key),
-                    password,
-                })),
+                (Some(certificate), Some(key)) => {
+                    let [certificate, key] = [certificate, key].map(Material::File);
+                    let mut own = OwnCertificate::new(certificate, key);
+                    own.password = password;
+                    Ok(Some(own))
+                }
                 (Some(_), None) => {
                     Err("error loading private key (no key for the certificate)".into())
                 }
@@ -277,26 +276,25 @@ fn settings(given: &Table) -> std::result::Result<Settings, String> {
         // LuaSec's default, where ours is to verify
         verify.push("none".to_owned());
     }
-    Ok(Settings {
-        mode,
-        certificates: certificates(&value("certificates")?)?,
-        cafile: path("cafile", &value("cafile")?)?,
-        capath: path("capath", &value("capath")?)?,
-        protocol: text("protocol")?,
-        ciphers: text("ciphers")?,
-        ciphersuites: text("ciphersuites")?,
-        curveslist: text("curveslist")?,
-        options: list("options")?,
-        verify,
-        // Prosody knows which of a certificate's names it wants to see (XMPP addresses, SRV names), and says whom it trusts
-        verify_name: false,
-        system_trust: false,
-        verifyext: list("verifyext")?,
-        depth,
-        alpn: protocols(list("alpn")?)?,
-        dhparam: value("dhparam")?.as_boolean().unwrap_or(false),
-        ..Settings::default()
-    })
+    let mut settings = Settings::default();
+    settings.mode = mode;
+    settings.certificates = certificates(&value("certificates")?)?;
+    settings.cafile = path("cafile", &value("cafile")?)?;
+    settings.capath = path("capath", &value("capath")?)?;
+    settings.protocol = text("protocol")?;
+    settings.ciphers = text("ciphers")?;
+    settings.ciphersuites = text("ciphersuites")?;
+    settings.curveslist = text("curveslist")?;
+    settings.options = list("options")?;
+    settings.verify = verify;
+    // Prosody knows which of a certificate's names it wants to see (XMPP addresses, SRV names), and says whom it trusts
+    settings.verify_name = false;
+    settings.system_trust = false;
+    settings.verifyext = list("verifyext")?;
+    settings.depth = depth;
+    settings.alpn = protocols(list("alpn")?)?;
+    settings.dhparam = value("dhparam")?.as_boolean().unwrap_or(false);
+    Ok(settings)
 }
 
 /// With LuaSec's words for what does not fit into a ClientHello.

@@ -1,13 +1,12 @@
 //! What connections hold of the memory: who ends when it is too much, and what goes back to the system.
 
 use std::cmp::Reverse;
-use std::sync::Arc;
 
 use super::{Alarm, Reactor, Source};
 use crate::clock::LastNotice;
 use crate::error::Reason;
 use crate::event::Level;
-use crate::memory::{self, Account, Precedence};
+use crate::memory::{self, Precedence};
 use crate::registry::Key;
 
 /// How long after a burst memory is given back, in nanoseconds: the end of a burst takes a while.
@@ -24,18 +23,6 @@ pub(super) struct Notices {
 }
 
 impl Reactor {
-    /// Has this reactor and others count together. To be called before there are connections.
-    pub(crate) fn share_memory(&mut self, account: &Arc<Account>) {
-        self.memory = Arc::clone(account);
-        // Without one it sheds when it turns next.
-        let waker = self.waker().ok();
-        self.memory.join(self.sources.thread(), waker);
-    }
-
-    pub(crate) fn memory(&self) -> &Arc<Account> {
-        &self.memory
-    }
-
     /// Notes what a connection holds now.
     pub(super) fn recount(&mut self, key: Key) {
         if let Some(Source::Connection(connection)) = self.sources.get_mut(key) {

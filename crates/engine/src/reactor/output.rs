@@ -98,6 +98,9 @@ impl Reactor {
         let orderly =
             reason.is_orderly() || matches!(reason, Reason::Tls(_) | Reason::HandshakeTimeout);
         let graceful = orderly || !self.has_unsent(key);
+        if let Some(connection) = self.connection(key) {
+            connection.span.ends(&reason);
+        }
         let info = self.end_info(key).unwrap_or_default();
         if self.remove(key, graceful) {
             let timed_out = matches!(
@@ -140,6 +143,7 @@ impl Reactor {
         match source {
             Source::Connection(mut connection) => {
                 self.account(connection.counted(), 0);
+                connection.span.end(connection.received, connection.sent);
                 let aborting = connection.is_aborting();
                 let is_connecting = connection.state == State::Connecting;
                 if graceful && !is_connecting {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::mailbox::{Link, Mailbox, Request};
 use super::place::Place;
-use super::{Conn, Contexts, Handler, Notice, Start, Status, Thread};
+use super::{Conn, Contexts, Handler, Notice, Start, Status, Thread, tell};
 use crate::command::Close;
 use crate::error::{Error, Reason};
 use crate::event::{Event, Level};
@@ -186,7 +186,7 @@ impl Worker {
             } => {
                 let Ok(handler) = catch_unwind(AssertUnwindSafe(|| (plan.factory)())) else {
                     let text = "a connection was refused: what makes its handler panicked";
-                    return (self.notice)(Level::Error, text);
+                    return tell(&self.notice, Level::Error, text);
                 };
                 let fronts = &plan.fronts;
                 match self
@@ -349,7 +349,7 @@ impl Worker {
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no message");
         let text = format!("{what}: {message}");
-        (self.notice)(Level::Error, &text);
+        tell(&self.notice, Level::Error, &text);
     }
 
     pub(super) fn close(&mut self, key: Key) {

@@ -433,10 +433,9 @@ fn every_connection_is_described() {
 /// A client behind a proxy is a newcomer like any other, and has its own name in the log.
 #[test]
 fn a_newcomer_behind_a_proxy_is_named() {
-    let proxy_protocol = trochee::ProxyProtocol {
+    let proxy_protocol = with!(trochee::ProxyProtocol::default(),
         trusted: trochee::Networks::named(["127.0.0.1"]).unwrap(),
-        ..Default::default()
-    };
+    );
     let mut driver = driver!(newcomer_data_timeout: SHORT, proxy_protocol: proxy_protocol);
     let (_, address) = driver.listen_to_strangers();
     let mut proxy = peer(address);

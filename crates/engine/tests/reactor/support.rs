@@ -141,10 +141,7 @@ impl Driver {
         reactor.set_backend(name).unwrap();
         let io_threads = io_threads();
         let config = reactor.config().clone();
-        reactor.configure(trochee::Config {
-            io_threads,
-            ..config
-        });
+        reactor.configure(with!(config, io_threads: io_threads));
         let mut driver = Driver {
             reactor,
             unfinished: false,

@@ -46,12 +46,11 @@ impl World {
         kernel::begin(seed);
         let mut reactor = Reactor::new();
         reactor.set_backend(poller).unwrap();
-        reactor.configure(Config {
-            read_timeout: READ_TIMEOUT,
-            // Peers that read nothing for long are none of the errors looked for.
-            send_timeout: Duration::from_secs(1 << 30),
-            ..Config::default()
-        });
+        let mut config = Config::default();
+        config.read_timeout = READ_TIMEOUT;
+        // Peers that read nothing for long are none of the errors looked for.
+        config.send_timeout = Duration::from_secs(1 << 30);
+        reactor.configure(config);
         let mut random = Random::new(seed);
         let storm = STORMS[random.below(STORMS.len() as u64) as usize];
         World {

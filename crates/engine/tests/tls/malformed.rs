@@ -242,14 +242,9 @@ fn is_read_by_openssl(file: &Path) -> bool {
 }
 
 fn loaded(certificate: &Path, key: &Path) -> Result<(), String> {
-    Context::build(&Settings {
-        mode: Mode::Server,
-        certificate: Some(certificate.into()),
-        key: Some(key.into()),
-        ..Settings::default()
-    })
-    .map(drop)
-    .map_err(|error| error.to_string())
+    Context::build(&Settings::server(certificate, key))
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 #[test]
