@@ -14,6 +14,11 @@ impl Connection {
         self.pending() + input + self.taken_back()
     }
 
+    /// Whether it can hold input that is not whole or not delivered.
+    pub(crate) fn may_hold_input(&self) -> bool {
+        self.tls.is_some() || self.credit.is_some()
+    }
+
     /// Takes note of what it holds now: the number noted before, and the one of now.
     pub(crate) fn recount(&mut self) -> (usize, usize) {
         let now = self.holds();
@@ -77,6 +82,13 @@ mod tests {
     use crate::config::{ReadSize, SocketKind};
 
     const SECOND: u64 = 1_000_000_000;
+
+    /// What is rare is in a box of its own, so that a silent connection takes little.
+    #[test]
+    fn a_connection_takes_little_room() {
+        let size = size_of::<Connection>();
+        assert!(size <= 296, "{size} bytes");
+    }
 
     #[test]
     fn a_peer_has_to_take_so_much_in_each_send_timeout() {

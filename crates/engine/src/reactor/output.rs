@@ -39,7 +39,8 @@ impl Reactor {
             return None;
         }
         let flush = connection.flush();
-        self.recount(key);
+        let (before, now) = connection.recount();
+        self.account(before, now);
         let connection = self.connection(key)?;
         match flush {
             Flush::Done => {
