@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use mlua::{Lua, Result, Table, UserData};
 use trochee::{EventLoop, Key};
@@ -25,6 +26,8 @@ pub(crate) struct Core {
     /// The largest read of a connection that has no read size of its own, in bytes. It is kept here because every new
     /// connection asks for it.
     pub(crate) read_size: Cell<usize>,
+    /// The longest wait of a turn.
+    pub(crate) max_wait: Cell<Duration>,
     /// The event that Lua has been given last: its kind, its key, and when, in milliseconds.
     pub(crate) busy: Cell<Option<(i64, i64, i64)>>,
     /// From how many milliseconds on Lua is told how long it took.
@@ -83,12 +86,14 @@ impl Functions<'_> {
     /// An empty table, round a core with a reactor of its own.
     pub(crate) fn new(lua: &Lua) -> Result<Functions<'_>> {
         let reactor = EventLoop::new();
+        let settings = Settings::default();
         let core: &'static Core = Box::leak(Box::new(Core {
             read_size: Cell::new(reactor.config().read_size),
+            max_wait: Cell::new(settings.max_wait()),
             busy: Cell::new(None),
             slow_callback: Cell::new(None),
             reactor: RefCell::new(Some(reactor)),
-            settings: RefCell::new(Settings::default()),
+            settings: RefCell::new(settings),
             text: RefCell::new(String::new()),
             bytes: RefCell::new(Vec::new()),
         }));
