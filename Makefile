@@ -1,6 +1,6 @@
 # Thin targets: what each one does lives in scripts/, and can be called from there directly.
 # Variables given to make (BACKEND=poll, C2S_PORT=6222, ...) reach the scripts through the environment.
-.PHONY: help setup build install uninstall run test bench soak package test-package install-rock clean
+.PHONY: help setup build install uninstall run test bench soak book package test-package install-rock clean
 .DEFAULT_GOAL := help
 
 help:           ## this list
@@ -37,9 +37,8 @@ soak:           ## strangers against a real Prosody, for SOAK_MINUTES (20); fail
 	@scripts/build
 	@benches/soak/run
 
-book:           ## the documentation as a book in target/book; needs mdBook (cargo install mdbook)
-	@command -v mdbook >/dev/null || { echo "mdbook was not found; cargo install mdbook" >&2; exit 1; }
-	@mdbook build
+book:           ## the documentation as a book in target/book, every link of it looked up; needs mdBook
+	@scripts/book
 
 package:        ## a Debian package, a tarball and SBOMs in target/package
 	@scripts/package

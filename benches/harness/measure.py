@@ -141,7 +141,7 @@ def take(subject, shape, seconds):
     environment = {**os.environ, **subject.environment}
     command, echo = subject.command(shape.script), None
     if shape.script == "prosody":
-        environment.update(prosody.environment(subject, port, certificate(shape.certificate)))
+        environment.update(prosody.environment(subject, port, shape.service, certificate(shape.certificate)))
     elif shape.script == "relay":
         behind = free_port()
         echo = start([str(BUILD / "epoll_echo"), str(behind)], None)

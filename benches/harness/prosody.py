@@ -11,6 +11,8 @@ ACCOUNTS = 2002  # u0, u1, …; the storm's clients and the pair beside them
 PASSWORD = b"secret"  # as in peers/xmpp.h
 SALT = b"salt of the benches"
 ITERATIONS = 10000  # mod_auth_internal_hashed's
+FILE = BUILD / "www" / "data"  # what is downloaded
+FILE_BYTES = 100_000_000
 
 
 def account():
@@ -22,8 +24,19 @@ def account():
             f'["stored_key"] = "{stored}"; ["server_key"] = "{server}"; }};\n')
 
 
-def environment(subject, port, certificate):
-    """What the configuration asks for, in a data folder without anything but the accounts."""
+def write_file():
+    """The pattern of tls/src/pump.rs, over and over."""
+    if FILE.exists() and FILE.stat().st_size == FILE_BYTES:
+        return
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    block = bytes((i * 31 + i // 251) & 0xff for i in range(64 * 1024))
+    FILE.write_bytes((block * (FILE_BYTES // len(block) + 1))[:FILE_BYTES])
+
+
+def environment(subject, port, service, certificate):
+    """What the configuration asks for, in a data folder without anything but the accounts. The port is that of `service`: "c2s" (with
+    direct TLS), "http" or "https"."""
+    write_file()
     data = BUILD / "prosody" / subject.name
     shutil.rmtree(data, ignore_errors=True)
     accounts = data / "localhost" / "accounts"
@@ -32,4 +45,4 @@ def environment(subject, port, certificate):
     for i in range(ACCOUNTS):
         (accounts / f"u{i}.dat").write_text(text)
     return {"BENCH_DATA": str(data), "BENCH_MODULES": str(BENCHES / "prosody"), "BENCH_PORT": str(port),
-            "BENCH_CERTIFICATE": str(certificate)}
+            "BENCH_SERVICE": service, "BENCH_FILES": str(FILE.parent), "BENCH_CERTIFICATE": str(certificate)}

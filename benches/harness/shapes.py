@@ -24,6 +24,7 @@ class Shape:
     metrics: tuple
     load: tuple = ()  # arguments of the load generator; "{seconds}" is filled in. Empty: the script measures itself
     script: str = "echo_server"
+    service: str = "c2s"  # of the script "prosody": which of its services the load is for
     argument: str = "{port}"
     connections: int = 1  # at one time, for the limits of descriptors
     certificate: str = ""  # over TLS, with this kind of certificate
@@ -56,6 +57,13 @@ def talk(name, group, title, clients, actors, room, mix):
                   Metric("loop_us", "of it Lua thread", "µs", 0, compared=False, shown=True), RATE),
                  ("talk", clients, actors, room, mix, "{seconds}"), "prosody", connections=clients, certificate="p256",
                  program="tls_load", shared=True)
+
+
+def download(scheme):
+    return Shape(f"download-{scheme}", "download", f"100 MB by {scheme}",
+                 (Metric("ms", "time", "ms", 0), Metric("cpu_us", "CPU per MB", "µs", 0),
+                  replace(LOOP, title="of it Lua thread", digits=0, compared=False, shown=True, group="")),
+                 ("download", scheme, "{seconds}"), "prosody", scheme, certificate="p256", program="tls_load", shared=True)
 
 
 def logins(phase, group, until):
@@ -125,6 +133,9 @@ GROUPS = {
                 "message to its neighbour, who answers. A room of 500: one member's message goes to all, then the next. Mixed: 100 of "
                 "200 clients, in rooms of 20, send messages to a neighbour, pings to the server, presence, and messages to their "
                 "room. Counted is every stanza that a client gets."),
+    "download": ("Downloads from a real Prosody: time and CPU",
+                 "The same Prosody's `mod_http_files`: one client downloads a file of 100 MB again and again on one connection, and looks "
+                 "at every byte of it."),
     "storm": ("Reconnect storm: 2000 clients log in at once",
               "The same Prosody. All connect at the same moment and log in: a full TLS 1.3 handshake with P-256, SCRAM-SHA-1, bind, "
               "roster, presence. A pair that was online before exchanges a message each 10 ms meanwhile. Every login succeeds, or "
@@ -170,6 +181,8 @@ SHAPES = [
     talk("stanzas", "stanzas", "100 clients, in pairs", 100, 100, 0, "c"),
     talk("fan-out", "stanzas", "a room of 500", 500, 1, 500, "m"),
     talk("mixed", "stanzas", "200 clients, mixed", 200, 100, 20, "cccicpm"),
+    download("http"),
+    download("https"),
     Shape("storm", "storm", "2000 clients",
           (*logins("full", "storm", "until all are online"), Metric("session_bytes", "memory per session", "B", 0, compared=False, shown=True, group="storm"),
            *logins("again", "storm-again", "until all are back")),

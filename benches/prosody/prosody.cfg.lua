@@ -1,5 +1,5 @@
--- A Prosody for the benchmarks: direct TLS on one port of loopback, what a server of clients and rooms has, and Prosody's defaults
--- but for what is said here. The harness fills in the variables.
+-- A Prosody for the benchmarks: one port of loopback, for clients with direct TLS or for downloads; what a server of clients and rooms
+-- has; and Prosody's defaults but for what is said here. The harness fills in the variables.
 
 network_backend = ENV_BENCH_BACKEND
 network_settings = {
@@ -22,10 +22,19 @@ c2s_ports = {}
 s2s_ports = {}
 http_ports = {}
 https_ports = {}
-c2s_direct_tls_ports = { tonumber(ENV_BENCH_PORT) }
+c2s_direct_tls_ports = {}
+if ENV_BENCH_SERVICE == "http" then
+	http_ports = { tonumber(ENV_BENCH_PORT) }
+elseif ENV_BENCH_SERVICE == "https" then
+	https_ports = { tonumber(ENV_BENCH_PORT) }
+else
+	c2s_direct_tls_ports = { tonumber(ENV_BENCH_PORT) }
+end
+https_ssl = { certificate = ENV_BENCH_CERTIFICATE .. ".crt"; key = ENV_BENCH_CERTIFICATE .. ".key" }
+http_files_dir = ENV_BENCH_FILES
 c2s_direct_tls_ssl = { certificate = ENV_BENCH_CERTIFICATE .. ".crt"; key = ENV_BENCH_CERTIFICATE .. ".key" }
 
-modules_enabled = { "roster"; "saslauth"; "tls"; "disco"; "ping"; "bench_ready" }
+modules_enabled = { "roster"; "saslauth"; "tls"; "disco"; "ping"; "bench_ready"; ENV_BENCH_SERVICE ~= "c2s" and "http_files" or nil }
 modules_disabled = { "s2s" }
 authentication = "internal_hashed"
 

@@ -5,6 +5,7 @@
 //! Prints one line of JSON, or a reason on stderr and exits with 1. A server without tickets: `{"absent": WHY}`.
 
 mod config;
+mod download;
 mod handshakes;
 mod honest;
 mod idle_crowd;
@@ -39,6 +40,8 @@ usage: tls_load full PORT PID CLIENTS SECONDS       each client connects, shakes
        tls_load ping-pong PORT PID CLIENTS SECONDS  each client has one message after the other echoed on one connection
        tls_load pump PORT PID STREAMS SECONDS       each has a stream echoed
        tls_load idle-crowd PORT PID CLIENTS         each connects, later has one message echoed
+of a Prosody that has the file /files/data:
+       tls_load download PORT PID SCHEME SECONDS    one client downloads it by http or https, again and again
 of a Prosody with the accounts u0, u1, ...:
        tls_load storm PORT PID CLIENTS              all log in at once, leave, and come back, while two others talk
        tls_load talk PORT PID CLIENTS ACTORS ROOM MIX SECONDS
@@ -90,6 +93,7 @@ fn run(arguments: &[&str]) -> Result<String, String> {
         }
         ("pump", [count, time]) => pump::run(port, server, clients(count)?, seconds(time)?),
         ("idle-crowd", [count]) => idle_crowd::run(port, server, clients(count)?),
+        ("download", [scheme, time]) => download::run(port, server, scheme, seconds(time)?),
         ("storm", [count]) => storm::run(port, server, clients(count)?),
         ("talk", [count, actors, room, mix, time]) => {
             let (actors, room) = (number("ACTORS", actors)?, number("ROOM", room)?);

@@ -11,7 +11,7 @@ use crate::usage::Server;
 use crate::window::Window;
 
 /// Bytes after which what is sent begins again.
-const BLOCK: usize = 64 * 1024;
+pub const BLOCK: usize = 64 * 1024;
 
 /// Most bytes of a stream on their way, there and back.
 const ON_THE_WAY: usize = 256 * 1024;
@@ -22,13 +22,17 @@ struct Stream {
     received: usize,
 }
 
-/// The line of JSON.
-pub fn run(port: u16, server: Server, count: usize, seconds: Duration) -> Result<String, String> {
-    // Twice, so that any block of it is in one piece.
-    let pattern: Vec<u8> = (0..2 * BLOCK)
+/// What is sent, twice, so that any block of it is in one piece.
+pub fn pattern() -> Vec<u8> {
+    (0..2 * BLOCK)
         .map(|i| i % BLOCK)
         .map(|i| (i * 31 + i / 251) as u8)
-        .collect();
+        .collect()
+}
+
+/// The line of JSON.
+pub fn run(port: u16, server: Server, count: usize, seconds: Duration) -> Result<String, String> {
+    let pattern = pattern();
     let poller = Poller::open(server)?;
     let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
     let sessions = session::watched_crowd(port, count, &poller, flags)?;
