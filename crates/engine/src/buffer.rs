@@ -23,6 +23,8 @@ pub(crate) fn overflows(queued: usize, more: usize, limit: usize) -> bool {
 struct Chunks {
     first: Option<Vec<u8>>,
     /// Those behind the first. There are none without a first.
+    #[allow(clippy::box_collection)]
+    // the box, for which there is nearly never anything, is smaller than the ring
     rest: Option<Box<VecDeque<Vec<u8>>>>,
 }
 
