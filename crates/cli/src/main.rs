@@ -15,6 +15,9 @@ mod manual;
 mod prosody;
 mod relay;
 mod service;
+mod statistics;
+mod stats;
+mod top;
 mod trial;
 mod unit;
 mod versions;
@@ -56,6 +59,10 @@ enum Command {
     Prosodyctl(prosody::Start),
     /// Pass connections on to a server behind, with TLS terminated on all cores
     Relay(Box<relay::Options>),
+    /// Print what a running server has counted, and what is in use
+    Stats(stats::Options),
+    /// Watch a running server: rates, the busiest and slowest connections, addresses, errors
+    Top(top::Options),
     /// Write the man pages and completions into a folder with the layout of share/
     #[cfg(feature = "manual")]
     Manual(manual::Options),
@@ -80,6 +87,11 @@ fn main() -> ExitCode {
         Command::Relay(options) => match relay::run(*options) {
             Ok(code) => code,
             Err(error) => failed(error),
+        },
+        Command::Stats(options) => said(stats::run(&options)),
+        Command::Top(options) => match top::run(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => failed(problem),
         },
         #[cfg(feature = "manual")]
         Command::Manual(options) => said(manual::write(&options)),

@@ -18,6 +18,7 @@ use log::Log;
 use manager::Manager;
 use servers::Servers;
 use session::Client;
+use statistics::Statistics;
 
 pub use options::Options;
 
@@ -33,6 +34,7 @@ mod options;
 mod pair;
 mod servers;
 mod session;
+mod statistics;
 
 const SIGHUP: i32 = rustix::process::Signal::HUP.as_raw();
 const SIGINT: i32 = rustix::process::Signal::INT.as_raw();
@@ -109,9 +111,14 @@ pub fn run(options: Options) -> Result<ExitCode, String> {
     let builder = builder.config(limits::config(&server)?);
     let running = builder.build().map_err(|error| error.to_string())?;
     let handle = running.handle();
+    // Whoever asks for statistics is served until the end of this function.
+    let statistics = statistics::start(&server, &handle, &log)?;
+    let asked_at = statistics
+        .as_ref()
+        .map_or_else(Vec::new, Statistics::addresses);
     thread::spawn({
         let handle = handle.clone();
-        move || announce(&handle, &words)
+        move || announce(&handle, &words, &asked_at)
     });
     let (done, ended) = mpsc::channel();
     thread::spawn(move || {
@@ -247,12 +254,16 @@ fn read(options: Options) -> Result<(options::Server, Vec<options::Relay>), Stri
     Ok((file.server, file.relay))
 }
 
-/// A line for each listener, once it accepts. Waits for whoever reads standard output.
-fn announce(handle: &ServerHandle, words: &[String]) {
+/// A line for each listener, once it accepts, and for each place where statistics are asked for. Waits for whoever reads standard
+/// output.
+fn announce(handle: &ServerHandle, words: &[String], asked_at: &[String]) {
     let mut out = std::io::stdout();
     for (address, words) in handle.addresses().iter().zip(words) {
         // Standard output may be closed, which is no reason not to serve.
         let _ = writeln!(out, "listening on {address}{words}");
+    }
+    for address in asked_at {
+        let _ = writeln!(out, "statistics on {address}");
     }
     let _ = out.flush();
 }

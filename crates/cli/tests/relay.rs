@@ -18,6 +18,8 @@ mod proxy_protocol;
 mod secured;
 #[path = "relay/servers.rs"]
 mod servers;
+#[path = "relay/statistics.rs"]
+mod statistics;
 #[path = "relay/streams.rs"]
 mod streams;
 #[path = "relay/support.rs"]

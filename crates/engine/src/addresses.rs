@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::event::Level;
 use crate::network::Networks;
+use crate::stats::Stats;
 use crate::sync::lock;
 use log::Log;
 use table::{Allowance, Place, Slot, Table};
@@ -69,6 +70,17 @@ pub(crate) enum Refusal {
     Count,
     /// Too many wait for the answer to their ClientHello.
     Handshakes,
+}
+
+impl Refusal {
+    /// Counts one.
+    pub(crate) fn count(self, stats: &mut Stats) {
+        match self {
+            Refusal::Rate => stats.refused_by_rate += 1,
+            Refusal::Count => stats.refused_by_count += 1,
+            Refusal::Handshakes => stats.refused_handshakes += 1,
+        }
+    }
 }
 
 /// Lines for the log, and whether [`Addresses::report`] is to be asked after an [`INTERVAL`].

@@ -1,5 +1,6 @@
 //! What is known of one connection at one moment.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -15,6 +16,12 @@ pub struct ConnectionInfo {
     pub key: Key,
     /// How far it has got.
     pub stage: Stage,
+    /// The address of the peer; of a proxied connection that of the client. `None` for a UNIX socket, and while it connects.
+    pub peer: Option<SocketAddr>,
+    /// Whether a listener accepted it.
+    pub is_accepted: bool,
+    /// The version of TLS that was agreed on, such as `"TLSv1.3"`, or `"handshake"` until one is; `None` without TLS.
+    pub tls: Option<&'static str>,
     /// How long ago it was accepted, or begun.
     pub age: Duration,
     /// For how long nothing has come from the peer; where nothing has come at all, since the connection stood, or since TLS did.
@@ -29,6 +36,20 @@ pub struct ConnectionInfo {
     pub queued: usize,
     /// What the system knows of it, if it is a TCP connection.
     pub tcp: Option<TcpInfo>,
+}
+
+/// What a connection has come to: see [`Event::Closed`](crate::Event::Closed) and [`Reactor::end_info`](crate::Reactor::end_info).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndInfo {
+    /// How long ago it was accepted, or begun.
+    pub age: Duration,
+    /// Bytes that it has delivered; over TLS those of the plaintext.
+    pub received: u64,
+    /// Bytes that the system has taken for the peer; over TLS those of the records.
+    pub sent: u64,
+    /// Whether TLS was begun and its handshake is not complete.
+    pub in_handshake: bool,
 }
 
 /// What the system knows of a TCP connection: TCP_INFO and SIOCOUTQ, tcp(7). Times are as precise as the system's clock of TCP, some

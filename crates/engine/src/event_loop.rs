@@ -8,9 +8,10 @@ use std::time::Duration;
 use crate::command::{Close, Command, command_methods};
 use crate::config::{Config, ReadSize, SocketKind, SocketOption};
 use crate::connection::Connection;
-use crate::connection_info::{ConnectionInfo, TcpInfo};
+use crate::connection_info::{ConnectionInfo, EndInfo, TcpInfo};
 use crate::error::Error;
 use crate::event::Event;
+use crate::gauges::Gauges;
 use crate::name::Name;
 use crate::poller::Interest;
 use crate::proxy_protocol::Proxied;
@@ -133,6 +134,22 @@ impl EventLoop {
             stats += of_thread;
         }
         stats
+    }
+
+    /// What has happened on each thread: the loop's own first, then those of its I/O threads, each of which is asked, and waited for.
+    pub fn stats_of_threads(&mut self) -> Vec<Stats> {
+        let mut all = vec![self.local.stats()];
+        all.extend(self.threads.stats());
+        all
+    }
+
+    /// What is in use now, and how much there may be of it, on all threads together. Each I/O thread is asked, and waited for.
+    pub fn gauges(&mut self) -> Gauges {
+        let mut gauges = self.local.gauges();
+        for of_thread in self.threads.gauges() {
+            gauges.add_thread(&of_thread);
+        }
+        gauges
     }
 
     /// How many connections there are in each stage, on all threads together. Each I/O thread is asked, and waited for.
@@ -328,6 +345,7 @@ forward! {
     fn pending(&self, key: Key) -> usize;
     fn set_option(&mut self, key: Key, option: SocketOption) -> Result<(), Error>;
     fn tcp_info(&mut self, key: Key) -> Option<TcpInfo>;
+    fn end_info(&self, key: Key) -> Option<EndInfo>;
     fn fd(&self, key: Key) -> Option<RawFd>;
     fn peer_name(&self, key: Key) -> Option<Name>;
     fn local_name(&self, key: Key) -> Option<Name>;

@@ -14,8 +14,10 @@ use crate::addresses::Addresses;
 use crate::clock::LastNotice;
 use crate::config::Config;
 use crate::connection::Connection;
+use crate::descriptors;
 use crate::error::Error;
 use crate::event::{Chunk, Event, Level};
+use crate::gauges::Gauges;
 use crate::listener::{Gate, Listener};
 use crate::memory::Account;
 use crate::name::Name;
@@ -214,6 +216,21 @@ impl Reactor {
     /// What has happened on this thread since the reactor was made.
     pub fn stats(&self) -> Stats {
         self.stats
+    }
+
+    /// What is in use now, by this reactor or by the whole process, and how much there may be of it.
+    pub fn gauges(&self) -> Gauges {
+        let (descriptors, descriptors_allowed) = descriptors::open_and_allowed();
+        Gauges {
+            descriptors,
+            descriptors_allowed,
+            places: self.places.taken() as u64,
+            places_allowed: self.most_connections() as u64,
+            waiting_handshakes: self.ready.waiting_handshakes() as u64,
+            waiting_handshakes_allowed: self.config.max_waiting_handshakes as u64,
+            queued_memory_bytes: self.memory.held() as u64,
+            queued_memory_allowed_bytes: self.most_queued_memory() as u64,
+        }
     }
 
     pub(crate) fn count_slow_callback(&mut self) {

@@ -59,6 +59,7 @@ mod handler;
 mod log;
 mod mailbox;
 mod place;
+mod snapshot;
 mod thread;
 mod worker;
 
@@ -67,6 +68,7 @@ pub use contexts::Contexts;
 pub use handle::Handle;
 pub use handler::{Handler, Status};
 pub use log::LogWriter;
+pub use snapshot::Snapshot;
 
 type Factory = Arc<dyn Fn() -> Box<dyn Handler> + Send + Sync>;
 type Start = Arc<dyn Fn(&mut Thread<'_>) + Send + Sync>;

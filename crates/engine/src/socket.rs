@@ -17,10 +17,12 @@ use crate::error::Error;
 use crate::name::{Name, unmapped};
 
 mod ending;
+mod files;
 mod liveness;
 mod tcp;
 
 pub(crate) use ending::{Goodbye, finish, make_abortive, shutdown_write};
+pub use files::{ListenAtError, SocketFile, listen_at_path};
 pub(crate) use tcp::{tcp_info, unacknowledged};
 
 /// Most slices that one vectored write carries.

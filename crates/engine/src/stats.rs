@@ -36,6 +36,14 @@ macro_rules! counters {
 counters! {
     /// Turns of the loop that are complete.
     turns;
+    /// Nanoseconds that the loop was busy: from the end of a wait to the beginning of the next one.
+    busy_nanoseconds;
+    /// Of these turns, those that took longer than 10 ms: whatever came meanwhile waited.
+    turns_over_10ms;
+    /// Of these, those that took longer than 100 ms.
+    turns_over_100ms;
+    /// Of these, those that took longer than 1 s.
+    turns_over_1s;
     /// Callbacks of Lua that held the loop for longer than `slow_callback`.
     slow_callbacks;
     /// Connections that listeners accepted.
@@ -75,8 +83,16 @@ counters! {
     reads;
     /// Bytes that they delivered; over TLS those of the plaintext.
     received_bytes;
+    /// Bytes that the system has taken for peers; over TLS those of the records.
+    sent_bytes;
     /// TLS handshakes that were completed, by clients and servers.
     handshakes;
+    /// Of `handshakes`, those that resumed an earlier session.
+    handshakes_resumed;
+    /// Of `handshakes`, those that agreed on TLS 1.2.
+    handshakes_tls12;
+    /// Of `handshakes`, those that agreed on TLS 1.3.
+    handshakes_tls13;
     /// TLS handshakes and sessions that failed.
     tls_failures;
 }

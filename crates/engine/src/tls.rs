@@ -18,6 +18,7 @@ mod dane;
 mod exporter;
 mod hello;
 mod interned;
+mod key_log;
 mod keys;
 pub mod name;
 mod p521;
@@ -32,8 +33,10 @@ mod x509;
 
 pub use context::Context;
 pub use dane::Tlsa;
+pub use key_log::log_keys;
 /// In the version whose configurations [`Context::from_rustls_server`] and [`Context::from_rustls_client`] take.
 pub use rustls;
+pub use store::TrustedFiles;
 pub use verify_error::VerifyError;
 
 /// Which end of a connection.

@@ -30,6 +30,7 @@ local expected = {
 	["whole seconds or false"] = "a whole number of seconds or false";
 	["name"] = 'the name of a poller or "auto"';
 	['number or "auto"'] = 'a whole number from 0 to 64 or "auto"';
+	['path, "auto" or false'] = 'a path of at most 107 bytes, "auto" or false';
 	["queue length or false"] = "a queue length above 0 or false";
 	["seconds"] = "a number of seconds";
 	["seconds or false"] = "a number of seconds or false";

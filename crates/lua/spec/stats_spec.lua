@@ -26,7 +26,13 @@ local program = [[
 	end)
 	server.loop()
 	for name, value in pairs(server.stats()) do
-		print(name, value)
+		print("counter "..name, value)
+	end
+	for name, value in pairs(server.gauges()) do
+		print("gauge "..name, ("%.0f"):format(value))
+	end
+	for number, of_thread in ipairs(server.thread_stats()) do
+		print("thread "..number, of_thread.accepted)
 	end
 ]]
 
@@ -34,11 +40,11 @@ local function counters(io_threads)
 	local said, status = process.lua(("local getenv = os.getenv; os.getenv = function (name) return name == 'IO_THREADS' and '%d' or getenv(name) end\n")
 		:format(io_threads)..program)
 	assert.equal(0, status, said)
-	local found = {}
-	for name, value in said:gmatch("([%w_]+)\t(%d+)\n") do
-		found[name] = tonumber(value)
+	local found = { counter = {}, gauge = {}, thread = {} }
+	for kind, name, value in said:gmatch("(%l+) ([%w_]+)\t(%d+)\n") do
+		found[kind][tonumber(name) or name] = tonumber(value)
 	end
-	return found, said
+	return found.counter, said, found.gauge, found.thread
 end
 
 describe("server.stats()", function ()
@@ -50,6 +56,20 @@ describe("server.stats()", function ()
 			assert.is_true(found.ended >= 1, said)
 			assert.is_true(found.turns > 0, said)
 			assert.equal(0, found.tls_failures, said)
+			assert.is_true(found.sent_bytes >= 10, said)
+			assert.is_true(found.busy_nanoseconds > 0, said)
+		end)
+
+		it(("tells of each thread, and what is in use, with %d I/O threads"):format(io_threads), function ()
+			local _, said, gauges, threads = counters(io_threads)
+			assert.equal(1 + io_threads, #threads, said)
+			-- Where there are threads, they accept.
+			assert.equal(1, threads[1 + io_threads], said)
+			assert.is_true(gauges.descriptors > 3 and gauges.descriptors < gauges.descriptors_allowed, said)
+			assert.is_true(gauges.places_allowed > 0 and gauges.places_allowed < gauges.descriptors_allowed, said)
+			assert.equal(0, gauges.waiting_handshakes, said)
+			assert.equal(4096, gauges.waiting_handshakes_allowed, said)
+			assert.is_true(gauges.queued_memory_allowed_bytes > 1000000, said)
 		end)
 	end
 
@@ -62,8 +82,11 @@ describe("server.stats()", function ()
 			documented[name] = true
 		end
 		local known = {}
-		for name in pairs((counters(0))) do
-			known[name] = true
+		local found, _, gauges = counters(0)
+		for _, names in ipairs { found, gauges } do
+			for name in pairs(names) do
+				known[name] = true
+			end
 		end
 		assert.same(known, documented)
 	end)

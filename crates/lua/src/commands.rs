@@ -1,22 +1,26 @@
 //! One reactor as a table of Lua functions.
 
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::net::IpAddr;
+use std::path::Path;
 
 use mlua::{Lua, MultiValue, Result, Table, Value, Variadic};
 use rustix::time::{ClockId, clock_gettime};
 use trochee::{
-    Authentication, Close, EventLoop, Interest, Key, Name, Network, NotANetwork, SocketKind, Stage,
-    Stats,
+    Authentication, Close, EventLoop, Gauges, Interest, Key, Name, Network, NotANetwork, ReadSize,
+    SocketKind, Stage, Stats,
 };
 
-use crate::convert::{self, done, key, key_number, opened};
+use crate::convert::{self, answer, done, key, opened};
 use crate::core::Functions;
-use crate::{capi, descriptor, proxied, socket_option, tls};
+use crate::{blocked, capi, connections, descriptor, proxied, socket_option, tls};
 
 /// Makes a reactor and the functions to command it.
 pub(crate) fn new(lua: &Lua) -> Result<Table> {
     let functions = Functions::new(lua)?;
     backend(&functions)?;
+    connections::register(&functions)?;
     openers(&functions)?;
     commands(&functions)?;
     options(&functions)?;
@@ -37,27 +41,25 @@ fn backend(functions: &Functions<'_>) -> Result<()> {
         let stats = core.with(|reactor| reactor.stats()).unwrap_or_default();
         lua.create_table_from(stats.iter())
     })?;
-    // connections() → array of what is known of each: key, stage, and numbers in seconds and bytes
-    functions.add("connections", |lua, core, ()| {
-        let connections = core.with(|reactor| reactor.connections());
-        let described = connections.unwrap_or_default().into_iter().map(|info| {
-            let table = lua.create_table()?;
-            table.raw_set("key", key_number(info.key))?;
-            table.raw_set("stage", info.stage.as_str())?;
-            table.raw_set("age", info.age.as_secs_f64())?;
-            table.raw_set("idle", info.idle.as_secs_f64())?;
-            table.raw_set("reads", info.reads)?;
-            table.raw_set("received", info.received)?;
-            table.raw_set("sent", info.sent)?;
-            table.raw_set("queued", info.queued)?;
-            if let Some(tcp) = info.tcp {
-                table.raw_set("round_trip", tcp.round_trip.as_secs_f64())?;
-                table.raw_set("retransmits", tcp.retransmits)?;
-                table.raw_set("unacknowledged", tcp.unacknowledged)?;
-            }
-            Ok(table)
-        });
-        lua.create_sequence_from(described.collect::<Result<Vec<_>>>()?)
+    // thread_stats() → array of counters by name: the loop's own, then those of each I/O thread
+    functions.add("thread_stats", |lua, core, ()| {
+        let all = core.with(|reactor| reactor.stats_of_threads());
+        let tables = all.unwrap_or_default().into_iter();
+        let tables = tables.map(|stats| lua.create_table_from(stats.iter()));
+        lua.create_sequence_from(tables.collect::<Result<Vec<_>>>()?)
+    })?;
+    // gauges() → what is in use, and how much there may be of it, by name
+    functions.add("gauges", |lua, core, ()| {
+        let gauges = core.with(|reactor| reactor.gauges()).unwrap_or_default();
+        lua.create_table_from(gauges.iter())
+    })?;
+    // describe_gauges() → what each of them measures, by name
+    functions.add("describe_gauges", |lua, _, ()| {
+        lua.create_table_from(Gauges::describe())
+    })?;
+    // blocked_at() → the traceback of the callback that SLOW has told of, without a title | nil: it was not taken
+    functions.add("blocked_at", |_, core, ()| {
+        Ok(blocked::place(core.slow_since.get()))
     })?;
     // describe_stats() → what each counter counts, by name
     functions.add("describe_stats", |lua, _, ()| {
@@ -107,6 +109,29 @@ fn openers(functions: &Functions<'_>) -> Result<()> {
         let fd = descriptor::duplicate(convert::descriptor(&fd)?)?;
         let read_size = convert::read_size(&read_size, core.read_size.get())?;
         core.command(|reactor| opened(reactor.listen_on(fd, read_size)))
+    })?;
+    // listen_at(path, mode) → key, function that removes the file | nil, why not. A UNIX socket. Without that call the file stays:
+    // processes that were forked share it
+    functions.add("listen_at", |lua, core, (path, mode): (String, u32)| {
+        let mut made = None;
+        let opened = core.command(|reactor| {
+            let backlog = reactor.config().backlog;
+            let (fd, file) = trochee::listen_at_path(Path::new(&path), Some(mode), backlog)
+                .map_err(|error| error.to_string())?;
+            let key = opened(reactor.listen_on(fd, ReadSize::All))?;
+            made = Some(ManuallyDrop::new(file));
+            Ok(key)
+        });
+        let mut results = answer(lua, opened)?;
+        if let Some(file) = made {
+            let file = Cell::new(Some(file));
+            let remove = lua.create_function(move |_, ()| {
+                drop(file.take().map(ManuallyDrop::into_inner));
+                Ok(())
+            })?;
+            results.push_back(Value::Function(remove));
+        }
+        Ok(results)
     })?;
     // connect(address, port, 4 | 6 | nil, datagram, read_size)
     type Connect = (Value, Value, Option<u8>, bool, Value);
@@ -247,14 +272,17 @@ fn options(functions: &Functions<'_>) -> Result<()> {
     // set_read_timeout(key, seconds | false), set_write_timeout(key, seconds | false)
     add_timeout(functions, "set_read_timeout", EventLoop::set_read_timeout)?;
     add_timeout(functions, "set_write_timeout", EventLoop::set_write_timeout)?;
-    // set_authentication(key, true: has authenticated | false: has to | nil: nobody tells)
+    // set_authentication(key, true: has authenticated | false: has to | "request": has to make one | nil: nobody tells)
     functions.add(
         "set_authentication",
-        |_, core, (number, has): (Option<i64>, Option<bool>)| {
+        |_, core, (number, has): (Option<i64>, Value)| {
             let authentication = match has {
-                Some(true) => Authentication::Done,
-                Some(false) => Authentication::Awaited,
-                None => Authentication::NotAsked,
+                Value::Nil => Authentication::NotAsked,
+                Value::Boolean(false) => Authentication::Awaited,
+                Value::String(what) if what.as_bytes() == b"request".as_slice() => {
+                    Authentication::RequestAwaited
+                }
+                _ => Authentication::Done,
             };
             Ok(core
                 .with(|reactor| reactor.set_authentication(key(number), authentication))

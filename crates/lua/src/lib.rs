@@ -7,8 +7,10 @@
 //!
 //! Functions that may fail return `nil` and a text, as Lua's own libraries do. Nothing here panics because of what Lua passed.
 
+mod blocked;
 mod capi;
 mod commands;
+mod connections;
 mod convert;
 mod core;
 mod descriptor;

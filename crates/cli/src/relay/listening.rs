@@ -1,16 +1,9 @@
 //! The sockets that clients connect to: bound here, or by the service manager.
 
-use std::fs;
-use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::linux::fs::MetadataExt;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use trochee::{Config, server};
+use trochee::{Config, SocketFile, server};
 
 use super::addresses::Listen;
 
@@ -100,67 +93,10 @@ impl Sockets {
 
     /// Listens on a UNIX socket. One that nobody serves any more is replaced.
     fn bind(&mut self, path: &Path) -> Result<OwnedFd, String> {
-        let listener = match UnixListener::bind(path) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                if !is_socket(path) {
-                    return Err("there is a file of that name which is no socket".into());
-                }
-                if is_served(path) {
-                    return Err("another program serves it".into());
-                }
-                fs::remove_file(path)
-                    .and_then(|()| UnixListener::bind(path))
-                    .map_err(|error| error.to_string())?
-            }
-            bound => bound.map_err(|error| error.to_string())?,
-        };
-        // The standard library has chosen a shorter queue.
-        let backlog = i32::try_from(Config::default().backlog).unwrap_or(i32::MAX);
-        rustix::net::listen(&listener, backlog).map_err(|errno| errno.to_string())?;
-        self.files.extend(SocketFile::of(path));
-        Ok(listener.into())
+        let backlog = Config::default().backlog;
+        let (socket, file) =
+            trochee::listen_at_path(path, None, backlog).map_err(|error| error.to_string())?;
+        self.files.push(file);
+        Ok(socket)
     }
-}
-
-fn is_socket(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
-}
-
-/// Whether somebody listens there; without waiting for a place in their queue.
-fn is_served(path: &Path) -> bool {
-    let connect = || {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        rustix::net::connect(&fd, &SocketAddrUnix::new(path)?)
-    };
-    connect() != Err(Errno::CONNREFUSED)
-}
-
-/// The file of a UNIX socket, which goes with it.
-struct SocketFile {
-    path: PathBuf,
-    /// Device and inode: a successor may take the name over.
-    identity: (u64, u64),
-}
-
-impl SocketFile {
-    fn of(path: &Path) -> Option<SocketFile> {
-        Some(SocketFile {
-            path: path.to_owned(),
-            identity: identity(path)?,
-        })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if identity(&self.path) == Some(self.identity) {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let found = fs::symlink_metadata(path).ok()?;
-    Some((found.st_dev(), found.st_ino()))
 }

@@ -1,8 +1,9 @@
 //! Lines for the operator, on standard error. Nobody waits for whoever reads them.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use trochee::server::LogWriter;
 
@@ -10,9 +11,13 @@ use trochee::server::LogWriter;
 const MOST: u32 = 10;
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// So many of the last lines are remembered, for whoever asks.
+const REMEMBERED: usize = 100;
+
 pub struct Log {
     writer: LogWriter,
     window: Mutex<Window>,
+    recent: Mutex<VecDeque<(SystemTime, String)>>,
 }
 
 #[derive(Default)]
@@ -30,12 +35,26 @@ impl Log {
         Ok(Log {
             writer: LogWriter::new(io::stderr())?,
             window: Mutex::default(),
+            recent: Mutex::default(),
         })
     }
 
     /// A line about the relay itself.
     pub fn say(&self, text: &str) {
         self.writer.line(format!("trochee relay: {text}"));
+        self.remember(text);
+    }
+
+    fn remember(&self, text: &str) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.truncate(REMEMBERED - 1);
+        recent.push_front((SystemTime::now(), text.to_owned()));
+    }
+
+    /// The last lines, the newest first, those included that were left out.
+    pub fn recent(&self) -> Vec<(SystemTime, String)> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.iter().cloned().collect()
     }
 
     /// A line about one connection, of which there may be too many.
@@ -62,6 +81,7 @@ impl Log {
             self.say(text);
         } else {
             window.dropped += 1;
+            self.remember(text);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a relay is told, on the command line or in a file: the same names and the same syntax in both.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -121,6 +122,12 @@ pub struct Server {
     /// How long connections may go on after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = Server::default().drain_timeout)]
     pub drain_timeout: Seconds,
+    /// A UNIX socket that answers with statistics, for "trochee top" and "trochee stats". Only our own user and root can ask
+    #[arg(long, value_name = "PATH")]
+    pub stats_socket: Option<PathBuf>,
+    /// The same for Prometheus, as http://ADDR/metrics: an address of loopback and a port
+    #[arg(long, value_name = "ADDR")]
+    pub stats: Option<SocketAddr>,
 }
 
 impl Default for Server {
@@ -151,6 +158,8 @@ impl Default for Server {
             keepalive_count: const { NonZeroU8::new(4).unwrap() },
             send_timeout: seconds(180),
             drain_timeout: seconds(30),
+            stats_socket: None,
+            stats: None,
         }
     }
 }

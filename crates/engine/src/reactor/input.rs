@@ -99,12 +99,9 @@ impl Reactor {
         source.registered()?.in_ready = false;
         match source {
             Source::Connection(connection) if connection.overdue => self.serve_overdue(key),
-            Source::Connection(connection) => {
-                let may_hold_input = connection.may_hold_input();
+            Source::Connection(_) => {
                 let step = self.serve(key);
-                if may_hold_input {
-                    self.recount(key);
-                }
+                self.recount(key);
                 step
             }
             Source::Listener(_) => self.accept(key),

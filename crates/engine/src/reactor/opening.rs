@@ -148,6 +148,7 @@ impl Reactor {
         let now = clock::now();
         let mut connection = Connection::new(fd, SocketKind::Stream, State::Open, read_size, now);
         connection.peer = peer;
+        connection.is_accepted = true;
         connection.visit = visit;
         let expects_header = if fronts.is_empty() {
             is_proxy(&self.config.proxy_protocol, &connection)

@@ -38,8 +38,11 @@ impl Reactor {
             self.recount(key);
             return None;
         }
+        let before = connection.sent;
         let flush = connection.flush();
+        let sent = connection.sent - before;
         let (before, now) = connection.recount();
+        self.stats.sent_bytes += sent;
         self.account(before, now);
         let connection = self.connection(key)?;
         match flush {
@@ -83,6 +86,8 @@ impl Reactor {
 
     /// Ends a connection and has the consumer told, if it has heard of the connection.
     pub(crate) fn end(&mut self, key: Key, reason: Reason) {
+        let is_failure = matches!(reason, Reason::Tls(_) | Reason::HandshakeTimeout);
+        self.stats.tls_failures += u64::from(is_failure);
         self.tell_failed_handshake(key, &reason);
         self.end_untold(key, reason);
     }
@@ -94,6 +99,7 @@ impl Reactor {
         let orderly =
             reason.is_orderly() || matches!(reason, Reason::Tls(_) | Reason::HandshakeTimeout);
         let graceful = orderly || !self.has_unsent(key);
+        let info = self.end_info(key).unwrap_or_default();
         if self.remove(key, graceful) {
             let timed_out = matches!(
                 reason,
@@ -108,7 +114,7 @@ impl Reactor {
             if unheard {
                 self.sources.free(key);
             } else {
-                self.untold.push(Event::Closed { key, reason });
+                self.untold.push(Event::Closed { key, reason, info });
             }
         }
     }
@@ -188,7 +194,7 @@ impl Reactor {
         if has_place {
             self.leave_place();
         }
-        if authentication == Authentication::Awaited
+        if authentication.is_newcomer()
             && let Some(key) = listener
             && let Some(Source::Listener(listener)) = self.sources.get_mut(key)
         {

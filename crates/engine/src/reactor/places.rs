@@ -38,6 +38,10 @@ impl Places {
         }
     }
 
+    pub(super) fn taken(&self) -> usize {
+        self.taken
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.taken < self.most
     }

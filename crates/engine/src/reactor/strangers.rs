@@ -34,11 +34,7 @@ impl Reactor {
 
     /// Counts a connection that was refused, and tells the log if it is time.
     pub(super) fn tell_refusal(&mut self, peer: IpAddr, refusal: Refusal) {
-        match refusal {
-            Refusal::Rate => self.stats.refused_by_rate += 1,
-            Refusal::Count => self.stats.refused_by_count += 1,
-            Refusal::Handshakes => self.stats.refused_handshakes += 1,
-        }
+        refusal.count(&mut self.stats);
         let noted = self.gate.addresses.refused(refusal, peer, self.turn.now);
         self.tell_noted(noted);
     }

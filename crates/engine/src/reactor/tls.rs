@@ -58,7 +58,6 @@ impl Reactor {
             return;
         };
         if let Err(text) = session.begin(peer, now) {
-            self.stats.tls_failures += 1;
             self.end(key, Reason::Tls(text));
             return;
         }
@@ -158,7 +157,7 @@ impl Reactor {
 
     /// The handshake is complete: what was written meanwhile can go, what arrived behind it is delivered.
     fn secured(&mut self, key: Key) {
-        self.stats.handshakes += 1;
+        self.count_handshake(key);
         self.queue_flush(key);
         self.want(key);
         let Some(connection) = self.connection(key) else {
@@ -168,6 +167,17 @@ impl Reactor {
         if (session_waits || connection.readable) && connection.registered.enter_ready() {
             // Connected belongs right behind Secured.
             self.ready.push_next(key);
+        }
+    }
+
+    fn count_handshake(&mut self, key: Key) {
+        self.stats.handshakes += 1;
+        if let Some(info) = self.tls_info(key) {
+            self.stats.handshakes_resumed += u64::from(info.resumed);
+            match info.protocol {
+                "TLSv1.2" => self.stats.handshakes_tls12 += 1,
+                _ => self.stats.handshakes_tls13 += 1,
+            }
         }
     }
 

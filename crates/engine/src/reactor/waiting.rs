@@ -16,6 +16,7 @@ impl Reactor {
         // One that came before there was anything to wake the wait with.
         self.collect_signals();
         let now = clock::now();
+        self.count_busy(now);
         self.excuse_silence(now);
         self.relieve_memory();
         let timeout = self.time_to_wait(now, companion.has_events());
@@ -39,6 +40,22 @@ impl Reactor {
         self.readiness = readiness;
         self.note_backlog();
         self.collect_signals();
+    }
+
+    /// The turn has come to its wait: notes for how long whoever came since the last one has waited.
+    fn count_busy(&mut self, now: u64) {
+        // Before the first wait nobody was waited for.
+        if self.stats.turns == 0 {
+            return;
+        }
+        let busy = now.saturating_sub(self.turn.began);
+        let stats = &mut self.stats;
+        stats.busy_nanoseconds += busy;
+        if busy > 10_000_000 {
+            stats.turns_over_10ms += 1;
+            stats.turns_over_100ms += u64::from(busy > 100_000_000);
+            stats.turns_over_1s += u64::from(busy > 1_000_000_000);
+        }
     }
 
     fn time_to_wait(&self, now: u64, accompanied: bool) -> Option<Duration> {

@@ -18,9 +18,19 @@ use crate::listener::{self, Accept, Gate, Listener};
 use crate::poller::Interest;
 use crate::reactor::{FULL, Reactor};
 use crate::registry::Key;
+use crate::stats::Stats;
 use crate::sync::lock;
 use crate::timers::TimerId;
 use crate::waker::Waker;
+
+/// What the accepting thread has to tell of itself.
+#[derive(Clone, Default)]
+pub(super) struct Accepting {
+    pub(super) stats: Stats,
+    pub(super) places: Option<Arc<Places>>,
+    /// How many places there are.
+    pub(super) most: usize,
+}
 
 /// What ends the accepting, from any thread.
 #[derive(Default)]
@@ -28,6 +38,7 @@ pub(super) struct Stop {
     deadline: Mutex<Option<Instant>>,
     /// What the accepting thread is to let go of: see [`Probe`](super::Probe).
     probes: Mutex<Vec<Arc<()>>>,
+    accepting: Mutex<Accepting>,
     waker: Arc<OnceLock<Waker>>,
 }
 
@@ -51,6 +62,11 @@ impl Stop {
         if let Some(waker) = self.waker.get() {
             waker.wake();
         }
+    }
+
+    /// What the accepting thread has to tell of itself.
+    pub(super) fn accepting(&self) -> Accepting {
+        lock(&self.accepting).clone()
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -111,10 +127,16 @@ impl Acceptor {
         reactor.count_places();
         let mut gate = Gate::new(reactor.addresses());
         gate.open();
+        let places = Places::new(&stop.waker);
+        *lock(&stop.accepting) = Accepting {
+            stats: Stats::default(),
+            places: Some(Arc::clone(&places)),
+            most: reactor.most_connections(),
+        };
         Ok(Acceptor {
             reactor,
             doors,
-            places: Places::new(&stop.waker),
+            places,
             threads,
             next: 0,
             gate,
@@ -199,6 +221,7 @@ impl Acceptor {
             let now = clock::now();
             let takes_place = !door.listener.is_local;
             if takes_place && self.places.taken() >= most {
+                self.count(|stats| stats.times_full += 1);
                 if self.full_notice.is_due(now) {
                     (self.notice)(Level::Warn, FULL);
                 }
@@ -211,6 +234,7 @@ impl Acceptor {
                 Accept::Connection(fd, peer, visit) => {
                     let place = takes_place.then(|| self.places.take());
                     let plan = Arc::clone(&door.plan);
+                    self.count(|stats| stats.accepted += 1);
                     self.deal(Request::Adopt {
                         fd,
                         peer,
@@ -220,11 +244,13 @@ impl Acceptor {
                     });
                 }
                 Accept::Unwelcome(peer, refusal) => {
+                    self.count(|stats| refusal.count(stats));
                     let noted = self.gate.addresses.refused(refusal, peer.ip(), now);
                     self.tell(noted);
                 }
                 Accept::Nothing | Accept::MakeRoom => return,
                 Accept::TurnedAway(peer) => {
+                    self.count(|stats| stats.turned_away += 1);
                     let text = self.gate.turned_away(peer, now);
                     self.warn(text);
                 }
@@ -238,6 +264,10 @@ impl Acceptor {
                 }
             }
         }
+    }
+
+    fn count(&self, add: impl FnOnce(&mut Stats)) {
+        add(&mut lock(&self.stop.accepting).stats);
     }
 
     fn deal(&mut self, request: Request) {

@@ -5,10 +5,11 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use super::messages::{CHANNEL_BINDING, CHANNEL_BINDING_LENGTH};
-use super::{Facts, Threads};
+use super::{Facts, Remote, Threads};
 use crate::config::SocketOption;
-use crate::connection_info::{ConnectionInfo, TcpInfo};
+use crate::connection_info::{ConnectionInfo, EndInfo, TcpInfo};
 use crate::error::Error;
+use crate::gauges::Gauges;
 use crate::name::Name;
 use crate::proxy_protocol::Proxied;
 use crate::reactor::Reactor;
@@ -21,6 +22,11 @@ impl Threads {
     /// What each thread has counted. A thread that has failed counts no more.
     pub(crate) fn stats(&mut self) -> Vec<Stats> {
         self.ask_all(|reactor| reactor.stats())
+    }
+
+    /// What each thread uses.
+    pub(crate) fn gauges(&mut self) -> Vec<Gauges> {
+        self.ask_all(|reactor| reactor.gauges())
     }
 
     /// How many connections of all threads are in each stage.
@@ -52,6 +58,10 @@ impl Threads {
 
     pub(crate) fn pending(&self, key: Key) -> usize {
         self.remote(key).map_or(0, |remote| remote.pending())
+    }
+
+    pub(crate) fn end_info(&self, key: Key) -> Option<EndInfo> {
+        self.remote(key).map(Remote::end_info)
     }
 
     pub(crate) fn fd(&self, key: Key) -> Option<RawFd> {

@@ -1,5 +1,7 @@
 //! What a reactor counts, here and on its threads.
 
+use std::thread;
+
 use super::*;
 
 #[test]
@@ -24,6 +26,75 @@ fn what_comes_and_goes_is_counted() {
     assert_eq!(after.ended - before.ended, 1);
     assert_eq!(after.timed_out, before.timed_out);
     assert!(after.turns > before.turns);
+}
+
+#[test]
+fn what_was_sent_is_counted_and_a_turn_that_took_long() {
+    let mut driver = driver!();
+    let (key, mut stream) = driver.serve();
+    let before = driver.reactor.stats();
+    driver.reactor.write(key, b"answer").unwrap();
+    let mut answer = [0; 6];
+    driver.turn();
+    stream.read_exact(&mut answer).unwrap();
+    // The consumer takes its time in the middle of a turn.
+    stream.write_all(b"question").unwrap();
+    driver.drive("the question", |_, event| {
+        let came = matches!(event, Seen::Data(..));
+        if came {
+            thread::sleep(Duration::from_millis(110));
+        }
+        came
+    });
+    driver.turn();
+    driver.turn();
+    let after = driver.reactor.stats();
+    assert_eq!(after.sent_bytes - before.sent_bytes, 6);
+    assert!(after.busy_nanoseconds - before.busy_nanoseconds >= 110_000_000);
+    assert!(after.turns_over_100ms > before.turns_over_100ms);
+    assert!(after.turns_over_10ms > before.turns_over_10ms);
+    let threads = driver.reactor.stats_of_threads();
+    let sum: u64 = threads.iter().map(|of_thread| of_thread.sent_bytes).sum();
+    assert_eq!(sum, after.sent_bytes);
+}
+
+#[test]
+fn what_is_in_use_is_told() {
+    let mut driver = driver!();
+    let (key, mut stream) = driver.serve();
+    let before = driver.reactor.gauges();
+    assert_eq!(before.places, 1);
+    assert!(before.places < before.places_allowed);
+    assert!(before.descriptors > 2 && before.descriptors < before.descriptors_allowed);
+    // More than the system takes for a peer that reads nothing.
+    driver.reactor.write(key, &vec![0; 20_000_000]).unwrap();
+    driver.turn();
+    let held = wait_for_gauge(&mut driver, |gauges| gauges.queued_memory_bytes > 1_000_000);
+    assert!(held.queued_memory_bytes < held.queued_memory_allowed_bytes);
+    let mut taken = vec![0; 20_000_000];
+    let reader = thread::spawn(move || {
+        stream.read_exact(&mut taken).unwrap();
+        stream
+    });
+    wait_for_gauge(&mut driver, |gauges| gauges.queued_memory_bytes == 0);
+    drop(reader.join().unwrap());
+    wait_for_gauge(&mut driver, |gauges| gauges.places == 0);
+}
+
+#[track_caller]
+fn wait_for_gauge(
+    driver: &mut Driver,
+    is_so: impl Fn(&trochee::Gauges) -> bool,
+) -> trochee::Gauges {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        driver.turn();
+        let gauges = driver.reactor.gauges();
+        if is_so(&gauges) {
+            return gauges;
+        }
+        assert!(Instant::now() < give_up, "{gauges:?}");
+    }
 }
 
 #[test]

@@ -58,6 +58,7 @@ mod newcomers;
 mod proxied;
 mod rates;
 mod reading;
+mod requests;
 mod settings;
 mod signals;
 mod support;

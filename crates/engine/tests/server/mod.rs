@@ -16,6 +16,7 @@ mod proxied;
 mod running;
 mod secured;
 mod serving;
+mod snapshots;
 mod threads;
 
 #[allow(dead_code)]

@@ -31,6 +31,7 @@ fn something_else_than_tls_is_said_in_the_words_of_openssl() {
         let (reason, _) = driver.expect_closed(key);
         assert_eq!(reason, failed(text));
     }
+    assert_eq!(driver.reactor.stats().tls_failures, 7);
 }
 
 #[test]

@@ -62,8 +62,15 @@ fn a_resumed_session_still_knows_the_peers_certificate() {
         ..client_settings()
     });
     visit(&mut driver, &server, &client);
+    let before = driver.reactor.stats();
     let ends = driver.pair(server, client);
     assert!(driver.reactor.tls_info(ends.server).unwrap().resumed);
+    // Both ends are here.
+    let after = driver.reactor.stats();
+    assert_eq!(after.handshakes - before.handshakes, 2);
+    assert_eq!(after.handshakes_resumed - before.handshakes_resumed, 2);
+    assert_eq!(after.handshakes_tls13 - before.handshakes_tls13, 2);
+    assert_eq!(after.handshakes_tls12, 0);
     assert_eq!(
         driver.reactor.peer_certificates(ends.server),
         [der(&own.certificate)]

@@ -62,7 +62,7 @@ function handle:setlistener(listeners, data) end
 function handle:setreadtimeout(seconds) end
 ---@param seconds number|false|nil nil for the configured time
 function handle:setwritetimeout(seconds) end
----@param has? boolean true: it has authenticated; false: it has to, and on a listener all that it accepts; nil: nobody tells
+---@param has? boolean|"request" true: it has authenticated; false: it has to, and on a listener all that it accepts; "request": it has a request to make; nil: nobody tells
 ---@return boolean found
 function handle:set_authenticated(has) end
 ---@param name "keepalive"|"tcp-nodelay"|"tcp-keepidle"|"tcp-keepintvl"|"tcp-keepcnt"|"tcp-user-timeout" the last one is not LuaSocket's
@@ -283,6 +283,12 @@ function server.get_backend() end
 function server.stats() end
 ---@return table<string, string> what each counter counts, by name
 function server.describe_stats() end
+---@return table<string, integer>[] counters of each thread: the loop's own, then those of its I/O threads
+function server.thread_stats() end
+---@return table<string, integer> what is in use, and how much there may be of it
+function server.gauges() end
+---@return table<string, string> what each of them measures, by name
+function server.describe_gauges() end
 ---@return table<"accepted"|"proxied"|"secured"|"opened"|"established", integer> connections by how far they have got
 function server.stages() end
 ---@param once? boolean a single turn

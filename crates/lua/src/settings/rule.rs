@@ -6,7 +6,7 @@ use std::time::Duration;
 use mlua::Value;
 use trochee::{KeepAlive, Networks, PortOptions};
 
-use super::{IO_THREADS, Settings, io_threads};
+use super::{IO_THREADS, Place, Settings, io_threads};
 use crate::convert::{self, described, integer, seconds};
 
 /// How the value of a setting is read and where it is stored, and so what values are valid.
@@ -29,6 +29,8 @@ pub(super) enum Rule {
     PortsOrFalse(fn(&mut Settings) -> &mut Option<Vec<u16>>),
     Poller,
     IoThreads,
+    /// The path of a UNIX socket.
+    SocketPath(fn(&mut Settings) -> &mut Place),
     /// A setting of another backend, or of a later version of Prosody. It is accepted, and has no effect.
     Unused,
 }
@@ -111,6 +113,10 @@ impl Rule {
                 };
                 to.io_threads = Some(count.ok_or(IO_THREADS)?);
             }
+            SocketPath(field) => {
+                *field(to) =
+                    place(value).ok_or("a path of at most 107 bytes, \"auto\" or false")?;
+            }
             Unused => {}
         }
         Ok(())
@@ -136,6 +142,7 @@ impl Rule {
             PortsOrFalse(field) => *field(to) = field(from).clone(),
             Poller => to.poller = from.poller.clone(),
             IoThreads => to.io_threads = from.io_threads,
+            SocketPath(field) => *field(to) = field(from).clone(),
             Unused => {}
         }
     }
@@ -149,7 +156,7 @@ impl Rule {
         }
     }
 
-    /// The value in force, as a Lua value. `nil` for a list, for the poller, whose name `backend()` gives, and for what has no effect.
+    /// The value in force, as a Lua value. `nil` for a list, for a path, for the poller, whose name `backend()` gives, and for what has no effect.
     pub(super) fn value(&self, settings: &mut Settings) -> Value {
         fn seconds(duration: Duration) -> Value {
             Value::Number(duration.as_secs_f64())
@@ -182,6 +189,7 @@ impl Rule {
             KeepaliveInterval => or_false(settings.config.tcp_keepalive_interval, seconds),
             KeepaliveCount => or_false(settings.config.tcp_keepalive_count, number),
             IoThreads => Value::Integer(settings.config.io_threads as i64),
+            SocketPath(field) => or_false(field(settings).path(), |_| Value::Nil),
             NetworkList(_) | PortsOrFalse(_) | OfPorts | Poller | Unused => Value::Nil,
         }
     }
@@ -208,6 +216,10 @@ impl Rule {
                 None => "false".into(),
             },
             (SizeOrAuto(field), _) if field(settings).is_none() => "\"auto\"".into(),
+            (SocketPath(field), _) => match field(settings).path() {
+                Some(path) => format!("\"{path}\""),
+                None => "false".into(),
+            },
             (Poller, _) => format!("\"{}\"", settings.poller.as_deref().unwrap_or("auto")),
             (_, Value::Number(number)) if number.is_infinite() => "no limit".into(),
             (_, Value::Number(number)) => number.to_string(),
@@ -242,6 +254,22 @@ fn networks(value: &Value) -> Result<Networks, Option<String>> {
     }
     let named = Networks::named(names.iter().map(String::as_str));
     named.map_err(|error| Some(format!("{:?}", error.text())))
+}
+
+/// sun_path of unix(7) holds so many bytes and the zero behind them.
+const LONGEST_PATH: usize = 107;
+
+fn place(value: &Value) -> Option<Place> {
+    match value {
+        Value::Boolean(false) => Some(Place::Nowhere),
+        Value::String(text) if text.as_bytes() == *b"auto" => Some(Place::Usual),
+        Value::String(text) => {
+            let path = text.to_str().ok()?.to_owned();
+            let fits = !path.is_empty() && path.len() <= LONGEST_PATH && !path.contains('\0');
+            fits.then_some(Place::At(path))
+        }
+        _ => None,
+    }
 }
 
 fn size(value: &Value) -> Option<usize> {

@@ -52,7 +52,7 @@ impl Session {
         let filled = exchange.filled;
         if let Err(error) = result {
             // What was good before is still delivered.
-            self.failed = Some(text::of(&error));
+            self.failed = Some(text::of_agreed(&error, machine.common().protocol_version()));
         } else if self.held.len() > MOST_HELD {
             self.failed = Some(TOO_LONG.into());
         }
@@ -168,10 +168,7 @@ impl Session {
         let suite = tls.negotiated_cipher_suite().filter(|_| self.secured)?;
         let (cipher, bits) = ciphers::name(suite.suite())?;
         Some(Info {
-            protocol: match tls.protocol_version()? {
-                ProtocolVersion::TLSv1_3 => "TLSv1.3",
-                _ => "TLSv1.2",
-            },
+            protocol: self.version()?,
             cipher,
             bits,
             group: tls
@@ -180,6 +177,18 @@ impl Session {
             server_name: self.server_name.clone(),
             alpn: tls.alpn_protocol().map(<[u8]>::to_vec),
             resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+        })
+    }
+
+    /// The version that was agreed on; `None` before the end of the handshake.
+    pub(crate) fn version(&self) -> Option<&'static str> {
+        let Phase::Running(machine) = &self.phase else {
+            return None;
+        };
+        let version = machine.common().protocol_version();
+        Some(match version.filter(|_| self.secured)? {
+            ProtocolVersion::TLSv1_3 => "TLSv1.3",
+            _ => "TLSv1.2",
         })
     }
 

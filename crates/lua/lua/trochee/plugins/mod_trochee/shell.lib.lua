@@ -1,7 +1,6 @@
 -- The section "trochee" of the shell: prosodyctl shell trochee info, or trochee:info() when it runs.
 
 local server = require "net.server";
-local portmanager = require "core.portmanager";
 local array = require "util.array";
 local sorted_pairs = require "util.iterators".sorted_pairs;
 local state = require "trochee.state";
@@ -9,9 +8,11 @@ local bans = require "trochee.bans";
 local recent = require "trochee.recent";
 local slow = require "trochee.slow";
 local unpack = require "trochee.compat".unpack;
+local trace = require "trochee.trace";
 local version = require "trochee"._VERSION;
 
 local core, handles = state.core, state.handles;
+local known = module:require "known";
 
 -- More rows than anybody reads
 local MOST_ROWS = 1000;
@@ -22,6 +23,8 @@ local commands = {
 	addresses = "trochee:addresses(count) - The addresses with the most connections, 20 if not said otherwise";
 	errors = "trochee:errors(filter) - What went wrong lately, or what has this text in it";
 	slow = "trochee:slow(filter) - The callbacks that held the loop longest, of the last hundred that were slow";
+	trace = "trochee:trace(id) - Log what happens on the connection with this id, and when, until it ends or trochee:untrace(id)";
+	untrace = "trochee:untrace(id) - Log it no more; without an id, of no connection";
 	close = "trochee:close(id) - Close the connection with this id, as trochee:connections() shows it";
 	ban = "trochee:ban(address, seconds) - Serve an address or a network such as 192.0.2.0/24 no more, for an hour if not said otherwise";
 	unban = "trochee:unban(address) - Serve it again";
@@ -67,51 +70,6 @@ local function bytes(count)
 	return ("%d MB"):format(math.floor(count / 1000000));
 end
 
---- What is known
-
-local function service_names()
-	local names = {};
-	for name, _, _, _, active in portmanager.get_active_services():iter(nil, nil, nil, nil) do
-		names[active.server] = name;
-	end
-	return names;
-end
-
--- The user or server at the other end, by Prosody's sessions
-local function session_name(conn)
-	for _, kind in ipairs { "c2s", "s2s", "component" } do
-		local session = module:shared("/*/"..kind.."/sessions")[conn];
-		if session then
-			local name = session.full_jid
-				or session.to_host and session.from_host and session.from_host.."->"..session.to_host
-				or session.host;
-			return tostring(name or "-").." ("..tostring(session.type)..")";
-		end
-	end
-	return "-";
-end
-
-local function tls_version(conn)
-	if not conn:ssl() then
-		return "-";
-	end
-	local socket = conn:socket();
-	return socket and socket:info("protocol") or "handshake";
-end
-
--- Every connection that has a handle: what the core knows of it, and the handle as conn
-local function connections()
-	local found = {};
-	for _, info in ipairs(core.connections()) do
-		info.conn = handles[info.key];
-		if info.conn then
-			found[#found+1] = info;
-		end
-	end
-	table.sort(found, function (a, b) return a.age > b.age; end);
-	return found;
-end
-
 --- Commands
 
 local section = {};
@@ -127,19 +85,23 @@ function section:info()
 		rows[#rows+1] = { name, tostring(value), about[name] };
 	end
 	show(print, { "counter", "value", "what it counts" }, rows);
+	local in_use, gauges = {}, server.describe_gauges();
+	for name, value in sorted_pairs(server.gauges()) do
+		in_use[#in_use+1] = { name, tostring(value), gauges[name] };
+	end
+	show(print, { "gauge", "value", "what it measures" }, in_use);
 	return true, ("%d counters since the start of the process"):format(#rows);
 end
 
 function section:connections(filter)
-	local services, rows, count = service_names(), {}, 0;
-	for _, info in ipairs(connections()) do
+	local services, rows, count = known.services(), {}, 0;
+	for _, info in ipairs(known.connections()) do
 		local conn = info.conn;
 		local row = {
 			tostring(conn.id), info.stage, ("%s:%s"):format(conn.peername or "-", conn.peerport or "-"),
-			conn._server and (services[conn._server] or tostring(conn._server.sockport)) or "outgoing",
-			tls_version(conn), seconds(info.age), seconds(info.idle), bytes(info.queued), bytes(info.received), bytes(info.sent),
+			known.service(conn, services), info.tls or "-", seconds(info.age), seconds(info.idle), bytes(info.queued), bytes(info.received), bytes(info.sent),
 			tostring(info.reads), info.round_trip and ("%.1f ms"):format(info.round_trip * 1000) or "-",
-			tostring(info.retransmits or "-"), info.unacknowledged and bytes(info.unacknowledged) or "-", session_name(conn);
+			tostring(info.retransmits or "-"), info.unacknowledged and bytes(info.unacknowledged) or "-", known.session(conn);
 		};
 		if not filter or table.concat(row, " "):find(tostring(filter), 1, true) then
 			count = count + 1;
@@ -159,7 +121,7 @@ end
 
 function section:addresses(most)
 	local by_address, all = {}, {};
-	for _, info in ipairs(connections()) do
+	for _, info in ipairs(known.connections()) do
 		local conn = info.conn;
 		if conn._server and conn.peername then
 			local entry = by_address[conn.peername];
@@ -208,14 +170,51 @@ function section:slow(filter)
 	return true, ("%d callbacks, longer than %s s each"):format(#rows, tostring(state.settings.slow_callback));
 end
 
-function section:close(id)
+-- The connection with this id | nil, there is none
+local function with_id(id)
 	for _, conn in pairs(handles) do
 		if tostring(conn.id) == tostring(id) and not conn._listening and conn.close then
-			conn:close();
-			return true, "Closed";
+			return conn;
 		end
 	end
 	return nil, ("there is no connection %s: trochee:connections() shows their ids"):format(tostring(id));
+end
+
+function section:trace(id)
+	local conn, err = with_id(id);
+	if not conn then
+		return nil, err;
+	end
+	local ok, why = trace.start(conn);
+	if not ok then
+		return nil, why;
+	end
+	return true, "The log has what happens on it, in lines of trochee_trace";
+end
+
+function section:untrace(id)
+	local keys = trace.keys();
+	if id then
+		local conn, err = with_id(id);
+		if not conn then
+			return nil, err;
+		end
+		keys = { conn[1] };
+	end
+	local count = 0;
+	for _, key in ipairs(keys) do
+		count = count + (trace.stop(key, "the shell has ended it") and 1 or 0);
+	end
+	return true, ("%d traces were ended"):format(count);
+end
+
+function section:close(id)
+	local conn, err = with_id(id);
+	if not conn then
+		return nil, err;
+	end
+	conn:close();
+	return true, "Closed";
 end
 
 -- The connections that others have begun, from an address or network

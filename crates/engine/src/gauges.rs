@@ -1,0 +1,53 @@
+//! What is in use at one moment, and how much there may be of it.
+
+/// The gauges, each with what it measures. A new one is a line here, the places that fill it in, and a row in docs/counters.md.
+macro_rules! gauges {
+    ($($(#[doc = $about:literal])* $name:ident;)*) => {
+        /// What is in use at one moment, and how much there may be of it: where a number comes near its limit, connections wait,
+        /// or are refused.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Gauges {
+            $($(#[doc = $about])* pub $name: u64,)*
+        }
+
+        impl Gauges {
+            /// What each gauge measures, in the order of their declaration.
+            pub fn describe() -> impl Iterator<Item = (&'static str, &'static str)> + Clone {
+                [$((stringify!($name), concat!($($about),*).trim_ascii())),*].into_iter()
+            }
+
+            /// All gauges by name, in the order of their declaration.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+        }
+    };
+}
+
+gauges! {
+    /// Descriptors that the process has open.
+    descriptors;
+    /// Descriptors that the process may have.
+    descriptors_allowed;
+    /// Connections that count for `max_connections`.
+    places;
+    /// How many of these there may be.
+    places_allowed;
+    /// TLS clients that wait for the answer to their first message.
+    waiting_handshakes;
+    /// How many of these may wait.
+    waiting_handshakes_allowed;
+    /// Bytes that all connections together hold: for their peers, and of input that is not whole.
+    queued_memory_bytes;
+    /// How many bytes that may be.
+    queued_memory_allowed_bytes;
+}
+
+impl Gauges {
+    /// Adds what another thread of the same process uses. What there may be of it is that of all threads already.
+    pub(crate) fn add_thread(&mut self, other: &Gauges) {
+        self.places += other.places;
+        self.waiting_handshakes += other.waiting_handshakes;
+    }
+}
