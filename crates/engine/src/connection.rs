@@ -101,8 +101,6 @@ pub(crate) struct Connection {
 
     pub(crate) paused: bool,
     pub(crate) writes_paused: bool,
-    /// The rate limit holds reading until then.
-    pub(crate) throttled_until: Option<u64>,
     /// The system takes no more bytes until the poller says so.
     pub(crate) blocked: bool,
     /// The consumer wants to hear of the next flush.
@@ -158,7 +156,7 @@ pub(crate) struct Connection {
     /// pushes a deadline back touches no queue.
     pub(crate) timer: Option<TimerId>,
     /// The deadline that was last put off, because its connection was ready when it passed.
-    pub(crate) spared: Option<u64>,
+    pub(crate) spared: Option<Box<u64>>,
     /// And it was not served since.
     pub(crate) overdue: bool,
 }
@@ -219,7 +217,6 @@ impl Connection {
             limit: None,
             paused: false,
             writes_paused: false,
-            throttled_until: None,
             blocked: false,
             notify: false,
             // One that we begin is no newcomer.
@@ -249,8 +246,8 @@ impl Connection {
             hung_up: false,
             in_flush: false,
             budget: 0,
-            read_timeout: Timeout::Configured,
-            write_timeout: Timeout::Configured,
+            read_timeout: Timeout::CONFIGURED,
+            write_timeout: Timeout::CONFIGURED,
             read_since: now,
             write_since: now,
             timer: None,
@@ -283,7 +280,7 @@ impl Connection {
             Some(session) if !session.is_secured() => {
                 self.state == State::Open && session.wants_handshake()
             }
-            _ => self.state == State::Open && !self.paused && self.throttled_until.is_none(),
+            _ => self.state == State::Open && !self.paused && self.throttled_until().is_none(),
         }
     }
 
@@ -309,9 +306,7 @@ impl Connection {
     pub(crate) fn may_flush(&self) -> bool {
         match self.state {
             State::Connecting => false,
-            State::Open | State::HalfClosed => {
-                !self.writes_paused || self.tls.as_ref().is_some_and(|tls| tls.has_output())
-            }
+            State::Open | State::HalfClosed => !self.writes_paused || self.has_records(),
             State::Draining | State::Closing => true,
         }
     }
@@ -344,7 +339,7 @@ impl Connection {
         self.read_since = now;
         self.budget = self.budget.saturating_sub(len);
         if let Some(limit) = &mut self.limit {
-            self.throttled_until = limit.spend(len, now);
+            limit.spend(len, now);
         }
         let drained = len < room;
         // Where the sides end one by one, the end is an event of its own.
@@ -420,16 +415,22 @@ impl Connection {
     }
 
     pub(crate) fn set_rate_limit(&mut self, bytes_per_second: f64, now: u64) {
-        self.throttled_until = None;
         self.limit = (bytes_per_second.is_finite() && bytes_per_second > 0.0)
             .then(|| Box::new(RateLimit::new(bytes_per_second, now)));
     }
 
+    /// The rate limit holds reading until then.
+    pub(crate) fn throttled_until(&self) -> Option<u64> {
+        self.limit.as_ref()?.holds_until
+    }
+
     /// Ends the hold of the rate limit if it is over.
     pub(crate) fn unthrottle(&mut self, now: u64) -> bool {
-        let over = self.throttled_until.is_some_and(|until| until <= now);
+        let Some(limit) = &mut self.limit else {
+            return false;
+        };
+        let over = limit.holds_until.take_if(|until| *until <= now).is_some();
         if over {
-            self.throttled_until = None;
             self.read_since = now;
         }
         over

@@ -104,7 +104,10 @@ enum Pushed {
     Upvalue(c_int),
 }
 
-/// next_event() → kind, key, a, b | nothing: the turn is over.
+/// next_event(goes on, kind before) → kind, key, a, b | nothing: the turn is over.
+///
+/// It is the iterator of a `for` over one turn. Without a kind before, it begins a turn, unless it is told to go on with one that
+/// has begun.
 ///
 /// | kind                   | key      | a                | b                                        |
 /// |------------------------|----------|------------------|------------------------------------------|
@@ -121,25 +124,69 @@ enum Pushed {
 unsafe extern "C-unwind" fn next_event(state: *mut lua_State) -> c_int {
     // SAFETY: a closure of `register`.
     let core = unsafe { core_of(state) };
-    let results = match catch_unwind(AssertUnwindSafe(|| next(core, state))) {
-        Ok(results) => results,
+    // SAFETY: reads the arguments; a missing one reads as nil.
+    let begins =
+        unsafe { ffi::lua_isnoneornil(state, 2) != 0 && ffi::lua_toboolean(state, 1) == 0 };
+    let told = match catch_unwind(AssertUnwindSafe(|| {
+        if begins {
+            begin(core);
+        }
+        next(core, state)
+    })) {
+        Ok(Some(told)) => told,
+        Ok(None) => return 0,
         // SAFETY: no Rust value lives here that needs dropping.
         Err(panic) => unsafe { fail(state, panic) },
     };
-    let mut count = 0;
-    for result in results {
-        if matches!(result, Pushed::Nothing) && count < 2 {
-            break;
+    // SAFETY: C functions have room for 20 values; nothing used the core since `pull`, so pointers hold.
+    unsafe {
+        ffi::lua_pushinteger(state, told.kind);
+        ffi::lua_pushinteger(state, told.key);
+        if matches!(told.b, Pushed::Nothing) {
+            if matches!(told.a, Pushed::Nothing) {
+                return 2;
+            }
+            push(state, told.a);
+            return 3;
         }
-        // SAFETY: C functions have room for 20 values; nothing used the core since `pull`, so pointers hold.
-        unsafe { push(state, result) };
-        count += 1;
+        push(state, told.a);
+        push(state, told.b);
     }
-    count
+    4
+}
+
+/// What `next_event` returns to Lua.
+struct Told {
+    kind: i64,
+    key: i64,
+    a: Pushed,
+    b: Pushed,
+}
+
+impl Told {
+    fn new(kind: i64, key: i64) -> Told {
+        Told {
+            kind,
+            key,
+            a: Pushed::Nothing,
+            b: Pushed::Nothing,
+        }
+    }
+
+    fn with(self, a: Pushed, b: Pushed) -> Told {
+        Told { a, b, ..self }
+    }
+}
+
+fn begin(core: &Core) {
+    // An error may have left the last turn. What came since is nobody's callback.
+    core.busy.end();
+    core.watch();
+    core.with(|reactor| reactor.begin_turn(Some(core.max_wait.get())));
 }
 
 /// The next event, or before it that what Lua did about the last one took too long.
-fn next(core: &Core, state: *mut lua_State) -> [Pushed; 4] {
+fn next(core: &Core, state: *mut lua_State) -> Option<Told> {
     if let Some(began) = core.busy.end()
         && let Some(most) = core.slow_callback.get()
     {
@@ -148,18 +195,17 @@ fn next(core: &Core, state: *mut lua_State) -> [Pushed; 4] {
             core.with(|reactor| reactor.count_slow_callback());
             core.slow_since.set(began);
             let (kind, key) = core.last.get();
-            return [SLOW, key, kind, took].map(Pushed::Integer);
+            let (kind, took) = (Pushed::Integer(kind), Pushed::Integer(took));
+            return Some(Told::new(SLOW, key).with(kind, took));
         }
     }
-    let results = pull(core);
-    if let [Pushed::Integer(kind), Pushed::Integer(key), ..] = results {
-        core.last.set((kind, key));
-        core.busy.begin(state);
-    }
-    results
+    let told = pull(core)?;
+    core.last.set((told.kind, told.key));
+    core.busy.begin(state);
+    Some(told)
 }
 
-fn pull(core: &Core) -> [Pushed; 4] {
+fn pull(core: &Core) -> Option<Told> {
     use Pushed::*;
     let text = |text: &str| {
         let mut kept = core.text.borrow_mut();
@@ -168,37 +214,33 @@ fn pull(core: &Core) -> [Pushed; 4] {
         Bytes(kept.as_ptr(), kept.len())
     };
     let pulled = core.with(|reactor| {
-        let handle = |key: Key| Integer(key_number(key));
+        let of = |kind: i64, key: Key| Told::new(kind, key_number(key));
         Some(match reactor.next_event()? {
             Event::Data { key, data, end } => {
+                let data = Bytes(data.as_ptr(), data.len());
                 let err = match end {
                     Chunk::Full => Nothing,
                     Chunk::Short => Upvalue(UPVALUE_TIMEOUT),
                     Chunk::Last => Upvalue(UPVALUE_CLOSED),
                 };
-                [
-                    Integer(DATA),
-                    handle(key),
-                    Bytes(data.as_ptr(), data.len()),
-                    err,
-                ]
+                of(DATA, key).with(data, err)
             }
-            Event::Drain { key } => [Integer(DRAIN), handle(key), Nothing, Nothing],
-            Event::Predrain { key } => [Integer(PREDRAIN), handle(key), Nothing, Nothing],
+            Event::Drain { key } => of(DRAIN, key),
+            Event::Predrain { key } => of(PREDRAIN, key),
             Event::Accepted { listener, key } => {
-                [Integer(ACCEPTED), handle(key), handle(listener), Nothing]
+                of(ACCEPTED, key).with(Integer(key_number(listener)), Nothing)
             }
-            Event::Connected { key } => [Integer(CONNECTED), handle(key), Nothing, Nothing],
+            Event::Connected { key } => of(CONNECTED, key),
             Event::Closed { key, reason, info } => {
                 core.ended.set(Some((key, info)));
                 let cut_off = Boolean(!reason.is_orderly());
                 let reason = reason
                     .text()
                     .map_or(Nothing, |reason: Cow<str>| text(&reason));
-                [Integer(CLOSED), handle(key), reason, cut_off]
+                of(CLOSED, key).with(reason, cut_off)
             }
-            Event::ReadTimeout { key } => [Integer(READ_TIMEOUT), handle(key), Nothing, Nothing],
-            Event::Secured { key } => [Integer(SECURED), handle(key), Nothing, Nothing],
+            Event::ReadTimeout { key } => of(READ_TIMEOUT, key),
+            Event::Secured { key } => of(SECURED, key),
             Event::ClientHello {
                 key,
                 server_name,
@@ -213,42 +255,28 @@ fn pull(core: &Core) -> [Pushed; 4] {
                 }
                 let protocols = Bytes(kept.as_ptr(), kept.len());
                 let server_name = server_name.map_or(Nothing, |name| text(&name));
-                [Integer(CLIENT_HELLO), handle(key), server_name, protocols]
+                of(CLIENT_HELLO, key).with(server_name, protocols)
             }
             Event::Ready {
                 key,
                 readable,
                 writable,
-            } => [
-                Integer(READY),
-                handle(key),
-                Boolean(readable),
-                Boolean(writable),
-            ],
-            Event::Timer { id } => [Integer(TIMER), Integer(timer_number(id)), Nothing, Nothing],
-            Event::Signal { key, signal } => [
-                Integer(SIGNAL),
-                handle(key),
-                Integer(signal.into()),
-                Nothing,
-            ],
+            } => of(READY, key).with(Boolean(readable), Boolean(writable)),
+            Event::Timer { id } => Told::new(TIMER, timer_number(id)),
+            Event::Signal { key, signal } => of(SIGNAL, key).with(Integer(signal.into()), Nothing),
             Event::Notice {
                 level,
                 text: notice,
             } => {
                 let level = level.as_str();
-                [
-                    Integer(NOTICE),
-                    Integer(0),
-                    Bytes(level.as_ptr(), level.len()),
-                    text(&notice),
-                ]
+                let level = Bytes(level.as_ptr(), level.len());
+                Told::new(NOTICE, 0).with(level, text(&notice))
             }
             // A kind that a later engine has, and that Lua does not know.
-            _ => [Integer(0), Integer(0), Nothing, Nothing],
+            _ => Told::new(0, 0),
         })
     });
-    pulled.flatten().unwrap_or([Nothing; 4])
+    pulled.flatten()
 }
 
 /// write(key, data, notify) → bytes taken | false: too many queued | nil: over, or closing | nil, why not.

@@ -82,6 +82,7 @@ fn backend(functions: &Functions<'_>) -> Result<()> {
             let messages = settings.apply(&given, reactor)?;
             core.read_size.set(settings.config.read_size);
             core.slow_callback.set(settings.slow_callback());
+            core.max_wait.set(settings.max_wait());
             Ok::<_, mlua::Error>(messages)
         });
         let log = lua.create_table()?;
@@ -360,11 +361,8 @@ fn options(functions: &Functions<'_>) -> Result<()> {
 }
 
 fn timers(functions: &Functions<'_>) -> Result<()> {
-    // begin_turn(longest wait in seconds): then next_event until it returns nothing
+    // begin_turn(longest wait in seconds): a turn that has begun waits no longer
     functions.add("begin_turn", |_, core, max_wait: f64| {
-        // An error may have left the last turn. What came since is nobody's callback.
-        core.busy.end();
-        core.watch();
         core.with(|reactor| reactor.begin_turn(Some(convert::seconds(max_wait))));
         Ok(())
     })?;

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use mlua::{Lua, Result, Table, UserData};
 use trochee::{EndInfo, EventLoop, Key, fork_generation};
@@ -26,6 +27,8 @@ pub(crate) struct Core {
     /// The largest read of a connection that has no read size of its own, in bytes. It is kept here because every new
     /// connection asks for it.
     pub(crate) read_size: Cell<usize>,
+    /// The longest wait of a turn.
+    pub(crate) max_wait: Cell<Duration>,
     /// Whether Lua deals with an event.
     pub(crate) busy: &'static Busy,
     /// What the connection has come to that Lua was told of last that it is over.
@@ -111,8 +114,10 @@ impl Functions<'_> {
     /// An empty table, round a core with a reactor of its own.
     pub(crate) fn new(lua: &Lua) -> Result<Functions<'_>> {
         let reactor = EventLoop::new();
+        let settings = Settings::default();
         let core: &'static Core = Box::leak(Box::new(Core {
             read_size: Cell::new(reactor.config().read_size),
+            max_wait: Cell::new(settings.max_wait()),
             busy: Box::leak(Box::new(Busy::new())),
             ended: Cell::new(None),
             last: Cell::new((0, 0)),
@@ -120,7 +125,7 @@ impl Functions<'_> {
             slow_since: Cell::new(0),
             watched: Cell::new(None),
             reactor: RefCell::new(Some(reactor)),
-            settings: RefCell::new(Settings::default()),
+            settings: RefCell::new(settings),
             text: RefCell::new(String::new()),
             bytes: RefCell::new(Vec::new()),
         }));

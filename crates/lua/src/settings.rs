@@ -424,6 +424,10 @@ impl Settings {
         self.config.io_threads = wanted;
     }
 
+    pub(crate) fn max_wait(&self) -> Duration {
+        self.front.max_wait
+    }
+
     /// From how many milliseconds on a callback is slow.
     pub(crate) fn slow_callback(&self) -> Option<i64> {
         let most = self.front.slow_callback?.as_millis();

@@ -85,6 +85,13 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
+    /// What is rare is in a box of its own, so that a silent connection takes little.
+    #[test]
+    fn a_connection_takes_little_room() {
+        let size = size_of::<Connection>();
+        assert!(size <= 296, "{size} bytes");
+    }
+
     #[test]
     fn a_peer_has_to_take_so_much_in_each_send_timeout() {
         let config = Config {

@@ -41,8 +41,9 @@ impl Reactor {
         let before = connection.sent;
         let flush = connection.flush();
         let sent = connection.sent - before;
+        let (before, now) = connection.recount();
         self.stats.sent_bytes += sent;
-        self.recount(key);
+        self.account(before, now);
         let connection = self.connection(key)?;
         match flush {
             Flush::Done => {

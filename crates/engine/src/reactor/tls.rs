@@ -203,6 +203,9 @@ impl Reactor {
 
     /// Step 5 begins. Connections whose TLS session has input of its own are ready as well.
     pub(super) fn note_backlog(&mut self) {
+        if self.backlog.is_empty() {
+            return;
+        }
         for key in std::mem::take(&mut self.backlog) {
             if let Some(connection) = self.connection(key) {
                 connection.budget = READ_BUFFER;

@@ -59,8 +59,8 @@ end
 
 local original, replaced = { next_event = core.next_event, write = core.write }, {};
 
-function replaced.next_event()
-	return note_event(original.next_event());
+function replaced.next_event(goes_on, kind_before)
+	return note_event(original.next_event(goes_on, kind_before));
 end
 
 function replaced.write(key, data, notify)
