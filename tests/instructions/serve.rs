@@ -50,11 +50,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .backend("epoll")
         .listen(Listen::on(format!("127.0.0.1:{port}")), Serving::default);
     if let [port, certificate] = tls {
-        let (context, _) = Context::build(&Settings {
-            certificate: Some(format!("{certificate}.crt").into()),
-            key: Some(format!("{certificate}.key").into()),
-            ..Settings::default()
-        })?;
+        let (certificate, key) = (format!("{certificate}.crt"), format!("{certificate}.key"));
+        let (context, _) = Context::build(&Settings::server(certificate, key))?;
         let listen = Listen::on(format!("127.0.0.1:{port}")).tls(&Contexts::new(context));
         builder = builder.listen(listen, Serving::default);
     }
