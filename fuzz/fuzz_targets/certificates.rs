@@ -453,6 +453,9 @@ fn files(input: &mut &[u8]) {
     };
     let shown: Vec<Vec<u8>> = context.certificates().map(<[u8]>::to_vec).collect();
     let theirs = loaded_by_openssl(&certificate_file, &key_file);
+    if theirs.is_none() && has_an_issuer_without_key(&certificate_file) {
+        return;
+    }
     assert_eq!(
         Some(&shown[0]),
         theirs.as_ref(),
@@ -460,6 +463,19 @@ fn files(input: &mut &[u8]) {
         certificate_file.display(),
         key_file.display(),
     );
+}
+
+/// Whether OpenSSL cannot decode the key of a certificate behind the first, which is a reason for it not to load any. We do not look at
+/// these keys: OpenSSL knows kinds of them that aws-lc does not.
+fn has_an_issuer_without_key(file: &std::path::Path) -> bool {
+    let all = fs::read(file)
+        .ok()
+        .and_then(|text| X509::stack_from_pem(&text).ok());
+    all.is_some_and(|all| {
+        all.iter()
+            .skip(1)
+            .any(|issuer| issuer.public_key().is_err())
+    })
 }
 
 /// The certificate that OpenSSL shows with these files, where it loads them.

@@ -56,8 +56,9 @@ pub struct Config {
     /// the memory.
     pub max_send_buffer_size: usize,
     /// Most bytes that all connections may hold together, those of all threads: what is queued for their peers, and input that is
-    /// not whole. Beyond it those end that hold most, and of equal ones those that have waited longest for their peer. `None`: a quarter
-    /// of the memory of the machine or, if that is less, of what the control group of the process may have.
+    /// not whole. Beyond it newcomers end, and then others, of both first those that hold most, and of equal ones those that have
+    /// waited longest for their peer. `None`: a quarter of the memory of the machine or, if that is less, of what the control group of
+    /// the process may have.
     pub max_queued_memory: Option<usize>,
     /// How many bytes a second a peer must take, over [`send_timeout`](Config::send_timeout), while more than 1 MiB is queued for
     /// it. 1024, which any line can do: a peer that takes a byte now and then must not hold 32 MiB for days. `None`: any

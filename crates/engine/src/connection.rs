@@ -20,6 +20,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -27,6 +28,7 @@ use crate::addresses::Visit;
 use crate::buffer::OutQueue;
 use crate::clock;
 use crate::config::{Config, ReadSize, SocketKind};
+use crate::connection_info::EndInfo;
 use crate::poller::Interest;
 use crate::registered::Registered;
 use crate::registry::Key;
@@ -117,6 +119,9 @@ pub(crate) struct Connection {
     pub(crate) hurried: bool,
     /// When it was accepted, or begun.
     pub(crate) began: u64,
+    /// Since when it is a newcomer, and how much it had delivered by then.
+    awaited_since: u64,
+    awaited_from: u64,
     /// Reads that it has delivered, and their bytes; over TLS those of the plaintext.
     pub(crate) reads: u32,
     pub(crate) received: u64,
@@ -225,6 +230,8 @@ impl Connection {
             },
             hurried: false,
             began: now,
+            awaited_since: now,
+            awaited_from: 0,
             reads: 0,
             received: 0,
             sent: 0,
@@ -249,6 +256,16 @@ impl Connection {
             timer: None,
             spared: None,
             overdue: false,
+        }
+    }
+
+    /// What it has come to.
+    pub(crate) fn end_info(&self, now: u64) -> EndInfo {
+        EndInfo {
+            age: Duration::from_nanos(now.saturating_sub(self.began)),
+            received: self.received,
+            sent: self.sent,
+            in_handshake: self.tls.as_ref().is_some_and(|tls| !tls.is_secured()),
         }
     }
 

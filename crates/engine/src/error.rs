@@ -114,7 +114,8 @@ pub enum Reason {
     NewcomerTimeout,
     /// A newcomer had sent more than [`Config::newcomer_bytes`](crate::Config).
     NewcomerBudget,
-    /// A newcomer had to make room: no descriptor was left.
+    /// A newcomer had to make room: no descriptor was left, or all connections held too much. Without descriptors also one that
+    /// has been idle for long.
     Shed,
     /// TLS failed: the handshake, or the session later on; in OpenSSL's words.
     Tls(String),

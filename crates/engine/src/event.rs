@@ -1,5 +1,6 @@
 //! What comes out of a turn.
 
+use crate::connection_info::EndInfo;
 use crate::error::{Error, Reason};
 use crate::name::Name;
 use crate::registry::Key;
@@ -95,6 +96,8 @@ pub enum Event<'a> {
         key: Key,
         /// Why.
         reason: Reason,
+        /// What it has come to.
+        info: EndInfo,
     },
     /// A watched descriptor is ready.
     Ready {

@@ -130,7 +130,7 @@ pub use command::{Close, Command};
 pub use config::{
     Config, KeepAlive, PortOptions, ProxyProtocol, ReadSize, SocketKind, SocketOption,
 };
-pub use connection_info::{ConnectionInfo, TcpInfo};
+pub use connection_info::{ConnectionInfo, EndInfo, TcpInfo};
 pub use error::{Error, Reason};
 pub use event::{Chunk, Event, Level};
 pub use event_loop::EventLoop;

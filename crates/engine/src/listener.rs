@@ -14,6 +14,7 @@ use crate::name::Name;
 use crate::registered::Registered;
 use crate::socket;
 use crate::spans;
+use crate::stage::Authentication;
 use crate::timers::TimerId;
 
 /// Connections that one listener hands out per turn, so that a burst of connects does not silence those who are in.
@@ -30,8 +31,8 @@ pub(crate) struct Listener {
     pub(crate) read_size: ReadSize,
     /// A UNIX socket, whose connections take no place of [`Config::max_connections`](crate::Config).
     pub(crate) is_local: bool,
-    /// Whether the consumer tells which of them have authenticated; and how many have not.
-    pub(crate) authenticates: bool,
+    /// What its connections begin with; and how many of them are newcomers.
+    pub(crate) authentication: Authentication,
     pub(crate) newcomers: usize,
     /// It had as many newcomers as it may have, and has not yet come down to half of them.
     pub(crate) crowded: bool,
@@ -72,7 +73,7 @@ impl Listener {
             ),
             fd,
             read_size,
-            authenticates: false,
+            authentication: Authentication::NotAsked,
             newcomers: 0,
             crowded: false,
             paused: false,

@@ -27,6 +27,8 @@ mod hello;
 #[cfg(feature = "tls")]
 mod interned;
 #[cfg(feature = "tls")]
+mod key_log;
+#[cfg(feature = "tls")]
 mod keys;
 #[cfg(feature = "tls")]
 pub mod name;
@@ -56,11 +58,15 @@ pub use absent::Context;
 pub(crate) use absent::{self as session, name};
 #[cfg(feature = "tls")]
 pub use context::Context;
+#[cfg(feature = "tls")]
+pub use key_log::log_keys;
 /// In the version whose configurations [`Context::from_rustls_server`] and [`Context::from_rustls_client`] take.
 #[cfg(feature = "tls")]
 pub use rustls;
 #[cfg(feature = "tls")]
 pub use settings::{Error, Material, OwnCertificate, Settings};
+#[cfg(feature = "tls")]
+pub use store::TrustedFiles;
 pub use verify_error::VerifyError;
 
 /// Which end of a connection.

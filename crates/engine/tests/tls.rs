@@ -21,3 +21,6 @@ mod select;
 
 #[path = "tls/chains.rs"]
 mod chains;
+
+#[path = "tls/malformed.rs"]
+mod malformed;

@@ -14,9 +14,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mlua::ffi::{self, lua_State};
 use mlua::{Function, Lua, Result, Table};
-use rustix::time::{ClockId, clock_gettime};
 use trochee::{Chunk, Event, Key};
 
+use crate::blocked::coarse_clock;
 use crate::convert::{key_number, seconds, timer, timer_number};
 use crate::core::{Core, Owner};
 
@@ -62,6 +62,7 @@ pub(crate) fn register(lua: &Lua, table: &Table, owner: Owner) -> Result<()> {
         ("write", write),
         ("set_timer", set_timer),
         ("cancel_timer", cancel_timer),
+        ("end_info", end_info),
     ] {
         let core: *const Core = owner.core();
         let owner = lua.create_userdata(owner.clone())?;
@@ -120,7 +121,7 @@ enum Pushed {
 unsafe extern "C-unwind" fn next_event(state: *mut lua_State) -> c_int {
     // SAFETY: a closure of `register`.
     let core = unsafe { core_of(state) };
-    let results = match catch_unwind(AssertUnwindSafe(|| next(core))) {
+    let results = match catch_unwind(AssertUnwindSafe(|| next(core, state))) {
         Ok(results) => results,
         // SAFETY: no Rust value lives here that needs dropping.
         Err(panic) => unsafe { fail(state, panic) },
@@ -138,27 +139,24 @@ unsafe extern "C-unwind" fn next_event(state: *mut lua_State) -> c_int {
 }
 
 /// The next event, or before it that what Lua did about the last one took too long.
-fn next(core: &Core) -> [Pushed; 4] {
-    if let Some((kind, key, began)) = core.busy.take()
+fn next(core: &Core, state: *mut lua_State) -> [Pushed; 4] {
+    if let Some(began) = core.busy.end()
         && let Some(most) = core.slow_callback.get()
     {
         let took = coarse_clock().saturating_sub(began);
         if took >= most {
             core.with(|reactor| reactor.count_slow_callback());
+            core.slow_since.set(began);
+            let (kind, key) = core.last.get();
             return [SLOW, key, kind, took].map(Pushed::Integer);
         }
     }
     let results = pull(core);
     if let [Pushed::Integer(kind), Pushed::Integer(key), ..] = results {
-        core.busy.set(Some((kind, key, coarse_clock())));
+        core.last.set((kind, key));
+        core.busy.begin(state);
     }
     results
-}
-
-/// Milliseconds of a clock that costs next to nothing, and goes on every few of them.
-fn coarse_clock() -> i64 {
-    let time = clock_gettime(ClockId::MonotonicCoarse);
-    time.tv_sec * 1000 + time.tv_nsec / 1_000_000
 }
 
 fn pull(core: &Core) -> [Pushed; 4] {
@@ -191,7 +189,8 @@ fn pull(core: &Core) -> [Pushed; 4] {
                 [Integer(ACCEPTED), handle(key), handle(listener), Nothing]
             }
             Event::Connected { key } => [Integer(CONNECTED), handle(key), Nothing, Nothing],
-            Event::Closed { key, reason } => {
+            Event::Closed { key, reason, info } => {
+                core.ended.set(Some((key, info)));
                 let cut_off = Boolean(!reason.is_orderly());
                 let reason = reason
                     .text()
@@ -344,6 +343,39 @@ unsafe extern "C-unwind" fn cancel_timer(state: *mut lua_State) -> c_int {
             unsafe { ffi::lua_pushboolean(state, was_to_come.unwrap_or(false).into()) };
             1
         }
+        // SAFETY: no Rust value lives here that needs dropping.
+        Err(panic) => unsafe { fail(state, panic) },
+    }
+}
+
+/// end_info(key) → what the connection has come to: seconds since it began, bytes received, bytes sent, whether its TLS handshake is not
+/// complete | nothing: there is none. Also of the one that CLOSED told of last.
+unsafe extern "C-unwind" fn end_info(state: *mut lua_State) -> c_int {
+    let mut is_key = 0;
+    // SAFETY: a closure of `register`; reads the argument, nil is no key.
+    let (core, key) = unsafe {
+        (
+            core_of(state),
+            ffi::lua_tointegerx(state, 1, &raw mut is_key),
+        )
+    };
+    if is_key == 0 {
+        return 0;
+    }
+    match catch_unwind(AssertUnwindSafe(|| {
+        core.end_info(Key::from_bits(key as u64))
+    })) {
+        Ok(Some(info)) => {
+            // SAFETY: as in `next_event`.
+            unsafe {
+                ffi::lua_pushnumber(state, info.age.as_secs_f64());
+                ffi::lua_pushinteger(state, info.received as i64);
+                ffi::lua_pushinteger(state, info.sent as i64);
+                ffi::lua_pushboolean(state, info.in_handshake.into());
+            }
+            4
+        }
+        Ok(None) => 0,
         // SAFETY: no Rust value lives here that needs dropping.
         Err(panic) => unsafe { fail(state, panic) },
     }

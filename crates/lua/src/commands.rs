@@ -14,7 +14,7 @@ use trochee::{
 
 use crate::convert::{self, answer, done, key, opened};
 use crate::core::Functions;
-use crate::{capi, connections, descriptor, proxied, socket_option, tls};
+use crate::{blocked, capi, connections, descriptor, proxied, socket_option, tls};
 
 /// Makes a reactor and the functions to command it.
 pub(crate) fn new(lua: &Lua) -> Result<Table> {
@@ -56,6 +56,10 @@ fn backend(functions: &Functions<'_>) -> Result<()> {
     // describe_gauges() → what each of them measures, by name
     functions.add("describe_gauges", |lua, _, ()| {
         lua.create_table_from(Gauges::describe())
+    })?;
+    // blocked_at() → the traceback of the callback that SLOW has told of, without a title | nil: it was not taken
+    functions.add("blocked_at", |_, core, ()| {
+        Ok(blocked::place(core.slow_since.get()))
     })?;
     // describe_stats() → what each counter counts, by name
     functions.add("describe_stats", |lua, _, ()| {
@@ -267,14 +271,17 @@ fn options(functions: &Functions<'_>) -> Result<()> {
     // set_read_timeout(key, seconds | false), set_write_timeout(key, seconds | false)
     add_timeout(functions, "set_read_timeout", EventLoop::set_read_timeout)?;
     add_timeout(functions, "set_write_timeout", EventLoop::set_write_timeout)?;
-    // set_authentication(key, true: has authenticated | false: has to | nil: nobody tells)
+    // set_authentication(key, true: has authenticated | false: has to | "request": has to make one | nil: nobody tells)
     functions.add(
         "set_authentication",
-        |_, core, (number, has): (Option<i64>, Option<bool>)| {
+        |_, core, (number, has): (Option<i64>, Value)| {
             let authentication = match has {
-                Some(true) => Authentication::Done,
-                Some(false) => Authentication::Awaited,
-                None => Authentication::NotAsked,
+                Value::Nil => Authentication::NotAsked,
+                Value::Boolean(false) => Authentication::Awaited,
+                Value::String(what) if what.as_bytes() == b"request".as_slice() => {
+                    Authentication::RequestAwaited
+                }
+                _ => Authentication::Done,
             };
             Ok(core
                 .with(|reactor| reactor.set_authentication(key(number), authentication))
@@ -356,7 +363,8 @@ fn timers(functions: &Functions<'_>) -> Result<()> {
     // begin_turn(longest wait in seconds): then next_event until it returns nothing
     functions.add("begin_turn", |_, core, max_wait: f64| {
         // An error may have left the last turn. What came since is nobody's callback.
-        core.busy.set(None);
+        core.busy.end();
+        core.watch();
         core.with(|reactor| reactor.begin_turn(Some(convert::seconds(max_wait))));
         Ok(())
     })?;

@@ -5,7 +5,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use mlua::{MultiValue, Result, Table, UserData, UserDataRef, Value};
-use trochee::tls::{Context, Material, Mode, OwnCertificate, Settings, Start, Tlsa, name};
+use trochee::tls::{
+    Context, Material, Mode, OwnCertificate, Settings, Start, Tlsa, TrustedFiles, name,
+};
 
 use crate::convert::{self, described, done, key};
 use crate::core::Functions;
@@ -14,6 +16,11 @@ use crate::core::Functions;
 struct TlsContext(Context);
 
 impl UserData for TlsContext {}
+
+/// What several contexts trust.
+struct Trusted(TrustedFiles);
+
+impl UserData for Trusted {}
 
 type Text = std::result::Result<Option<String>, String>;
 
@@ -25,13 +32,21 @@ pub(crate) fn register(functions: &Functions<'_>) -> Result<()> {
 }
 
 fn contexts(functions: &Functions<'_>) -> Result<()> {
-    // tls_context(settings) → context, array of remarks | nil, why not, the file at fault
-    functions.add("tls_context", |lua, _, given: Table| {
+    // trusted_files() → what contexts that are made together trust: it is looked at once
+    functions.add("trusted_files", |_, _, ()| {
+        Ok(Trusted(TrustedFiles::default()))
+    })?;
+    // tls_context(settings, trusted_files() or nil) → context, array of remarks | nil, why not, the file at fault
+    type Given = (Table, Option<UserDataRef<Trusted>>);
+    functions.add("tls_context", |lua, _, (given, files): Given| {
         let built = settings(&given)
             .map_err(|text| (text, None))
             .and_then(|settings| {
-                Context::build(&settings)
-                    .map_err(|error| (error.to_string(), error.file().map(Path::to_owned)))
+                match files {
+                    Some(files) => Context::build_with(&settings, &files.0),
+                    None => Context::build(&settings),
+                }
+                .map_err(|error| (error.to_string(), error.file().map(Path::to_owned)))
             });
         Ok(MultiValue::from_iter(match built {
             Ok((context, remarks)) => [

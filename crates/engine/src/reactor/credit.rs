@@ -9,6 +9,7 @@ use super::turn::{Part, Stage};
 use super::{Reactor, Source};
 use crate::config::ReadSize;
 use crate::connection::{Connection, Credit, OwnSide, State};
+use crate::connection_info::EndInfo;
 use crate::error::{Error, Reason};
 use crate::event::Event;
 use crate::listener::Listener;
@@ -168,8 +169,8 @@ impl Reactor {
     }
 
     /// Has the consumer told that a connection that was handed over has ended.
-    pub(crate) fn tell_end(&mut self, key: Key, reason: Reason) {
-        self.untold.push(Event::Closed { key, reason });
+    pub(crate) fn tell_end(&mut self, key: Key, reason: Reason, info: EndInfo) {
+        self.untold.push(Event::Closed { key, reason, info });
     }
 
     /// Where [`next_share`](super::Companion::next_share) puts data.

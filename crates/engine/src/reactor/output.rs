@@ -101,6 +101,7 @@ impl Reactor {
         if let Some(connection) = self.connection(key) {
             connection.span.ends(&reason);
         }
+        let info = self.end_info(key).unwrap_or_default();
         if self.remove(key, graceful) {
             let timed_out = matches!(
                 reason,
@@ -115,7 +116,7 @@ impl Reactor {
             if unheard {
                 self.sources.free(key);
             } else {
-                self.untold.push(Event::Closed { key, reason });
+                self.untold.push(Event::Closed { key, reason, info });
             }
         }
     }
@@ -196,7 +197,7 @@ impl Reactor {
         if has_place {
             self.leave_place();
         }
-        if authentication == Authentication::Awaited
+        if authentication.is_newcomer()
             && let Some(key) = listener
             && let Some(Source::Listener(listener)) = self.sources.get_mut(key)
         {

@@ -162,7 +162,7 @@ impl Worker {
             Event::ReadTimeout { key } => self.read_timeout(key),
             Event::Predrain { key } => self.call(key, |handler, conn| handler.on_predrain(conn)),
             Event::Drain { key } => self.call(key, |handler, conn| handler.on_drain(conn)),
-            Event::Closed { key, reason } => self.end(key, reason),
+            Event::Closed { key, reason, .. } => self.end(key, reason),
             Event::Timer { id } => self.timer(id),
             Event::Notice { level, text } => (self.notice)(level, &text),
             // Listeners, watches and signals are not here.

@@ -115,9 +115,10 @@ impl Threads {
             .map(|(key, _)| key)
             .collect();
         for key in lost {
+            let info = self.end_info(key).unwrap_or_default();
             self.remove(key);
             local.free(key);
-            local.tell_end(key, reason.clone());
+            local.tell_end(key, reason.clone(), info);
         }
     }
 }

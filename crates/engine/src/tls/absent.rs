@@ -110,6 +110,7 @@ questions! {
     has_output() -> bool;
     output_left() -> usize;
     info() -> Option<Info>;
+    version() -> Option<&'static str>;
     peer_certificates() -> Vec<Vec<u8>>;
     export(&[u8], Option<&[u8]>, usize) -> Option<Vec<u8>>;
 }

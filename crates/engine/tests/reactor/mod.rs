@@ -42,6 +42,7 @@ mod newcomers;
 mod proxied;
 mod rates;
 mod reading;
+mod requests;
 mod settings;
 mod signals;
 mod support;

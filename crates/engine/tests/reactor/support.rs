@@ -95,7 +95,7 @@ impl From<Event<'_>> for Seen {
             Event::ReadTimeout { key } => Seen::ReadTimeout(key),
             Event::Predrain { key } => Seen::Predrain(key),
             Event::Drain { key } => Seen::Drain(key),
-            Event::Closed { key, reason } => Seen::Closed(key, reason),
+            Event::Closed { key, reason, .. } => Seen::Closed(key, reason),
             Event::Ready {
                 key,
                 readable,

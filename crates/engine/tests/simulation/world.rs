@@ -257,7 +257,7 @@ fn happened(
             assert!(!lines[find(lines, *key)].over);
             return Some(*key);
         }
-        Event::Closed { key, reason } => lines[find(lines, *key)].end(reason),
+        Event::Closed { key, reason, .. } => lines[find(lines, *key)].end(reason),
         Event::Timer { id } => {
             let due = timers.remove(id).expect("a timer that nobody has set");
             assert!(due <= kernel::now(), "a timer that comes early");

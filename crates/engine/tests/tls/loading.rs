@@ -283,6 +283,38 @@ fn what_is_trusted_is_read_again_when_it_changes() {
 }
 
 #[test]
+fn contexts_that_are_made_together_look_once_what_is_trusted() {
+    let mut driver = driver!();
+    let hashed = directory().join("together");
+    fs::create_dir_all(&hashed).unwrap();
+    let inside = hashed.join("0123abcd.0");
+    fs::copy(&make_authority("another").file, &inside).unwrap();
+    let mut is_trusted = |files: &TrustedFiles| {
+        let settings = with!(client_settings(),
+            cafile: None,
+            capath: Some(hashed.clone()),
+            verifyext: words(&["lsec_continue"]),
+        );
+        let client = Context::build_with(&settings, files).unwrap().0;
+        let ends = driver.pair(server(), client);
+        let trusted = driver.reactor.peer_verification(ends.client).is_empty();
+        driver.reactor.destroy(ends.client);
+        driver.reactor.destroy(ends.server);
+        trusted
+    };
+    let together = TrustedFiles::default();
+    assert!(!is_trusted(&together));
+    fs::copy(&authority().file, &inside).unwrap();
+    assert!(!is_trusted(&together));
+    assert!(is_trusted(&TrustedFiles::default()));
+    // What comes or goes is seen in the directory itself.
+    fs::remove_file(&inside).unwrap();
+    assert!(!is_trusted(&together));
+    fs::copy(&authority().file, hashed.join("89abcdef.0")).unwrap();
+    assert!(is_trusted(&together));
+}
+
+#[test]
 fn large_files_are_read_and_endless_ones_are_refused() {
     let mut driver = driver!();
     let words = "# trusted, in so many words\n".repeat(100_000);

@@ -27,6 +27,6 @@ use std::time::Duration;
 use choosing::choosing;
 use pki::*;
 use support::*;
-use trochee::tls::{Context, Material, Mode, OwnCertificate, Settings, Start, Tlsa};
+use trochee::tls::{Context, Material, Mode, OwnCertificate, Settings, Start, Tlsa, TrustedFiles};
 use trochee::{Chunk, Close, Error, Key, ReadSize, Reason, SocketKind};
 use wire::*;

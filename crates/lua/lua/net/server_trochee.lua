@@ -9,9 +9,11 @@ local handle = require "trochee.handle";
 local watch = require "trochee.watch";
 local tls = require "trochee.tls.handle";
 local collector = require "trochee.collector";
+local ends = require "trochee.ends";
 local recent = require "trochee.recent";
 local bans = require "trochee.bans";
 local slow = require "trochee.slow";
+local trace = require "trochee.trace";
 local inherited = require "trochee.activation";
 local tls_builder = require "trochee.tls.builder";
 
@@ -106,7 +108,7 @@ local function new_client(key, addr, port, listeners, read_size, tls_ctx, extra)
 			return nil, err;
 		end
 	end
-	log("debug", "Client %s created", client);
+	log("debug", "Client %s created: %s", client, client.id);
 	return client;
 end
 
@@ -199,7 +201,7 @@ dispatch[events.ACCEPTED] = function (key, listener)
 		return;
 	end
 	local client = handle.new(key, server, server.listeners);
-	log("debug", "New connection %s on server %s", client, server);
+	log("debug", "New connection %s on server %s: %s", client, server, client.id);
 	if server.tls_direct then
 		tls.accept(client);
 	else
@@ -211,7 +213,7 @@ dispatch[events.CONNECTED] = function (key)
 	local conn = handles[key];
 	if conn and not conn._closing then
 		conn:updatenames();
-		log("debug", "Connected (%s)", conn);
+		log("debug", "Connected (%s): %s", conn, conn.id);
 		emit(conn, "onconnect");
 	end
 end
@@ -234,6 +236,7 @@ dispatch[events.READ_TIMEOUT] = function (key)
 	local conn = handles[key];
 	if conn and not emit(conn, "onreadtimeout") and conn[1] then
 		cut_off(conn);
+		ends.told(conn, "read timeout");
 		core.destroy(key);
 		finish(conn, "read timeout");
 	end
@@ -252,6 +255,7 @@ dispatch[events.CLOSED] = function (key, reason, is_cut_off)
 	if is_cut_off then
 		cut_off(conn);
 	end
+	ends.told(conn, reason, is_cut_off);
 	if reason then
 		finish(conn, reason);
 	else
@@ -292,6 +296,7 @@ local function closeall()
 end
 
 local begin_turn, next_event, DATA = core.begin_turn, core.next_event, events.DATA;
+trace.follow(function (functions) next_event = functions.next_event; end);
 local onincoming = handle.methods.onincoming;
 
 -- The connection that is being given data: the one to blame for an error that leaves turn()

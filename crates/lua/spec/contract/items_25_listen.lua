@@ -143,7 +143,8 @@ t.item(29, "no descriptor left for accept: no busy loop, and every listener reco
 	waits = voluntary_switches(status_file) - waits
 	s.ok(established:send("during"))
 	s.eq(established:receive_until(6), "during", "established connections go on")
-	s.ok(waits > 50, ("no busy loop: the loop waited only %d times in 1 s"):format(waits))
+	-- A busy loop never waits. On a machine that has other work, one that is not busy waits less often than its timers ask for.
+	s.ok(waits > 10, ("no busy loop: the loop waited only %d times in 1 s"):format(waits))
 
 	for i = 1, 20 do
 		fillers[i]:close()
