@@ -22,13 +22,13 @@ STYLE = """
   .value { font-variant-numeric: tabular-nums; }
   .card { fill: #ffffff; stroke: #d0d7de; }
   .axis { stroke: #d0d7de; }
-  .floor { fill: #8c959f; } .stock { fill: #8fb8e8; } .trochee { fill: #c2410c; }
+  .floor { fill: #8c959f; } .peer { fill: #8a9a5b; } .stock { fill: #8fb8e8; } .trochee { fill: #c2410c; }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3; }
     .quiet { fill: #9da7b3; }
     .card { fill: #0d1117; stroke: #30363d; }
     .axis { stroke: #30363d; }
-    .floor { fill: #6e7681; } .stock { fill: #4a7ab5; } .trochee { fill: #f0883e; }
+    .floor { fill: #6e7681; } .peer { fill: #7d8c4f; } .stock { fill: #4a7ab5; } .trochee { fill: #f0883e; }
   }
 """
 

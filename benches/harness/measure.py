@@ -32,19 +32,37 @@ class Absent(Exception):
     """What a subject turned out not to do."""
 
 
+# What the programs of peers/ stand on beside the C library. They are built where that is installed.
+LIBRARIES = {"libuv_echo": "-luv", "libevent_echo": "-levent_core"}
+
+
 def build():
     BUILD.mkdir(parents=True, exist_ok=True)
     for source in sorted((BENCHES / "peers").glob("*.c")):
-        command = [os.environ.get("CC", "gcc"), "-O2", "-Wall", "-Wextra", "-o", str(BUILD / source.stem), str(source)]
-        subprocess.run(command, check=True)
+        library, program = LIBRARIES.get(source.stem), BUILD / source.stem
+        command = [os.environ.get("CC", "gcc"), "-O2", "-Wall", "-Wextra", "-o", str(program), str(source), *([library] if library else [])]
+        if subprocess.run(command, check=not library).returncode:
+            program.unlink(missing_ok=True)
     subprocess.run([cargo(), "build", "--release", "--package", TLS_LOAD], cwd=ROOT, check=True)
     shutil.copy(Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / TLS_LOAD, BUILD)
+    build_rust_peers()
     for name, key in CERTIFICATES.items():
         path = certificate(name)
         if not path.with_suffix(".crt").exists():
             subprocess.run(["openssl", "req", "-x509", *key, "-nodes", "-keyout", f"{path}.key", "-out", f"{path}.crt",
                             "-days", "3650", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
                            check=True, stderr=subprocess.DEVNULL)
+
+
+def build_rust_peers():
+    """They are a workspace of their own, in the same target folder: what they have in common with trochee is built once."""
+    folder = BENCHES / "peers" / "rust"
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    done = subprocess.run([cargo(), "build", "--release", "--locked", "--target-dir", str(target)], cwd=folder)
+    for source in (folder / "src" / "bin").glob("*.rs"):
+        (BUILD / source.stem).unlink(missing_ok=True)
+        if done.returncode == 0:
+            shutil.copy(target / "release" / source.stem, BUILD)
 
 
 def cargo():

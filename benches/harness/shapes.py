@@ -99,7 +99,8 @@ def handshakes(name, title, load, certificate):
 
 GROUPS = {
     "echo": ("Echo: server CPU per 256-byte message",
-             "Each connection sends 256 bytes, waits until all of them are back, and sends the next."),
+             "Each connection sends 256 bytes, waits until all of them are back, and sends the next. mio, libuv, tokio and libevent are "
+             "other event loops, each with a plain echo; trochee's Rust front has no Lua in it."),
     "idle": ("Idle crowd: memory per connection",
              "Growth of the server's resident memory, in bytes per connection. First with 5000 opened and silent, then "
              "after each has had one message echoed. The kernel's own memory for the sockets is not in it."),

@@ -66,6 +66,11 @@ def trochee(poller, io_threads=0, in_prosody=False, **more):
                    **more)
 
 
+def peer(name, title, program, family="peer"):
+    """Another event loop's echo, one of peers/ or of peers/rust."""
+    return Subject(name, family, (("echo_server", (str(BUILD / program),)),), "epoll", title, tls=False)
+
+
 def relay(name, family, title, *program):
     """See relays.py; the last argument of the program is its configuration."""
     return Subject(name, family, (("relay", program),), "", title)
@@ -82,13 +87,18 @@ SUBJECTS = [
     trochee("epoll", io_threads=1, in_prosody=True),
     trochee("poll"),
     trochee("select", descriptors=SELECT_LIMIT),
+    peer("trochee-rust", "trochee, Rust front", "trochee_echo", family="trochee"),
+    peer("mio", "mio", "mio_echo"),
+    peer("libuv", "libuv", "libuv_echo"),
+    peer("tokio", "tokio", "tokio_echo"),
+    peer("libevent", "libevent", "libevent_echo"),
     relay("stunnel", "stock", "stunnel", "stunnel4"),
     relay("haproxy", "stock", "HAProxy", "haproxy", "-db", "-f"),
     relay("nginx", "stock", "nginx stream", "nginx", "-c"),
     relay("trochee-relay", "trochee", "trochee relay", str(ROOT / "dist" / "bin" / "trochee"), "relay", "--config"),
 ]
 
-FAMILIES = {"floor": "bare C loop", "stock": "stock Prosody, other relays", "trochee": "trochee"}
+FAMILIES = {"floor": "bare C loop", "peer": "other event loops", "stock": "stock Prosody, other relays", "trochee": "trochee"}
 
 
 def why_missing(subject):
@@ -98,6 +108,9 @@ def why_missing(subject):
     if subject.command("relay"):
         program = subject.command("relay")[0]
         return None if shutil.which(program) else f"{program} not found"
+    if not subject.environment:
+        program = Path(subject.command("echo_server")[0])
+        return None if program.exists() else f"{program.name} could not be built; benches/setup installs what it stands on"
     backend = dict(subject.runs)["echo_server"][-1]
     test = f'dofile("{BENCHES}/backend.lua")("{backend}")'
     try:

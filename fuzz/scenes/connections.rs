@@ -9,8 +9,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
-use trochee::tls::{Context, Mode, Settings, Start};
-use trochee::{Close, Command, Config, Event, EventLoop, Key, ReadSize, TimerId};
+use trochee::tls::{Context, Settings, Start};
+use trochee::{Close, Command, Event, EventLoop, Key, ReadSize, TimerId};
 
 /// Most steps of one scene.
 const STEPS: usize = 256;
@@ -69,12 +69,11 @@ impl Scene {
             .set_backend(POLLERS[usize::from(place) % POLLERS.len()])
             .unwrap();
         let threads = usize::from(place >> 2 & 3).saturating_sub(1);
-        event_loop.configure(Config {
-            io_threads: threads,
-            max_send_buffer_size: if place & 0x80 == 0 { 1 << 20 } else { 64 },
-            read_timeout: Duration::from_secs(3600),
-            ..event_loop.config().clone()
-        });
+        let mut config = event_loop.config().clone();
+        config.io_threads = threads;
+        config.max_send_buffer_size = if place & 0x80 == 0 { 1 << 20 } else { 64 };
+        config.read_timeout = Duration::from_secs(3600);
+        event_loop.configure(config);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut scene = Scene {
             event_loop,
@@ -245,12 +244,9 @@ fn client() -> Context {
     static CONTEXT: std::sync::OnceLock<Context> = std::sync::OnceLock::new();
     CONTEXT
         .get_or_init(|| {
-            let settings = Settings {
-                mode: Mode::Client,
-                system_trust: false,
-                verify: vec!["none".into()],
-                ..Settings::default()
-            };
+            let mut settings = Settings::client();
+            settings.system_trust = false;
+            settings.verify = vec!["none".into()];
             Context::build(&settings).unwrap().0
         })
         .clone()

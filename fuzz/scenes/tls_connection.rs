@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use trochee::tls::{Context, Material, Mode, OwnCertificate, Settings, Start};
+use trochee::tls::{Context, Material, OwnCertificate, Settings, Start};
 use trochee::{Event, Key, Reactor, ReadSize};
 
 /// Most pieces of one scene.
@@ -31,25 +31,19 @@ fn contexts() -> &'static Contexts {
             libc::signal(libc::SIGPIPE, libc::SIG_IGN)
         };
         let made = rcgen::generate_simple_self_signed(vec!["example.test".into()]).unwrap();
-        let own = OwnCertificate {
-            certificate: Material::Memory(made.cert.pem().into_bytes()),
-            key: Material::Memory(made.signing_key.serialize_pem().into_bytes()),
-            password: None,
-        };
-        let server = Settings {
-            certificates: vec![own],
-            alpn: vec!["xmpp-client".into()],
-            verify: vec!["peer".into()],
-            verifyext: vec!["lsec_continue".into()],
-            ..Settings::default()
-        };
-        let client = Settings {
-            mode: Mode::Client,
-            system_trust: false,
-            verify: vec!["peer".into()],
-            verifyext: vec!["lsec_continue".into()],
-            ..Settings::default()
-        };
+        let own = OwnCertificate::new(
+            Material::Memory(made.cert.pem().into_bytes()),
+            Material::Memory(made.signing_key.serialize_pem().into_bytes()),
+        );
+        let mut server = Settings::default();
+        server.certificates = vec![own];
+        server.alpn = vec!["xmpp-client".into()];
+        server.verify = vec!["peer".into()];
+        server.verifyext = vec!["lsec_continue".into()];
+        let mut client = Settings::client();
+        client.system_trust = false;
+        client.verify = vec!["peer".into()];
+        client.verifyext = vec!["lsec_continue".into()];
         let mut roots = rustls::RootCertStore::empty();
         roots.add(made.cert.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -31,6 +31,10 @@ class Terminal:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """What runs in it hears that the terminal is gone."""
         subprocess.run([*self.tmux, "kill-server"], stderr=subprocess.DEVNULL, timeout=PATIENCE)
 
     def press(self, *keys):

@@ -19,6 +19,7 @@ from certificates import Authority
 from clients import online
 from prosody_server import DIST, MODULES, PASSWORDS, ROOT, RawStream, SecureStream
 from terminal import PATIENCE, Terminal
+from test_slow import blocker_line
 
 PAGE = ROOT / "docs" / "monitoring.md"
 
@@ -114,11 +115,11 @@ def flood(row):
 
 def blocked_loop(row):
     before = row.counted()
-    row.server.talk("to the host, where mod_sleeper hears it")
-    row.logged(module=r"mod_sleeper\.lua")
-    row.asked(r"mod_sleeper\.lua:\d+")
+    row.server.talk("wait")
+    row.logged(line=blocker_line("waits"))
+    row.asked(rf"onincoming of .* which was at \S*{blocker_line('waits')}")
     row.grows(before)
-    row.seen(r"mod_sleeper")
+    row.seen(r"onincoming of conn")
 
 
 def _crowd(row):
@@ -127,7 +128,7 @@ def _crowd(row):
     context = ssl.create_default_context()
     peers = [_connect(row.server, "127.0.0.1", row.server.c2s_tls_port) for _ in range(8)]
     _until(lambda: row.counted()["places"] >= before["places"] + 8)
-    row.server.talk("stand still")
+    row.server.talk("wait")
     time.sleep(0.1)
     for peer in peers:
         client = context.wrap_bio(ssl.MemoryBIO(), hello := ssl.MemoryBIO(), server_hostname="localhost")
@@ -242,7 +243,7 @@ def test_where_the_answers_are(make_server, tmp_path):
     if not shutil.which("tmux"):
         pytest.skip("tmux is not installed: run 'make setup'")
     server = make_server(
-        tls=True, modules=[*MODULES, "sleeper"], plugin_paths=[ROOT / "tests" / "prosody" / "modules"],
+        tls=True, modules=[*MODULES, "blocker"], plugin_paths=[ROOT / "tests" / "prosody" / "modules"],
         network_settings={
             "exempt_addresses": ["127.0.0.1"], "connection_burst_per_address": 20, "connection_rate_per_address": 1,
             "max_waiting_handshakes": 1,

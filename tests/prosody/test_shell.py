@@ -79,7 +79,7 @@ def test_what_the_shell_knows(make_server):
             busy = "> local since = os.clock() while os.clock() - since < 0.5 do end return 1"
             await asyncio.to_thread(server.shell, busy)
             held = await shell("slow")
-            assert re.search(r"^\d+\.\d\d s +\S+ \S+ +onincoming of FD .*\.lua:\d+$", held, re.M), held
+            assert re.search(r"^\d+\.\d\d s +\S+ \S+ +onincoming of conn\d+, FD .*\.lua:\d+, which was at ", held, re.M), held
             assert "The loop stood still for" in server.log.read_text()
 
             assert "OK: Commands about the network layer" in await shell("help")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -39,6 +40,13 @@ def _until(is_so, what):
     while not is_so():
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
+
+
+def _runs(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.asynccontextmanager
@@ -128,6 +136,14 @@ def test_top(make_server, tmp_path):
         terminal.run(f"{TROCHEE} top --socket {_socket(server)}; echo status $?")
         shown = terminal.wait_for(r"^status 1$")
         assert "no server answers at" in shown.replace("\n", " "), shown
+        # An ssh that is cut off takes it along.
+        with server:
+            terminal.run("clear")
+            terminal.run(f"{TROCHEE} top --socket {_socket(server)}")
+            terminal.wait_for(r"trochee top: Prosody")
+            top, = terminal.children()
+            terminal.close()
+            _until(lambda: not _runs(top), "top outlives its terminal")
 
 
 @pytest.mark.only_on("threads", "13-epoll")

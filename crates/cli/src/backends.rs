@@ -74,13 +74,12 @@ mod tests {
         preference: u8,
         open: fn() -> io::Result<Box<dyn trochee::Poller>>,
     ) -> Backend {
-        let summary = "one of them";
-        Backend {
-            name,
-            preference,
-            summary,
-            open,
-        }
+        let mut backend = trochee::poller::BACKENDS[0];
+        backend.name = name;
+        backend.preference = preference;
+        backend.summary = "one of them";
+        backend.open = open;
+        backend
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::time::Duration;
 use clap::Args;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event as Input, KeyEventKind};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::Signal;
 use trochee::{Event, Reactor};
 
@@ -21,6 +23,9 @@ mod view;
 
 /// How long a key may wait.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How long the screen has to end by itself after a signal.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How many connections are asked for in each order.
 const MOST: usize = 100;
@@ -71,19 +76,30 @@ pub fn run(options: &Options) -> Result<(), String> {
 
 fn show(terminal: &mut DefaultTerminal, first: Report, news: &Receiver<News>) -> io::Result<()> {
     let mut state = State::new(first);
+    let mut size = terminal.size()?;
     let mut is_new = true;
     loop {
         if is_new {
             terminal.draw(|frame| view::draw(frame, &mut state))?;
         }
-        is_new = event::poll(TICK)?;
-        if is_new
-            && let Input::Key(key) = event::read()?
-            && key.kind == KeyEventKind::Press
-            && !state.press(key)
-        {
-            return Ok(());
+        is_new = false;
+        match wait_for_input()? {
+            Waited::Gone => return Ok(()),
+            Waited::Nothing => {}
+            Waited::Input => {
+                while event::poll(Duration::ZERO)? {
+                    is_new = true;
+                    if let Input::Key(key) = event::read()?
+                        && key.kind == KeyEventKind::Press
+                        && !state.press(key)
+                    {
+                        return Ok(());
+                    }
+                }
+            }
         }
+        let before = std::mem::replace(&mut size, terminal.size()?);
+        is_new |= size != before;
         loop {
             match news.try_recv() {
                 Ok(News::Report(report)) => state.learn(*report),
@@ -94,6 +110,34 @@ fn show(terminal: &mut DefaultTerminal, first: Report, news: &Receiver<News>) ->
             is_new = true;
         }
     }
+}
+
+/// What a wait for the keyboard has brought.
+enum Waited {
+    Input,
+    Nothing,
+    /// The terminal has hung up.
+    Gone,
+}
+
+/// Waits for a moment. crossterm does not come back from a terminal that has hung up: it reads the end of file for ever.
+fn wait_for_input() -> io::Result<Waited> {
+    let stdin = io::stdin();
+    let mut watched = [PollFd::new(&stdin, PollFlags::IN)];
+    let tick = Timespec {
+        tv_sec: 0,
+        tv_nsec: TICK.as_nanos() as _,
+    };
+    match poll(&mut watched, Some(&tick)) {
+        Ok(0) | Err(Errno::INTR) => return Ok(Waited::Nothing),
+        result => result?,
+    };
+    let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+    Ok(if watched[0].revents().intersects(gone) {
+        Waited::Gone
+    } else {
+        Waited::Input
+    })
 }
 
 /// Asks until nobody listens any more.
@@ -111,6 +155,9 @@ fn keep_asking(mut client: Client, interval: Duration, tell: &Sender<News>) {
 }
 
 /// Has the signals that end a program told, so that the terminal is put right first. Ctrl-C is a key here.
+///
+/// Whoever draws may be stuck, such as at a terminal that takes nothing. So after [`GRACE`] the thread that has heard the signal
+/// ends the program itself.
 fn watch_signals(tell: Sender<News>) -> Result<(), String> {
     let (ready, readied) = mpsc::channel();
     thread::spawn(move || {
@@ -126,7 +173,9 @@ fn watch_signals(tell: Sender<News>) -> Result<(), String> {
             while let Some(event) = reactor.next_event() {
                 if matches!(event, Event::Signal { .. }) {
                     let _ = tell.send(News::End);
-                    return;
+                    thread::sleep(GRACE);
+                    ratatui::restore();
+                    std::process::exit(0);
                 }
             }
         }

@@ -10,6 +10,8 @@ mod ends;
 mod lifecycle;
 #[path = "relay/log.rs"]
 mod log;
+#[path = "relay/memory.rs"]
+mod memory;
 #[path = "relay/places.rs"]
 mod places;
 #[path = "relay/proxy_protocol.rs"]

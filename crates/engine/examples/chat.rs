@@ -32,13 +32,12 @@ struct Arguments {
 fn main() -> Result<(), server::Error> {
     let arguments = Arguments::parse();
     let room = Arc::new(Room::default());
+    let mut config = Config::default();
+    config.max_send_buffer_size = LONGEST_QUEUE;
     let server = Server::builder()
         .backend(arguments.backend)
         .threads(arguments.threads)
-        .config(Config {
-            max_send_buffer_size: LONGEST_QUEUE,
-            ..Config::default()
-        })
+        .config(config)
         .listen(&*arguments.listen, move || Peer {
             room: Arc::clone(&room),
             nick: String::new(),

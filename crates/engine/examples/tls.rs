@@ -60,11 +60,8 @@ impl Handler for Echo {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let (context, remarks) = Context::build(&Settings {
-        certificate: Some(arguments.certificate),
-        key: Some(arguments.key),
-        ..Settings::default()
-    })?;
+    let (context, remarks) =
+        Context::build(&Settings::server(arguments.certificate, arguments.key))?;
     for remark in remarks {
         eprintln!("{remark}");
     }

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::event::Level;
 use crate::network::Networks;
+use crate::spans;
 use crate::stats::Stats;
 use crate::sync::lock;
 use log::Log;
@@ -79,6 +80,15 @@ impl Refusal {
             Refusal::Rate => stats.refused_by_rate += 1,
             Refusal::Count => stats.refused_by_count += 1,
             Refusal::Handshakes => stats.refused_handshakes += 1,
+        }
+    }
+
+    /// The name of that counter.
+    fn counter(self) -> &'static str {
+        match self {
+            Refusal::Rate => "refused_by_rate",
+            Refusal::Count => "refused_by_count",
+            Refusal::Handshakes => "refused_handshakes",
         }
     }
 }
@@ -204,6 +214,7 @@ impl Addresses {
 
     /// What the log is to hear of a connection that was refused. Nobody is to be banned from an address that is exempt.
     pub(crate) fn refused(&self, refusal: Refusal, address: IpAddr, now: u64) -> Noted {
+        spans::refused(address, refusal.counter());
         let counted = &mut *lock(&self.0);
         let why = counted.rules.why(refusal);
         let named = !counted.rules.exempt.contains(address);

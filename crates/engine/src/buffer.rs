@@ -18,13 +18,74 @@ pub(crate) fn overflows(queued: usize, more: usize, limit: usize) -> bool {
     queued > 0 && queued.saturating_add(more) > limit
 }
 
+/// The chunks of a queue, in order. Nearly always there is one at most, which takes no memory beside its own.
+#[derive(Default)]
+struct Chunks {
+    first: Option<Vec<u8>>,
+    /// Those behind the first. There are none without a first.
+    #[allow(clippy::box_collection)]
+    // the box, for which there is nearly never anything, is smaller than the ring
+    rest: Option<Box<VecDeque<Vec<u8>>>>,
+}
+
+impl Chunks {
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn front(&self) -> Option<&Vec<u8>> {
+        self.first.as_ref()
+    }
+
+    fn back_mut(&mut self) -> Option<&mut Vec<u8>> {
+        match &mut self.rest {
+            Some(rest) => rest.back_mut(),
+            None => self.first.as_mut(),
+        }
+    }
+
+    fn push_back(&mut self, chunk: Vec<u8>) {
+        if self.first.is_none() {
+            self.first = Some(chunk);
+        } else {
+            self.rest.get_or_insert_default().push_back(chunk);
+        }
+    }
+
+    fn pop_front(&mut self) {
+        self.first = self.rest.as_mut().and_then(|rest| rest.pop_front());
+        self.release();
+    }
+
+    fn pop_back(&mut self) {
+        match &mut self.rest {
+            Some(rest) => drop(rest.pop_back()),
+            None => self.first = None,
+        }
+        self.release();
+    }
+
+    /// Nothing behind the first takes no memory.
+    fn release(&mut self) {
+        if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
+            self.rest = None;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.first
+            .iter()
+            .chain(self.rest.iter().flat_map(|rest| rest.iter()))
+    }
+}
+
 /// Bytes waiting to be sent, in order.
 ///
 /// Appending copies once; taking from the front moves an offset and never the bytes behind it, so a slow reader
 /// costs no more per byte than a fast one. An empty queue holds no memory.
 #[derive(Default)]
 pub(crate) struct OutQueue {
-    chunks: VecDeque<Vec<u8>>,
+    chunks: Chunks,
     /// Bytes of the first chunk that are sent already.
     sent: usize,
     len: usize,
@@ -64,22 +125,26 @@ impl OutQueue {
     }
 
     /// Appends to the stream what `fill` writes into `most` bytes; it says how many it used. After an error, nothing.
+    #[cfg(feature = "tls")]
     pub(crate) fn push_with<E>(
         &mut self,
         most: usize,
         fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<(), E> {
-        let mut chunk = match self.chunks.back() {
-            Some(last) if last.len() + most <= CHUNK => self.chunks.pop_back().unwrap_or_default(),
-            _ => Vec::new(),
+        let last = self.chunks.back_mut();
+        if last.is_none_or(|last| last.len() + most > CHUNK) {
+            self.chunks.push_back(Vec::new());
+        }
+        let Some(chunk) = self.chunks.back_mut() else {
+            return Ok(());
         };
         let len = chunk.len();
         chunk.resize(len + most, 0);
         let used = fill(&mut chunk[len..]);
         chunk.truncate(len + used.as_ref().map_or(0, |used| *used));
         self.len += chunk.len() - len;
-        if !chunk.is_empty() {
-            self.chunks.push_back(chunk);
+        if chunk.is_empty() {
+            self.chunks.pop_back();
         }
         used.map(|_| ())
     }
@@ -94,7 +159,7 @@ impl OutQueue {
     pub(crate) fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
         let mut offset = self.sent;
-        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+        for (slice, chunk) in slices.iter_mut().zip(self.chunks.iter()) {
             *slice = IoSlice::new(&chunk[offset..]);
             offset = 0;
             filled += 1;
@@ -104,7 +169,7 @@ impl OutQueue {
 
     /// All there is, if it is one slice.
     pub(crate) fn only(&self) -> Option<&[u8]> {
-        if self.chunks.len() == 1 {
+        if self.chunks.rest.is_none() {
             self.front()
         } else {
             None
@@ -128,7 +193,6 @@ impl OutQueue {
             count -= left;
             self.pop_front();
         }
-        self.release();
     }
 
     /// Forgets the first datagram, sent or refused.
@@ -137,21 +201,11 @@ impl OutQueue {
             self.len -= front.len();
             self.pop_front();
         }
-        if self.chunks.is_empty() {
-            self.release();
-        }
     }
 
     fn pop_front(&mut self) {
         self.chunks.pop_front();
         self.sent = 0;
-    }
-
-    /// An idle connection should not pay for the burst it once sent.
-    fn release(&mut self) {
-        if self.chunks.capacity() > 8 {
-            self.chunks = VecDeque::new();
-        }
     }
 }
 
@@ -192,6 +246,40 @@ mod tests {
                 sent += take;
                 prop_assert_eq!(queue.len(), written.len() - sent);
                 prop_assert_eq!(queue.is_empty(), sent == written.len());
+            }
+        }
+
+        #[test]
+        fn sends_what_was_filled_in_between(
+            steps in prop::collection::vec((0usize..20_000, 0usize..9_000, any::<bool>(), 0usize..40_000), 1..60)
+        ) {
+            let mut queue = OutQueue::default();
+            let (mut written, mut sent) = (0, 0);
+            let byte = |place: usize| (place % 251) as u8;
+            for (size, used, fails, take) in steps {
+                let data: Vec<u8> = (written..written + size).map(byte).collect();
+                queue.push(&data);
+                written += size;
+                let most = used + 100;
+                let filled = queue.push_with(most, |room| {
+                    prop_assert_eq!(room.len(), most);
+                    for (place, room) in room.iter_mut().enumerate() {
+                        *room = byte(written + place);
+                    }
+                    if fails { Err(TestCaseError::reject("no")) } else { Ok(used) }
+                });
+                if filled.is_ok() {
+                    written += used;
+                }
+                prop_assert_eq!(filled.is_err(), fails);
+                prop_assert_eq!(queue.len(), written - sent);
+                let front = front_bytes(&queue, 64);
+                let expected: Vec<u8> = (sent..sent + front.len()).map(byte).collect();
+                prop_assert_eq!(front, expected);
+                let take = take.min(queue.len());
+                queue.consume(take);
+                sent += take;
+                prop_assert_eq!(queue.is_empty(), sent == written);
             }
         }
 

@@ -9,7 +9,13 @@ use crate::network::Networks;
 ///
 /// [`configure`](crate::Reactor::configure) may replace them at any time: timeouts and limits count from then on, socket
 /// options for connections that begin later.
+///
+/// ```
+/// let mut config = trochee::Config::default();
+/// config.max_connections = Some(1000);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Config {
     /// How long a peer may be silent before [`Event::ReadTimeout`](crate::Event). 14 minutes, as Prosody: below the 15
     /// after which many NAT devices forget a connection.
@@ -50,8 +56,9 @@ pub struct Config {
     /// the memory.
     pub max_send_buffer_size: usize,
     /// Most bytes that all connections may hold together, those of all threads: what is queued for their peers, and input that is
-    /// not whole. Beyond it those end that hold most, and of equal ones those that have waited longest for their peer. `None`: a quarter
-    /// of the memory of the machine or, if that is less, of what the control group of the process may have.
+    /// not whole. Beyond it newcomers end, and then others, of both first those that hold most, and of equal ones those that have
+    /// waited longest for their peer. `None`: a quarter of the memory of the machine or, if that is less, of what the control group of
+    /// the process may have.
     pub max_queued_memory: Option<usize>,
     /// How many bytes a second a peer must take, over [`send_timeout`](Config::send_timeout), while more than 1 MiB is queued for
     /// it. 1024, which any line can do: a peer that takes a byte now and then must not hold 32 MiB for days. `None`: any
@@ -176,6 +183,7 @@ pub enum KeepAlive {
 /// on it has the addresses that the header tells. A connection of anybody else is served as if there were no such protocol, and
 /// a header that it sends is data like any other.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProxyProtocol {
     /// The sources whose headers are believed: load balancers and other proxies.
     pub trusted: Networks,
@@ -198,6 +206,7 @@ impl Default for ProxyProtocol {
 /// What differs on a port from the settings of the same names in [`Config`]; `None` where nothing does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // said there
+#[non_exhaustive]
 pub struct PortOptions {
     pub tcp_keepalive: Option<KeepAlive>,
     pub tcp_keepalive_interval: Option<Duration>,
@@ -217,6 +226,7 @@ pub enum ReadSize {
 
 /// Stream or datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SocketKind {
     /// TCP, or a UNIX stream socket.
     Stream,

@@ -20,6 +20,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -27,10 +28,12 @@ use crate::addresses::Visit;
 use crate::buffer::OutQueue;
 use crate::clock;
 use crate::config::{Config, ReadSize, SocketKind};
+use crate::connection_info::EndInfo;
 use crate::poller::Interest;
 use crate::registered::Registered;
 use crate::registry::Key;
 use crate::socket;
+use crate::spans::ConnectionSpan;
 use crate::stage::Authentication;
 use crate::timers::TimerId;
 use crate::tls::session::Session;
@@ -98,8 +101,6 @@ pub(crate) struct Connection {
 
     pub(crate) paused: bool,
     pub(crate) writes_paused: bool,
-    /// The rate limit holds reading until then.
-    pub(crate) throttled_until: Option<u64>,
     /// The system takes no more bytes until the poller says so.
     pub(crate) blocked: bool,
     /// The consumer wants to hear of the next flush.
@@ -116,6 +117,9 @@ pub(crate) struct Connection {
     pub(crate) hurried: bool,
     /// When it was accepted, or begun.
     pub(crate) began: u64,
+    /// Since when it is a newcomer, and how much it had delivered by then.
+    awaited_since: u64,
+    awaited_from: u64,
     /// Reads that it has delivered, and their bytes; over TLS those of the plaintext.
     pub(crate) reads: u32,
     pub(crate) received: u64,
@@ -130,6 +134,7 @@ pub(crate) struct Connection {
     pub(crate) credit: Option<Box<Credit>>,
 
     pub(crate) registered: Registered,
+    pub(crate) span: ConnectionSpan,
     /// The peer is gone but nobody reads yet: out of the poller, which would report it again and again.
     pub(crate) detached: bool,
     /// Ready according to the poller, and not acted on yet.
@@ -151,7 +156,7 @@ pub(crate) struct Connection {
     /// pushes a deadline back touches no queue.
     pub(crate) timer: Option<TimerId>,
     /// The deadline that was last put off, because its connection was ready when it passed.
-    pub(crate) spared: Option<u64>,
+    pub(crate) spared: Option<Box<u64>>,
     /// And it was not served since.
     pub(crate) overdue: bool,
 }
@@ -212,7 +217,6 @@ impl Connection {
             limit: None,
             paused: false,
             writes_paused: false,
-            throttled_until: None,
             blocked: false,
             notify: false,
             // One that we begin is no newcomer.
@@ -223,6 +227,8 @@ impl Connection {
             },
             hurried: false,
             began: now,
+            awaited_since: now,
+            awaited_from: 0,
             reads: 0,
             received: 0,
             sent: 0,
@@ -233,19 +239,30 @@ impl Connection {
             abortive: false,
             own_side: OwnSide::Open,
             registered: Registered::default(),
+            span: ConnectionSpan::default(),
             detached: false,
             readable: false,
             writable: false,
             hung_up: false,
             in_flush: false,
             budget: 0,
-            read_timeout: Timeout::Configured,
-            write_timeout: Timeout::Configured,
+            read_timeout: Timeout::CONFIGURED,
+            write_timeout: Timeout::CONFIGURED,
             read_since: now,
             write_since: now,
             timer: None,
             spared: None,
             overdue: false,
+        }
+    }
+
+    /// What it has come to.
+    pub(crate) fn end_info(&self, now: u64) -> EndInfo {
+        EndInfo {
+            age: Duration::from_nanos(now.saturating_sub(self.began)),
+            received: self.received,
+            sent: self.sent,
+            in_handshake: self.tls.as_ref().is_some_and(|tls| !tls.is_secured()),
         }
     }
 
@@ -263,7 +280,7 @@ impl Connection {
             Some(session) if !session.is_secured() => {
                 self.state == State::Open && session.wants_handshake()
             }
-            _ => self.state == State::Open && !self.paused && self.throttled_until.is_none(),
+            _ => self.state == State::Open && !self.paused && self.throttled_until().is_none(),
         }
     }
 
@@ -289,9 +306,7 @@ impl Connection {
     pub(crate) fn may_flush(&self) -> bool {
         match self.state {
             State::Connecting => false,
-            State::Open | State::HalfClosed => {
-                !self.writes_paused || self.tls.as_ref().is_some_and(|tls| tls.has_output())
-            }
+            State::Open | State::HalfClosed => !self.writes_paused || self.has_records(),
             State::Draining | State::Closing => true,
         }
     }
@@ -324,7 +339,7 @@ impl Connection {
         self.read_since = now;
         self.budget = self.budget.saturating_sub(len);
         if let Some(limit) = &mut self.limit {
-            self.throttled_until = limit.spend(len, now);
+            limit.spend(len, now);
         }
         let drained = len < room;
         // Where the sides end one by one, the end is an event of its own.
@@ -400,16 +415,22 @@ impl Connection {
     }
 
     pub(crate) fn set_rate_limit(&mut self, bytes_per_second: f64, now: u64) {
-        self.throttled_until = None;
         self.limit = (bytes_per_second.is_finite() && bytes_per_second > 0.0)
             .then(|| Box::new(RateLimit::new(bytes_per_second, now)));
     }
 
+    /// The rate limit holds reading until then.
+    pub(crate) fn throttled_until(&self) -> Option<u64> {
+        self.limit.as_ref()?.holds_until
+    }
+
     /// Ends the hold of the rate limit if it is over.
     pub(crate) fn unthrottle(&mut self, now: u64) -> bool {
-        let over = self.throttled_until.is_some_and(|until| until <= now);
+        let Some(limit) = &mut self.limit else {
+            return false;
+        };
+        let over = limit.holds_until.take_if(|until| *until <= now).is_some();
         if over {
-            self.throttled_until = None;
             self.read_since = now;
         }
         over

@@ -38,6 +38,20 @@ pub struct ConnectionInfo {
     pub tcp: Option<TcpInfo>,
 }
 
+/// What a connection has come to: see [`Event::Closed`](crate::Event::Closed) and [`Reactor::end_info`](crate::Reactor::end_info).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndInfo {
+    /// How long ago it was accepted, or begun.
+    pub age: Duration,
+    /// Bytes that it has delivered; over TLS those of the plaintext.
+    pub received: u64,
+    /// Bytes that the system has taken for the peer; over TLS those of the records.
+    pub sent: u64,
+    /// Whether TLS was begun and its handshake is not complete.
+    pub in_handshake: bool,
+}
+
 /// What the system knows of a TCP connection: TCP_INFO and SIOCOUTQ, tcp(7). Times are as precise as the system's clock of TCP, some
 /// milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

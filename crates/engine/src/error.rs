@@ -114,7 +114,8 @@ pub enum Reason {
     NewcomerTimeout,
     /// A newcomer had sent more than [`Config::newcomer_bytes`](crate::Config).
     NewcomerBudget,
-    /// A newcomer had to make room: no descriptor was left.
+    /// A newcomer had to make room: no descriptor was left, or all connections held too much. Without descriptors also one that
+    /// has been idle for long.
     Shed,
     /// TLS failed: the handshake, or the session later on; in OpenSSL's words.
     Tls(String),
@@ -130,6 +131,14 @@ impl Reason {
     /// Whether both sides of the stream came to their end, as far as we know: nothing was cut off.
     pub fn is_orderly(&self) -> bool {
         matches!(self, Reason::Local | Reason::PeerClosed)
+    }
+
+    /// The number of the system's error, where it was the system that ended the connection.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Reason::Os(errno) => Some(errno.raw_os_error()),
+            _ => None,
+        }
     }
 
     /// What `ondisconnect` is told: nothing for a close of our own, else Prosody's or LuaSocket's words.
@@ -156,6 +165,28 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text().unwrap_or("closed here".into()))
+    }
+}
+
+/// Of the kind that the standard library would give, and with the text of [`Reason::text`] where the system gave none.
+impl From<Reason> for io::Error {
+    fn from(reason: Reason) -> io::Error {
+        let kind = match &reason {
+            Reason::Os(errno) => return io::Error::from(*errno),
+            Reason::Local | Reason::PeerClosed => io::ErrorKind::NotConnected,
+            Reason::Truncated => io::ErrorKind::UnexpectedEof,
+            Reason::ReadTimeout
+            | Reason::ConnectTimeout
+            | Reason::WriteTimeout
+            | Reason::HandshakeTimeout
+            | Reason::NewcomerSilent
+            | Reason::NewcomerTimeout => io::ErrorKind::TimedOut,
+            Reason::ProxyHeader(_) | Reason::Tls(_) => io::ErrorKind::InvalidData,
+            Reason::NewcomerBudget | Reason::Shed | Reason::SendBufferFull | Reason::Poller(_) => {
+                io::ErrorKind::Other
+            }
+        };
+        io::Error::new(kind, reason.to_string())
     }
 }
 

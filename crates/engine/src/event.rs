@@ -1,5 +1,6 @@
 //! What comes out of a turn.
 
+use crate::connection_info::EndInfo;
 use crate::error::{Error, Reason};
 use crate::name::Name;
 use crate::registry::Key;
@@ -95,6 +96,8 @@ pub enum Event<'a> {
         key: Key,
         /// Why.
         reason: Reason,
+        /// What it has come to.
+        info: EndInfo,
     },
     /// A watched descriptor is ready.
     Ready {
@@ -162,6 +165,7 @@ pub enum Chunk {
 
 /// How much a [`Event::Notice`] matters, in the levels of Prosody's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Level {
     /// For developers.
     Debug,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::command::{Close, Command, command_methods};
 use crate::config::{Config, ReadSize, SocketKind, SocketOption};
 use crate::connection::Connection;
-use crate::connection_info::{ConnectionInfo, TcpInfo};
+use crate::connection_info::{ConnectionInfo, EndInfo, TcpInfo};
 use crate::error::Error;
 use crate::event::Event;
 use crate::gauges::Gauges;
@@ -345,6 +345,7 @@ forward! {
     fn pending(&self, key: Key) -> usize;
     fn set_option(&mut self, key: Key, option: SocketOption) -> Result<(), Error>;
     fn tcp_info(&mut self, key: Key) -> Option<TcpInfo>;
+    fn end_info(&self, key: Key) -> Option<EndInfo>;
     fn fd(&self, key: Key) -> Option<RawFd>;
     fn peer_name(&self, key: Key) -> Option<Name>;
     fn local_name(&self, key: Key) -> Option<Name>;

@@ -65,7 +65,9 @@ fn a_thread_that_fails_loses_its_connections_and_is_replaced() {
             reported |= text.contains("an I/O thread failed");
             None
         }
-        Event::Closed { key: over, reason } => {
+        Event::Closed {
+            key: over, reason, ..
+        } => {
             assert_eq!((over, reason), (key, Reason::Os(rustix::io::Errno::PIPE)));
             Some(())
         }

@@ -42,6 +42,19 @@
 //! [`Server`] runs a reactor on each of any number of threads, with a [`Handler`] for each connection and [`Handle`]s to
 //! reach them from anywhere: [`server`] has an example.
 //!
+//! # Features
+//!
+//! All but `tracing` are on by default.
+//!
+//! - `tls`: TLS over rustls and aws-lc, which takes a C compiler. Without it the types that events and commands speak of are there,
+//!   and no [`tls::Context`] can be made.
+//! - `legacy-keys`: private keys that are encrypted in older ways: OpenSSL's traditional format, Triple-DES, PKCS#12's schemes.
+//!   Brings `tls`.
+//! - `tracing`: what operators see, as events and spans of the crate of that name. Each connection is a span; that it was accepted,
+//!   its handshake, and its end with the reason, the bytes and the time are events in it at debug, and so is each refusal. What the log
+//!   is told, which is throttled, are events at its level. All have the target `trochee`.
+//! - `libevent`: the poller of that name. The library is opened at run time, so it need not be there to build.
+//!
 //! # Example
 //!
 //! An echo server on a bare reactor:
@@ -69,6 +82,8 @@
 //! [`epoll(7)`]: https://man7.org/linux/man-pages/man7/epoll.7.html
 //! [`poll(2)`]: https://man7.org/linux/man-pages/man2/poll.2.html
 //! [`select(2)`]: https://man7.org/linux/man-pages/man2/select.2.html
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod addresses;
 mod append;
@@ -102,6 +117,7 @@ mod registry;
 pub mod server;
 mod signals;
 mod socket;
+mod spans;
 mod stage;
 mod stats;
 mod sync;
@@ -114,7 +130,7 @@ pub use command::{Close, Command};
 pub use config::{
     Config, KeepAlive, PortOptions, ProxyProtocol, ReadSize, SocketKind, SocketOption,
 };
-pub use connection_info::{ConnectionInfo, TcpInfo};
+pub use connection_info::{ConnectionInfo, EndInfo, TcpInfo};
 pub use error::{Error, Reason};
 pub use event::{Chunk, Event, Level};
 pub use event_loop::EventLoop;
@@ -126,6 +142,8 @@ pub use network::{Network, Networks, NotANetwork};
 pub use poller::{Interest, Poller};
 pub use reactor::Reactor;
 pub use registry::Key;
+/// The number of an error of the system, in [`Error::Os`] and [`Reason::Os`].
+pub use rustix::io::Errno;
 pub use server::{Conn, Handle, Handler, Server};
 pub use socket::{ListenAtError, SocketFile, listen_at_path};
 pub use stage::{Authentication, Stage, StageCounts};

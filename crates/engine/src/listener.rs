@@ -13,6 +13,8 @@ use crate::config::{Config, ReadSize};
 use crate::name::Name;
 use crate::registered::Registered;
 use crate::socket;
+use crate::spans;
+use crate::stage::Authentication;
 use crate::timers::TimerId;
 
 /// Connections that one listener hands out per turn, so that a burst of connects does not silence those who are in.
@@ -29,8 +31,8 @@ pub(crate) struct Listener {
     pub(crate) read_size: ReadSize,
     /// A UNIX socket, whose connections take no place of [`Config::max_connections`](crate::Config).
     pub(crate) is_local: bool,
-    /// Whether the consumer tells which of them have authenticated; and how many have not.
-    pub(crate) authenticates: bool,
+    /// What its connections begin with; and how many of them are newcomers.
+    pub(crate) authentication: Authentication,
     pub(crate) newcomers: usize,
     /// It had as many newcomers as it may have, and has not yet come down to half of them.
     pub(crate) crowded: bool,
@@ -71,7 +73,7 @@ impl Listener {
             ),
             fd,
             read_size,
-            authenticates: false,
+            authentication: Authentication::NotAsked,
             newcomers: 0,
             crowded: false,
             paused: false,
@@ -191,6 +193,7 @@ impl Gate {
 
     /// What the log is to hear of a peer that was turned away, if it is time.
     pub(crate) fn turned_away(&mut self, peer: Option<SocketAddr>, now: u64) -> Option<String> {
+        spans::turned_away(peer);
         let from = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
         self.last_notice
             .is_due(now)

@@ -22,14 +22,25 @@ pub(crate) struct Account {
     threads: Mutex<Vec<Holder>>,
 }
 
-/// A thread, and the most that a connection of it holds: at least, as far as it knows.
+/// Who ends first when all hold too much, the greatest first: those that have to authenticate and have not, and among these and
+/// among the others those that hold most, in bytes.
+pub(crate) type Precedence = (bool, usize);
+
+/// A thread, and the first of its connections to end, at least as far as it knows.
 struct Holder {
     thread: u8,
-    largest: usize,
+    first: Precedence,
     waker: Option<Waker>,
 }
 
 impl Account {
+    /// One of connections that hold so many bytes already.
+    pub(crate) fn new(held: usize) -> Account {
+        let account = Account::default();
+        account.change(0, held);
+        account
+    }
+
     pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
@@ -58,33 +69,32 @@ impl Account {
     pub(crate) fn join(&self, thread: u8, waker: Option<Waker>) {
         lock(&self.threads).push(Holder {
             thread,
-            largest: 0,
+            first: Precedence::default(),
             waker,
         });
     }
 
-    /// Notes what the largest connection of a thread holds. Whether no other thread has a larger one; those are woken, as
-    /// it is their turn.
-    pub(crate) fn is_largest(&self, thread: u8, largest: usize) -> bool {
-        let mut is_largest = true;
+    /// Notes which connection of a thread is the first to end. Whether it is no other thread's turn; whose turn it is is woken.
+    pub(crate) fn is_turn_of(&self, thread: u8, first: Precedence) -> bool {
+        let mut is_turn = true;
         for holder in lock(&self.threads).iter_mut() {
             if holder.thread == thread {
-                holder.largest = largest;
-            } else if holder.largest > largest {
-                is_largest = false;
+                holder.first = first;
+            } else if holder.first > first {
+                is_turn = false;
                 if let Some(waker) = &holder.waker {
                     waker.wake();
                 }
             }
         }
-        is_largest
+        is_turn
     }
 
     /// A connection of a thread has grown to this.
-    pub(crate) fn grow(&self, thread: u8, size: usize) {
+    pub(crate) fn grow(&self, thread: u8, grown: Precedence) {
         let mut threads = lock(&self.threads);
         if let Some(holder) = threads.iter_mut().find(|holder| holder.thread == thread) {
-            holder.largest = holder.largest.max(size);
+            holder.first = holder.first.max(grown);
         }
     }
 }

@@ -23,9 +23,11 @@ use crate::memory::Account;
 use crate::name::Name;
 use crate::poller::Readiness;
 use crate::registry::{Key, Registry};
+use crate::spans;
 use crate::stats::Stats;
 use crate::timers::{TimerId, Timers};
 
+pub(crate) use common::Common;
 pub(crate) use companion::Companion;
 pub(crate) use flushes::Flushes;
 pub(crate) use places::FULL;
@@ -45,6 +47,7 @@ use untold::Untold;
 mod accepting;
 mod alarms;
 mod commands;
+mod common;
 mod companion;
 mod credit;
 mod crowds;
@@ -137,6 +140,11 @@ pub(crate) enum Step {
     },
 }
 
+/// Memory for the largest read.
+pub(crate) fn read_buffer() -> Box<[u8]> {
+    vec![0; READ_BUFFER].into_boxed_slice()
+}
+
 impl Default for Reactor {
     fn default() -> Reactor {
         Reactor::new()
@@ -165,7 +173,7 @@ impl Reactor {
             readiness: Vec::new(),
             ready: ReadyQueue::new(),
             backlog: Vec::new(),
-            read_buffer: vec![0; READ_BUFFER].into_boxed_slice(),
+            read_buffer: read_buffer(),
             flushes: Flushes::default(),
             untold: Untold::new(),
             signals: Vec::new(),
@@ -273,12 +281,20 @@ impl Reactor {
         self.step(&mut Alone)
     }
 
+    /// Takes the read buffer with what was read, and gives another in its place.
+    pub(crate) fn swap_read_buffer(&mut self, other: &mut Box<[u8]>) {
+        std::mem::swap(&mut self.read_buffer, other);
+    }
+
     fn step(&mut self, companion: &mut impl Companion) -> Option<Step> {
         loop {
-            if let Some(event) = self.untold.next() {
-                return Some(Step::Event(event));
+            if !self.untold.is_empty() {
+                return self.untold.next().map(Step::Event);
             }
             match self.turn.stage {
+                Stage::Predrain if self.flushes.are_none() && !companion.takes_part() => {
+                    self.end_flush(companion);
+                }
                 Stage::Predrain => match self.flushes.next_to_ask() {
                     Some(key) => {
                         if self.wants_predrain(key) {
@@ -301,11 +317,7 @@ impl Reactor {
                     }
                     None => {
                         companion.flush();
-                        self.turn.end_flush(!self.flushes.is_empty());
-                        if matches!(self.turn.stage, Stage::Over) {
-                            companion.end_turn();
-                            self.stats.turns += 1;
-                        }
+                        self.end_flush(companion);
                     }
                 },
                 Stage::Wait => {
@@ -314,19 +326,19 @@ impl Reactor {
                     self.wait(companion);
                 }
                 Stage::Io => {
+                    let is_share_of_flush = self.turn.is_share_of_flush();
                     let accompanied = companion.has_events();
-                    let goes_on = accompanied || !self.ready.is_empty();
-                    let may_flush = companion.takes_part() || !self.flushes.is_empty();
-                    if self.turn.is_share_of_flush()
-                        && may_flush
-                        && goes_on
-                        && self.turn.has_time_for_io()
+                    let is_ready = !self.ready.is_empty();
+                    let goes_on = (accompanied || is_ready) && self.turn.has_time_for_io();
+                    if goes_on
+                        && is_share_of_flush
+                        && (companion.takes_part() || !self.flushes.is_empty())
                     {
                         self.turn.stage = Stage::Predrain;
-                    } else if goes_on && self.turn.has_time_for_io() {
+                    } else if goes_on {
                         self.turn.spend_share();
                         let first = accompanied && self.turn.is_share_of_companion();
-                        let step = if first || self.ready.is_empty() {
+                        let step = if first || !is_ready {
                             companion.next_share(self)
                         } else {
                             self.next_io()
@@ -351,8 +363,19 @@ impl Reactor {
         }
     }
 
+    /// A flush is over.
+    #[inline]
+    fn end_flush(&mut self, companion: &mut impl Companion) {
+        self.turn.end_flush(!self.flushes.is_empty());
+        if matches!(self.turn.stage, Stage::Over) {
+            companion.end_turn();
+            self.stats.turns += 1;
+        }
+    }
+
     /// Has an [`Event::Notice`] told.
     pub(crate) fn notice(&mut self, level: Level, text: String) {
+        spans::notice(level, &text);
         self.untold.push(Event::Notice { level, text });
     }
 

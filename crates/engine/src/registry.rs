@@ -1,8 +1,7 @@
 //! Generational slots: who a key belongs to, and whether it still does.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::num::NonZeroU64;
 
 /// Names one source of events of a [`Reactor`](crate::Reactor): a connection, a listener, a watched descriptor or a signal.
 ///
@@ -10,7 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// finds nothing under its key; it cannot reach whoever came next. A key carries the number of the thread that gave it, so
 /// that the keys of an [`EventLoop`](crate::EventLoop) and of its threads never clash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(u64);
+pub struct Key(NonZeroU64);
 
 const INDEX_BITS: u32 = 24;
 const THREAD_BITS: u32 = 7;
@@ -26,24 +25,24 @@ const _: () = assert!(GENERATION_SHIFT + GENERATION_BITS <= f64::MANTISSA_DIGITS
 
 impl Key {
     /// Names nothing.
-    pub(crate) const NONE: Key = Key(u64::MAX);
+    pub(crate) const NONE: Key = Key::from_bits(u64::MAX);
 
     fn new(generation: u32, thread: u8, index: usize) -> Key {
         let (generation, thread) = (u64::from(generation), u64::from(thread));
-        Key(generation << GENERATION_SHIFT | thread << INDEX_BITS | index as u64)
+        Key::from_bits(generation << GENERATION_SHIFT | thread << INDEX_BITS | index as u64)
     }
 
     pub(crate) fn index(self) -> usize {
-        self.0 as usize & (MOST_SLOTS - 1)
+        self.to_bits() as usize & (MOST_SLOTS - 1)
     }
 
     /// The number of the thread whose registry gave the key.
     pub(crate) fn thread(self) -> u8 {
-        (self.0 >> INDEX_BITS) as u8 & LAST_THREAD
+        (self.to_bits() >> INDEX_BITS) as u8 & LAST_THREAD
     }
 
     fn generation(self) -> u32 {
-        (self.0 >> GENERATION_SHIFT) as u32
+        (self.to_bits() >> GENERATION_SHIFT) as u32
     }
 
     /// The key of whoever has the same slot next; `None` for the last one that the slot has.
@@ -54,13 +53,17 @@ impl Key {
     }
 
     /// The key as a number; it fits 53 bits, and with that the numbers of every Lua.
-    pub fn to_bits(self) -> u64 {
-        self.0
+    pub const fn to_bits(self) -> u64 {
+        self.0.get() - 1
     }
 
     /// The key that [`Key::to_bits`] gave this number. Any other number is a key that names nothing.
-    pub fn from_bits(bits: u64) -> Key {
-        Key(bits)
+    pub const fn from_bits(bits: u64) -> Key {
+        // One is added, so that an `Option` of a key takes no more memory than the key.
+        match NonZeroU64::new(bits.wrapping_add(1)) {
+            Some(number) => Key(number),
+            None => Key(NonZeroU64::MAX),
+        }
     }
 }
 
@@ -71,26 +74,78 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A map by keys of connections that are over as well. Nobody else chooses keys, so a plain hash does.
-pub(crate) type KeyMap<T> = HashMap<Key, T, BuildHasherDefault<KeyHasher>>;
+/// A map by keys that one registry gave, those of connections that are over included. So two of them may have the same slot: the later
+/// one is found by its slot, the earlier one by a search among the few that there are for a moment.
+pub(crate) struct KeyMap<T> {
+    newest: Vec<Option<(Key, T)>>,
+    earlier: Vec<(Key, T)>,
+    len: usize,
+}
 
-#[derive(Default)]
-pub(crate) struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn write_u64(&mut self, bits: u64) {
-        // Fibonacci hashing. The map looks at the lowest bits and at the highest.
-        self.0 = bits.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(self.0 ^ u64::from(*byte));
+impl<T> KeyMap<T> {
+    pub(crate) fn new() -> KeyMap<T> {
+        KeyMap {
+            newest: Vec::new(),
+            earlier: Vec::new(),
+            len: 0,
         }
     }
 
-    fn finish(&self) -> u64 {
-        self.0
+    /// Adds an entry; there is none under this key.
+    pub(crate) fn insert(&mut self, key: Key, entry: T) {
+        let index = key.index();
+        if self.newest.len() <= index {
+            self.newest.resize_with(index + 1, || None);
+        }
+        let earlier = self.newest[index].replace((key, entry));
+        self.earlier.extend(earlier);
+        self.len += 1;
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+        match self.newest.get(key.index()) {
+            Some(Some((found, entry))) if *found == key => Some(entry),
+            _ => {
+                let mut earlier = self.earlier.iter();
+                earlier
+                    .find(|(found, _)| *found == key)
+                    .map(|(_, entry)| entry)
+            }
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        match self.newest.get_mut(key.index()) {
+            Some(Some((found, entry))) if *found == key => Some(entry),
+            _ => {
+                let mut earlier = self.earlier.iter_mut();
+                earlier
+                    .find(|(found, _)| *found == key)
+                    .map(|(_, entry)| entry)
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        let slot = self.newest.get_mut(key.index())?;
+        let removed = match slot.take_if(|(found, _)| *found == key) {
+            Some(removed) => removed,
+            None => {
+                let place = self.earlier.iter().position(|(found, _)| *found == key)?;
+                self.earlier.swap_remove(place)
+            }
+        };
+        self.len -= 1;
+        Some(removed.1)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
+        let newest = self.newest.iter().flatten();
+        newest.chain(&self.earlier).map(|(key, _)| *key)
     }
 }
 
@@ -287,6 +342,7 @@ mod tests {
         assert_eq!(Key::from_bits(key.to_bits()), key);
         let (index, thread) = (key.index(), key.thread());
         assert_eq!((index, thread), (MOST_SLOTS - 1, LAST_THREAD));
+        assert_eq!(size_of::<Option<Key>>(), size_of::<Key>());
     }
 
     #[test]
@@ -333,6 +389,22 @@ mod tests {
         assert_eq!((one.get(own), two.len()), (None, 2));
         assert_eq!(two.remove(key), Some("one's, on two"));
         assert_eq!((two.get(key), two.get(own)), (None, Some(&"two's")));
+    }
+
+    #[test]
+    fn a_map_finds_both_of_two_keys_with_one_slot() {
+        let (mut registry, mut map) = (Registry::new(1), KeyMap::new());
+        let old = registry.insert(());
+        map.insert(old, "old");
+        registry.remove(old);
+        let new = registry.insert(());
+        map.insert(new, "new");
+        assert_eq!(old.index(), new.index());
+        assert_eq!((map.get(old), map.get(new)), (Some(&"old"), Some(&"new")));
+        assert_eq!(map.keys().collect::<Vec<_>>(), [new, old]);
+        assert_eq!(map.remove(old), Some("old"));
+        assert!(map.get_mut(old).is_none() && map.remove(old).is_none());
+        assert_eq!((map.remove(new), map.is_empty()), (Some("new"), true));
     }
 
     proptest! {

@@ -38,16 +38,15 @@ use mailbox::{Mailbox, Request};
 use place::Plan;
 use worker::Worker;
 
-use crate::addresses::Addresses;
 use crate::config::Config;
 use crate::event::Level;
 use crate::listener::Listener;
-use crate::memory::Account;
 use crate::name::Name;
 use crate::poller;
-use crate::reactor::Reactor;
+use crate::reactor::{Common, Reactor};
 use crate::registry::{Key, LAST_THREAD};
 use crate::signals;
+use crate::spans;
 use crate::sync::lock;
 
 mod acceptor;
@@ -73,6 +72,12 @@ pub use snapshot::Snapshot;
 type Factory = Arc<dyn Fn() -> Box<dyn Handler> + Send + Sync>;
 type Start = Arc<dyn Fn(&mut Thread<'_>) + Send + Sync>;
 type Notice = Arc<dyn Fn(Level, &str) + Send + Sync>;
+
+/// Tells the log what no reactor has told.
+fn tell(notice: &Notice, level: Level, text: &str) {
+    spans::notice(level, text);
+    notice(level, text);
+}
 
 /// What the thread numbers in keys leave room for: those of the acceptor begin with 0.
 const MOST_THREADS: usize = LAST_THREAD as usize;
@@ -168,14 +173,12 @@ impl Server {
             let mailbox = Arc::new(Mailbox::default());
             mailboxes.push(Arc::clone(&mailbox));
             let (backend, config) = (self.backend.clone(), self.config.clone());
-            let addresses = reactor.addresses();
             let (notice, tell) = (Arc::clone(&notice), ready.clone());
             let stop = Arc::clone(&self.handle.shared.stop);
-            let memory = Arc::clone(reactor.memory());
+            let common = reactor.common();
             let work = move || {
                 // A reactor belongs to the thread that makes it.
-                let shared = (addresses, &memory);
-                let begun = begin(number, &backend, config, &mailbox, shared);
+                let begun = begin(number, &backend, config, &mailbox, common);
                 let (reactor, answer) = match begun {
                     Ok(reactor) => (Some(reactor), Ok(())),
                     Err(error) => (None, Err(error)),
@@ -255,12 +258,11 @@ fn begin(
     backend: &str,
     config: Config,
     mailbox: &Mailbox,
-    (addresses, memory): (Arc<Addresses>, &Arc<Account>),
+    common: Common,
 ) -> Result<Reactor, Error> {
     let mut reactor = Reactor::numbered(number);
     reactor.set_backend(backend).map_err(start)?;
-    reactor.share_addresses(addresses);
-    reactor.share_memory(memory);
+    reactor.join(common);
     reactor.configure(config);
     mailbox.set_waker(reactor.waker().map_err(start)?);
     Ok(reactor)

@@ -11,8 +11,22 @@ pub enum Authentication {
     /// It has not authenticated yet, so the limits of newcomers hold: [`Config::newcomer_timeout`](crate::Config) and those
     /// beside it.
     Awaited,
+    /// It has not made a request yet, as clients of HTTP do: to be told when one is complete. The limits of newcomers hold except
+    /// [`Config::newcomer_bytes`](crate::Config), for a request may be long; and until it is complete no pause may be longer than
+    /// [`Config::newcomer_data_timeout`](crate::Config).
+    RequestAwaited,
     /// It is established.
     Done,
+}
+
+impl Authentication {
+    /// Whether the limits of newcomers hold.
+    pub(crate) fn is_newcomer(self) -> bool {
+        matches!(
+            self,
+            Authentication::Awaited | Authentication::RequestAwaited
+        )
+    }
 }
 
 /// How far a connection has got. Where something has to be given up, the earlier stage goes first.
@@ -27,7 +41,7 @@ pub enum Stage {
     Secured,
     /// It has delivered something.
     Opened,
-    /// It is no newcomer any more: it has authenticated. Where nobody tells, it has delivered as many reads as a login takes.
+    /// It is no newcomer any more: it has authenticated, or made a request. Where nobody tells, it has delivered as many reads as a login takes.
     Established,
 }
 

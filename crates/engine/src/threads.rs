@@ -21,21 +21,15 @@
 
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use rustix::io::Errno;
-
-use crate::addresses::Addresses;
 use crate::command::Command;
 use crate::config::Config;
 use crate::connection::{Connection, OwnSide};
-use crate::error::{Error, Reason};
-use crate::event::Level;
 use crate::fork;
 use crate::reactor::{Companion, Flushes, Reactor, Step};
-use crate::registry::{Key, LAST_THREAD, Table};
+use crate::registry::{Key, Table};
 use messages::{Accepted, Facts, Message};
 use remote::{Phase, Remote, Tls};
 use reports::Reports;
@@ -44,6 +38,7 @@ use thread::Thread;
 mod commands;
 mod delivery;
 mod io_thread;
+mod life;
 mod listeners;
 mod messages;
 mod newcomers;
@@ -104,113 +99,6 @@ impl Threads {
     #[inline]
     pub(crate) fn are_running(&self) -> bool {
         !self.threads.is_empty()
-    }
-
-    /// Starts as many threads as the settings say. They get the listeners and the connections that are being made.
-    pub(crate) fn start(&mut self, local: &mut Reactor) {
-        self.process = fork::generation();
-        let count = local.config().io_threads;
-        local.count_places();
-        local.share_memory(&Arc::clone(local.memory()));
-        for index in 0..count {
-            match self.start_one(local, index, count) {
-                Ok(thread) => self.threads.push(thread),
-                Err(error) => {
-                    self.threads.clear();
-                    // The choice stays made: a server that changes its ways whenever memory is short helps nobody.
-                    local.configure(Config {
-                        io_threads: 0,
-                        ..local.config().clone()
-                    });
-                    let text = format!("serving without I/O threads: {error}");
-                    return local.notice(Level::Error, text);
-                }
-            }
-        }
-        for key in local.tcp_listeners() {
-            self.lend(local, key);
-        }
-        for key in local.outgoing() {
-            self.hand_over(local, key);
-        }
-    }
-
-    fn start_one(
-        &mut self,
-        local: &mut Reactor,
-        index: usize,
-        count: usize,
-    ) -> Result<Thread, Error> {
-        if self.last_number == LAST_THREAD {
-            return Err(Error::Thread(format!("there were {LAST_THREAD} already")));
-        }
-        let number = self.last_number + 1;
-        let home = local.waker()?;
-        let config = share(local, index, count);
-        let shared = (local.addresses(), local.memory());
-        let thread = Thread::start(index, number, local.backend(), config, shared, &home)?;
-        self.last_number = number;
-        self.remotes
-            .resize_with(usize::from(number) + 1, Table::new);
-        Ok(thread)
-    }
-
-    /// A thread has failed, which only a mistake in this program does: its connections are lost, the server is not.
-    fn replace(&mut self, local: &mut Reactor, thread: usize) {
-        local.notice(
-            Level::Error,
-            "an I/O thread failed, please report it with the text on standard error; its connections are lost".into(),
-        );
-        self.lose(
-            local,
-            |remote| remote.thread == thread,
-            &Reason::Os(Errno::PIPE),
-        );
-        self.owed = None;
-        self.reports.forget(thread);
-        match self.start_one(local, thread, self.threads.len()) {
-            Ok(replacement) => {
-                self.threads[thread] = replacement;
-                self.lend_all_to(local, thread);
-            }
-            Err(error) => local.notice(Level::Error, format!("and could not be replaced: {error}")),
-        }
-    }
-
-    /// In a child of fork(2), where the threads are not: lets go of them and of what they served. Whatever lock they held is
-    /// held for ever.
-    #[inline]
-    pub(crate) fn disown(&mut self, local: &mut Reactor) {
-        if self.are_running() && self.process != fork::generation() {
-            self.let_go_of_all(local);
-        }
-    }
-
-    #[cold]
-    fn let_go_of_all(&mut self, local: &mut Reactor) {
-        for thread in self.threads.drain(..) {
-            std::mem::forget(thread);
-        }
-        self.lose(local, |_| true, &Reason::PeerClosed);
-        self.reports = Reports::new();
-        self.owed = None;
-        local.share_addresses(Addresses::new());
-        local.configure(local.config().clone());
-        self.take_all_home(local);
-    }
-
-    /// Ends the connections that are lost with their thread.
-    fn lose(&mut self, local: &mut Reactor, is_lost: impl Fn(&Remote) -> bool, reason: &Reason) {
-        let all = self.remotes.iter().flat_map(Table::iter);
-        let lost: Vec<Key> = all
-            .filter(|(_, remote)| is_lost(remote))
-            .map(|(key, _)| key)
-            .collect();
-        for key in lost {
-            self.remove(key);
-            local.free(key);
-            local.tell_end(key, reason.clone());
-        }
     }
 
     /// Replaces the settings of all threads.

@@ -26,32 +26,37 @@
 //! that make ids unique, stay: 8 MB for a peak of a million timers.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 /// Names one timer; it names nothing once that timer has run or was cancelled.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TimerId(u64);
+pub struct TimerId(NonZeroU64);
 
 impl TimerId {
     fn new(slot: u32, generation: u32) -> Self {
-        Self(u64::from(generation) << SLOT_BITS | u64::from(slot))
+        Self::from_bits(u64::from(generation) << SLOT_BITS | u64::from(slot))
     }
 
     fn slot(self) -> u32 {
-        self.0 as u32 & (MOST_SLOTS - 1)
+        self.to_bits() as u32 & (MOST_SLOTS - 1)
     }
 
     fn generation(self) -> u64 {
-        self.0 >> SLOT_BITS
+        self.to_bits() >> SLOT_BITS
     }
 
     /// The id as a number; it fits 53 bits, and with that the numbers of every Lua.
-    pub fn to_bits(self) -> u64 {
-        self.0
+    pub const fn to_bits(self) -> u64 {
+        self.0.get() - 1
     }
 
     /// The id that [`TimerId::to_bits`] gave this number. Any other number is an id that names nothing.
-    pub fn from_bits(bits: u64) -> Self {
-        Self(bits)
+    pub const fn from_bits(bits: u64) -> Self {
+        // As a `Key` does it.
+        match NonZeroU64::new(bits.wrapping_add(1)) {
+            Some(number) => Self(number),
+            None => Self(NonZeroU64::MAX),
+        }
     }
 }
 

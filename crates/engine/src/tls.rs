@@ -8,32 +8,65 @@
 //! certificates are judged as OpenSSL 3.0 judges them.
 //!
 //! A handshake is begun with [`Reactor::start_tls`](crate::Reactor::start_tls).
+//!
+//! Without the feature `tls` the types that events and commands speak of are there, and nothing that could make a [`Context`]:
+//! no connection has TLS then.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
-
+#[cfg(not(feature = "tls"))]
+pub(crate) mod absent;
+#[cfg(feature = "tls")]
 mod ciphers;
+#[cfg(feature = "tls")]
 mod context;
+#[cfg(feature = "tls")]
 mod dane;
+#[cfg(feature = "tls")]
 mod exporter;
+#[cfg(feature = "tls")]
 mod hello;
+#[cfg(feature = "tls")]
 mod interned;
+#[cfg(feature = "tls")]
+mod key_log;
+#[cfg(feature = "tls")]
 mod keys;
+#[cfg(feature = "tls")]
 pub mod name;
+#[cfg(feature = "tls")]
 mod p521;
+#[cfg(feature = "tls")]
 mod pkix;
+#[cfg(feature = "tls")]
 pub(crate) mod session;
+#[cfg(feature = "tls")]
+mod settings;
+#[cfg(feature = "tls")]
 mod store;
+#[cfg(feature = "tls")]
 mod text;
+#[cfg(feature = "tls")]
 mod transcript;
+#[cfg(feature = "tls")]
 mod verify;
 mod verify_error;
+#[cfg(feature = "tls")]
 mod x509;
 
+#[cfg(not(feature = "tls"))]
+pub use absent::Context;
+#[cfg(not(feature = "tls"))]
+pub(crate) use absent::{self as session, name};
+#[cfg(feature = "tls")]
 pub use context::Context;
-pub use dane::Tlsa;
+#[cfg(feature = "tls")]
+pub use key_log::log_keys;
 /// In the version whose configurations [`Context::from_rustls_server`] and [`Context::from_rustls_client`] take.
+#[cfg(feature = "tls")]
 pub use rustls;
+#[cfg(feature = "tls")]
+pub use settings::{Error, Material, OwnCertificate, Settings};
+#[cfg(feature = "tls")]
+pub use store::TrustedFiles;
 pub use verify_error::VerifyError;
 
 /// Which end of a connection.
@@ -46,176 +79,9 @@ pub enum Mode {
     Client,
 }
 
-/// What a [`Context`] is made of, in the words of LuaSec's `newcontext`.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The end that the context is for.
-    pub mode: Mode,
-    /// A PEM file: the certificate, then what certifies it. A server without one serves only connections that are given
-    /// another context by [`Reactor::accept_tls`](crate::Reactor::accept_tls).
-    pub certificate: Option<PathBuf>,
-    /// A PEM file with the private key: RSA, RSA-PSS, ECDSA (P-256, P-384, P-521) or Ed25519 as PKCS#1, PKCS#8 or SEC1;
-    /// encrypted as PKCS#8 (RFC 8018, RFC 7292) or in OpenSSL's traditional format.
-    pub key: Option<PathBuf>,
-    /// The password of the key, in the bytes that it was encrypted with.
-    pub password: Option<Vec<u8>>,
-    /// Further certificates, such as one for ECDSA beside one for RSA, or one that is in memory. A peer is shown the one
-    /// whose signatures it prefers, among those that it understands.
-    pub certificates: Vec<OwnCertificate>,
-    /// A PEM file of trusted certificates. One that certifies itself is the end of a chain; one that is no authority
-    /// vouches for itself only.
-    pub cafile: Option<PathBuf>,
-    /// A directory of trusted certificates in files named by OpenSSL's hash, such as `/etc/ssl/certs`.
-    pub capath: Option<PathBuf>,
-    /// Further trusted certificates in PEM, one after the other.
-    pub authorities: Vec<u8>,
-    /// Whether a client that verifies, and is given none of the three, trusts what the system does. On.
-    pub system_trust: bool,
-    /// `"tlsv1_2"`, `"tlsv1_3"`: exactly that; `"tlsv1_2+"`, `"sslv23"`: from TLS 1.2 on. `None` is `"tlsv1_2+"`.
-    pub protocol: Option<String>,
-    /// An OpenSSL cipher list, ciphers(1), for TLS 1.2.
-    pub ciphers: Option<String>,
-    /// The suites of TLS 1.3, separated by colons.
-    pub ciphersuites: Option<String>,
-    /// Groups for the key exchange in the order of preference, separated by colons.
-    pub curveslist: Option<String>,
-    /// OpenSSL's options in LuaSec's names, such as `"no_tlsv1_2"` and `"cipher_server_preference"`.
-    pub options: Vec<String>,
-    /// `"none"`, `"peer"`, `"client_once"`, `"fail_if_no_peer_cert"`. Where nothing is said, a client verifies the server,
-    /// and a server asks for no certificate.
-    pub verify: Vec<String>,
-    /// Whether a client that verifies wants to see in the server's certificate the name that it asked for, or the address
-    /// that it connected to where it asked for none (RFC 9525, subjectAltName alone). On.
-    pub verify_name: bool,
-    /// `"lsec_continue"`: the handshake goes on with a certificate that is not good;
-    /// [`Reactor::peer_verification`](crate::Reactor::peer_verification) tells. `"lsec_ignore_purpose"`: also clients are
-    /// judged as if they were servers.
-    pub verifyext: Vec<String>,
-    /// Most certificates between the peer's and a trusted one.
-    pub depth: Option<u32>,
-    /// Application protocols (RFC 7301): a client's offer, or a server's choice, in the order of preference.
-    pub alpn: Vec<String>,
-    /// A server's: whether a client that offers application protocols, and none of ours, is refused with the alert
-    /// no_application_protocol, as RFC 7301, section 3.2, wants it. Off: as with OpenSSL, nothing is agreed on then.
-    pub alpn_strict: bool,
-    /// Whether parameters for finite-field Diffie-Hellman were given. They are not used.
-    pub dhparam: bool,
-    /// Whether sessions can be resumed (RFC 8446, section 2.2; RFC 5077). On.
-    pub tickets: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            mode: Mode::Server,
-            certificate: None,
-            key: None,
-            password: None,
-            certificates: Vec::new(),
-            cafile: None,
-            capath: None,
-            authorities: Vec::new(),
-            system_trust: true,
-            protocol: None,
-            ciphers: None,
-            ciphersuites: None,
-            curveslist: None,
-            options: Vec::new(),
-            verify: Vec::new(),
-            verify_name: true,
-            verifyext: Vec::new(),
-            depth: None,
-            alpn: Vec::new(),
-            alpn_strict: false,
-            dhparam: false,
-            tickets: true,
-        }
-    }
-}
-
-/// Where a certificate or a key is.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Material {
-    /// A PEM file.
-    File(PathBuf),
-    /// PEM or DER. A chain takes PEM.
-    Memory(Vec<u8>),
-}
-
-/// Without what is in memory: it may be a key.
-impl fmt::Debug for Material {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Material::File(path) => write!(f, "File({path:?})"),
-            Material::Memory(bytes) => write!(f, "Memory({} bytes)", bytes.len()),
-        }
-    }
-}
-
-/// A certificate of ours and its key.
-///
-/// ```no_run
-/// # use trochee::tls::{Context, Material, OwnCertificate, Settings};
-/// # let (certificate, key): (Vec<u8>, Vec<u8>) = (Vec::new(), Vec::new());
-/// let (context, remarks) = Context::build(&Settings {
-///     certificates: vec![OwnCertificate {
-///         certificate: Material::Memory(certificate),
-///         key: Material::Memory(key),
-///         password: None,
-///     }],
-///     ..Settings::default()
-/// })?;
-/// # Ok::<(), trochee::tls::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct OwnCertificate {
-    /// The certificate, then what certifies it. It is not judged, that is the peer's part; but its key must be at least as
-    /// strong as RSA of 2048 bits, as OpenSSL's default security level has it.
-    pub certificate: Material,
-    /// The private key, as for [`Settings::key`].
-    pub key: Material,
-    /// The password of the key, in the bytes that it was encrypted with.
-    pub password: Option<Vec<u8>>,
-}
-
-/// Why there is no context, in LuaSec's words where it has some.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
-    text: String,
-    file: Option<PathBuf>,
-}
-
-impl Error {
-    fn new(text: impl Into<String>) -> Error {
-        Error {
-            text: text.into(),
-            file: None,
-        }
-    }
-
-    fn in_file(self, file: &Path) -> Error {
-        Error {
-            file: Some(file.to_owned()),
-            ..self
-        }
-    }
-
-    /// The file that is at fault. It is not part of the text: Prosody puts it there.
-    pub fn file(&self) -> Option<&Path> {
-        self.file.as_deref()
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for Error {}
-
 /// How [`Reactor::start_tls`](crate::Reactor::start_tls) begins.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Start {
     /// What with. Its [mode](Context::mode) says which end we are.
     pub context: Context,
@@ -240,6 +106,19 @@ impl Start {
             tlsa: Vec::new(),
         }
     }
+}
+
+/// One TLSA record (RFC 6698), as the DNS has it. It must have come with DNSSEC: that is for the caller to see to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tlsa {
+    /// 0 PKIX-TA, 1 PKIX-EE, 2 DANE-TA, 3 DANE-EE.
+    pub usage: u8,
+    /// 0: the certificate; 1: its public key.
+    pub selector: u8,
+    /// 0: the data itself; 1: its SHA-256; 2: its SHA-512.
+    pub matching: u8,
+    /// What to find.
+    pub data: Vec<u8>,
 }
 
 /// What was agreed on in a handshake.

@@ -34,6 +34,28 @@ impl Example {
         Example { child, stdout }
     }
 
+    /// The next line that it prints with all of `words`.
+    #[cfg(feature = "tracing")]
+    fn expect(&mut self, words: &[&str]) -> String {
+        let mut seen = String::new();
+        loop {
+            if self.stdout.buffer().is_empty() {
+                use rustix::event::{PollFd, PollFlags, Timespec, poll};
+                let timeout = Timespec::try_from(PATIENCE).unwrap();
+                let mut stdout = [PollFd::new(self.stdout.get_ref(), PollFlags::IN)];
+                let ready = poll(&mut stdout, Some(&timeout)).unwrap();
+                assert!(ready > 0, "{words:?} is not in {seen}");
+            }
+            let mut line = String::new();
+            let count = self.stdout.read_line(&mut line).unwrap();
+            assert!(count > 0, "{words:?} is not in {seen}");
+            if words.iter().all(|word| line.contains(word)) {
+                return line;
+            }
+            seen += &line;
+        }
+    }
+
     /// The address in the next line that it prints.
     fn address(&mut self) -> String {
         let mut line = String::new();
@@ -105,46 +127,101 @@ fn proxy() {
     assert_eq!(ask(&proxy.address(), b"hello"), b"hello");
 }
 
+/// A certificate for localhost and its key, in a folder of their own.
+struct Files(PathBuf);
+
+impl Files {
+    fn new(name: &str) -> Files {
+        let folder = format!("trochee-examples-{name}-{}", std::process::id());
+        let files = Files(std::env::temp_dir().join(folder));
+        std::fs::create_dir_all(&files.0).unwrap();
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = params.self_signed(&pair).unwrap().pem();
+        std::fs::write(files.path("cert.pem"), certificate).unwrap();
+        std::fs::write(files.path("key.pem"), pair.serialize_pem()).unwrap();
+        files
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Has OpenSSL's client say hello, and hear it.
+    fn hello(&self, address: &str) {
+        let mut client = Command::new("openssl")
+            .args(["s_client", "-quiet", "-verify_return_error"])
+            .args(["-CAfile", &self.path("cert.pem")])
+            .args(["-servername", "localhost", "-connect", address])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut stdin = client.stdin.take().unwrap();
+        stdin.write_all(b"hello\n").unwrap();
+        let mut answer = [0; 6];
+        let mut stdout = client.stdout.take().unwrap();
+        stdout.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"hello\n");
+        client.kill().unwrap();
+        client.wait().unwrap();
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 #[test]
 fn tls() {
-    let folder = std::env::temp_dir().join(format!("trochee-examples-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
-    let (certificate, key) = (file("cert.pem"), file("key.pem"));
-    let pair = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    std::fs::write(&certificate, params.self_signed(&pair).unwrap().pem()).unwrap();
-    std::fs::write(&key, pair.serialize_pem()).unwrap();
+    let files = Files::new("tls");
+    let (certificate, key) = (files.path("cert.pem"), files.path("key.pem"));
     let arguments = ["--certificate", &certificate, "--key", &key];
     let places = ["--listen", "127.0.0.1:0", "--listen-plain", "127.0.0.1:0"];
     let mut tls = Example::start("tls", &[arguments, places].concat());
     let (direct, plain) = (tls.address(), tls.address());
     assert_eq!(ask(&plain, b"in the clear"), b"in the clear");
-    let mut client = Command::new("openssl")
-        .args([
-            "s_client",
-            "-quiet",
-            "-verify_return_error",
-            "-CAfile",
-            &certificate,
-        ])
-        .args(["-servername", "localhost", "-connect", &direct])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut stdin = client.stdin.take().unwrap();
-    stdin.write_all(b"hello\n").unwrap();
-    let mut answer = [0; 6];
-    client
-        .stdout
-        .take()
-        .unwrap()
-        .read_exact(&mut answer)
-        .unwrap();
-    assert_eq!(&answer, b"hello\n");
-    client.kill().unwrap();
-    client.wait().unwrap();
-    let _ = std::fs::remove_dir_all(folder);
+    files.hello(&direct);
+}
+
+/// What became of each connection is told, with the reasons and the names of the counters.
+#[cfg(feature = "tracing")]
+#[test]
+fn tracing() {
+    let files = Files::new("tracing");
+    let (certificate, key) = (files.path("cert.pem"), files.path("key.pem"));
+    let arguments = ["--certificate", &certificate, "--key", &key];
+    let limits = ["--listen", "127.0.0.1:0", "--most", "3"];
+    let mut example = Example::start("tracing", &[arguments, limits].concat());
+    let address = example.address();
+
+    files.hello(&address);
+    let peer = example.expect(&["DEBUG connection{", "accepted", "counter=\"accepted\""]);
+    let done = example.expect(&[
+        "handshake done",
+        "counter=\"handshakes\"",
+        "protocol=\"TLSv1.3\"",
+    ]);
+    assert!(done.contains("resumed=false") && done.contains("seconds="));
+    let closed = example.expect(&["closed", "counter=\"ended\"", "received=6", "seconds="]);
+    // One span for all of it.
+    let span = |line: &str| line[line.find('{').unwrap()..=line.find('}').unwrap()].to_owned();
+    assert_eq!(span(&peer), span(&done));
+    assert_eq!(span(&peer), span(&closed));
+    assert!(peer.contains("peer=127.0.0.1:"));
+
+    let mut wrong = connect(&address);
+    wrong.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let failed = example.expect(&["handshake failed", "counter=\"tls_failures\""]);
+    assert!(failed.contains("reason=http request"), "{failed}");
+    example.expect(&["closed", "reason=http request", "orderly=false"]);
+
+    let _many: Vec<TcpStream> = (0..5).map(|_| connect(&address)).collect();
+    let counter = "counter=\"refused_by_count\"";
+    example.expect(&["refused", counter, "address=127.0.0.1"]);
+    // And what is throttled, at the level of the log.
+    example.expect(&["INFO", "refused", "max_connections_per_address"]);
 }

@@ -6,12 +6,17 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::duplicate_mod, unsafe_code)]
 
+#[macro_use]
+#[path = "common/macros.rs"]
+mod macros;
+
 #[path = "faults/interpose.rs"]
 mod interpose;
 
 #[path = "faults/mod.rs"]
 mod epoll;
 
+#[cfg(feature = "libevent")]
 #[path = "faults/mod.rs"]
 mod libevent;
 

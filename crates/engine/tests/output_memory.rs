@@ -106,7 +106,7 @@ fn connect(address: SocketAddr) -> TcpStream {
 
 #[test]
 fn what_is_queued_is_there_once_and_given_back() {
-    for backend in ["epoll", "poll", "select", "libevent"] {
+    for backend in poller::BACKENDS.iter().map(|backend| backend.name) {
         if let Err(error) = poller::open(backend) {
             assert!(
                 std::env::var_os("TROCHEE_NO_SKIPS").is_none(),
@@ -128,11 +128,10 @@ fn stalls(backend: &str, io_threads: usize, size: usize) {
     let data = vec![1; size];
     let mut reactor = EventLoop::new();
     reactor.set_backend(backend).unwrap();
-    reactor.configure(Config {
-        io_threads,
-        max_send_buffer_size: 2 * EACH,
-        ..Config::default()
-    });
+    let mut config = Config::default();
+    config.io_threads = io_threads;
+    config.max_send_buffer_size = 2 * EACH;
+    reactor.configure(config);
     let (keys, peers) = stalled_readers(&mut reactor);
     let (before, resident_before) = (allocated(), resident());
     MOST.store(before, Ordering::Relaxed);

@@ -17,7 +17,7 @@ static NUMBERS: Mutex<()> = Mutex::new(());
 #[path = "conformance/mod.rs"]
 mod epoll;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "libevent", target_os = "linux"))]
 #[path = "conformance/mod.rs"]
 mod libevent;
 

@@ -9,6 +9,10 @@
 // That a file is compiled several times is the point.
 #![allow(clippy::duplicate_mod)]
 
+#[macro_use]
+#[path = "common/macros.rs"]
+mod macros;
+
 use std::sync::Mutex;
 
 /// Held by tests whose floods take all the time that the processors have.
@@ -18,7 +22,7 @@ static PROCESSORS: Mutex<()> = Mutex::new(());
 #[path = "reactor/mod.rs"]
 mod epoll;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "libevent", target_os = "linux"))]
 #[path = "reactor/mod.rs"]
 mod libevent;
 

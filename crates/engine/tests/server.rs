@@ -4,11 +4,15 @@
 
 #![allow(clippy::duplicate_mod)]
 
+#[macro_use]
+#[path = "common/macros.rs"]
+mod macros;
+
 #[cfg(target_os = "linux")]
 #[path = "server/mod.rs"]
 mod epoll;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "libevent", target_os = "linux"))]
 #[path = "server/mod.rs"]
 mod libevent;
 

@@ -5,6 +5,10 @@
 
 #![allow(clippy::duplicate_mod)]
 
+#[macro_use]
+#[path = "common/macros.rs"]
+mod macros;
+
 #[cfg(target_os = "linux")]
 #[path = "tls/mod.rs"]
 mod epoll;
@@ -17,3 +21,6 @@ mod select;
 
 #[path = "tls/chains.rs"]
 mod chains;
+
+#[path = "tls/malformed.rs"]
+mod malformed;

@@ -4,6 +4,10 @@
 
 #![allow(dead_code)] // what the other suites share
 
+#[macro_use]
+#[path = "common/macros.rs"]
+mod macros;
+
 #[path = "tls/pki.rs"]
 mod pki;
 #[path = "reactor/support.rs"]

@@ -6,6 +6,10 @@
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 #![allow(unsafe_code, dead_code)] // mallinfo2(3); what the other suites share
 
+#[macro_use]
+#[path = "common/macros.rs"]
+mod macros;
+
 #[path = "security/bounds.rs"]
 mod bounds;
 #[path = "tls/pki.rs"]
@@ -120,10 +124,7 @@ fn idle_ends_hold_less_than_their_budget() {
     let pairs = 50;
     for protocol in ["tlsv1_2", "tlsv1_3"] {
         let mut driver = Driver::open_named("poll").unwrap();
-        let client = context(&Settings {
-            protocol: Some(protocol.into()),
-            ..client_settings()
-        });
+        let client = context(&with!(client_settings(), protocol: Some(protocol.into())));
         let large = pattern(50_000);
         let all: Vec<Ends> = (0..pairs)
             .map(|_| {

@@ -184,7 +184,7 @@ local any_value = [=[
 		before = after
 	end
 	core.begin_turn(0)
-	while core.next_event() do end
+	while core.next_event(true) do end
 	print "the end"
 ]=]
 

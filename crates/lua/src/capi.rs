@@ -14,9 +14,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mlua::ffi::{self, lua_State};
 use mlua::{Function, Lua, Result, Table};
-use rustix::time::{ClockId, clock_gettime};
 use trochee::{Chunk, Event, Key};
 
+use crate::blocked::coarse_clock;
 use crate::convert::{key_number, seconds, timer, timer_number};
 use crate::core::{Core, Owner};
 
@@ -62,6 +62,7 @@ pub(crate) fn register(lua: &Lua, table: &Table, owner: Owner) -> Result<()> {
         ("write", write),
         ("set_timer", set_timer),
         ("cancel_timer", cancel_timer),
+        ("end_info", end_info),
     ] {
         let core: *const Core = owner.core();
         let owner = lua.create_userdata(owner.clone())?;
@@ -103,7 +104,10 @@ enum Pushed {
     Upvalue(c_int),
 }
 
-/// next_event() → kind, key, a, b | nothing: the turn is over.
+/// next_event(goes on, kind before) → kind, key, a, b | nothing: the turn is over.
+///
+/// It is the iterator of a `for` over one turn. Without a kind before, it begins a turn, unless it is told to go on with one that
+/// has begun.
 ///
 /// | kind                   | key      | a                | b                                        |
 /// |------------------------|----------|------------------|------------------------------------------|
@@ -120,48 +124,88 @@ enum Pushed {
 unsafe extern "C-unwind" fn next_event(state: *mut lua_State) -> c_int {
     // SAFETY: a closure of `register`.
     let core = unsafe { core_of(state) };
-    let results = match catch_unwind(AssertUnwindSafe(|| next(core))) {
-        Ok(results) => results,
+    // SAFETY: reads the arguments; a missing one reads as nil.
+    let begins =
+        unsafe { ffi::lua_isnoneornil(state, 2) != 0 && ffi::lua_toboolean(state, 1) == 0 };
+    let told = match catch_unwind(AssertUnwindSafe(|| {
+        if begins {
+            begin(core);
+        }
+        next(core, state)
+    })) {
+        Ok(Some(told)) => told,
+        Ok(None) => return 0,
         // SAFETY: no Rust value lives here that needs dropping.
         Err(panic) => unsafe { fail(state, panic) },
     };
-    let mut count = 0;
-    for result in results {
-        if matches!(result, Pushed::Nothing) && count < 2 {
-            break;
+    // SAFETY: C functions have room for 20 values; nothing used the core since `pull`, so pointers hold.
+    unsafe {
+        ffi::lua_pushinteger(state, told.kind);
+        ffi::lua_pushinteger(state, told.key);
+        if matches!(told.b, Pushed::Nothing) {
+            if matches!(told.a, Pushed::Nothing) {
+                return 2;
+            }
+            push(state, told.a);
+            return 3;
         }
-        // SAFETY: C functions have room for 20 values; nothing used the core since `pull`, so pointers hold.
-        unsafe { push(state, result) };
-        count += 1;
+        push(state, told.a);
+        push(state, told.b);
     }
-    count
+    4
+}
+
+/// What `next_event` returns to Lua.
+struct Told {
+    kind: i64,
+    key: i64,
+    a: Pushed,
+    b: Pushed,
+}
+
+impl Told {
+    fn new(kind: i64, key: i64) -> Told {
+        Told {
+            kind,
+            key,
+            a: Pushed::Nothing,
+            b: Pushed::Nothing,
+        }
+    }
+
+    fn with(self, a: Pushed, b: Pushed) -> Told {
+        Told { a, b, ..self }
+    }
+}
+
+fn begin(core: &Core) {
+    // An error may have left the last turn. What came since is nobody's callback.
+    core.busy.end();
+    core.watch();
+    core.with(|reactor| reactor.begin_turn(Some(core.max_wait.get())));
 }
 
 /// The next event, or before it that what Lua did about the last one took too long.
-fn next(core: &Core) -> [Pushed; 4] {
-    if let Some((kind, key, began)) = core.busy.take()
+fn next(core: &Core, state: *mut lua_State) -> Option<Told> {
+    if let Some(began) = core.busy.end()
         && let Some(most) = core.slow_callback.get()
     {
         let took = coarse_clock().saturating_sub(began);
         if took >= most {
             core.with(|reactor| reactor.count_slow_callback());
-            return [SLOW, key, kind, took].map(Pushed::Integer);
+            core.slow_since.set(began);
+            let (kind, key) = core.last.get();
+            let (kind, took) = (Pushed::Integer(kind), Pushed::Integer(took));
+            return Some(Told::new(SLOW, key).with(kind, took));
         }
     }
-    let results = pull(core);
-    if let [Pushed::Integer(kind), Pushed::Integer(key), ..] = results {
-        core.busy.set(Some((kind, key, coarse_clock())));
-    }
-    results
+    let told = pull(core)?;
+    core.last.set((told.kind, told.key));
+    core.busy.begin(state);
+    Some(told)
 }
 
-/// Milliseconds of a clock that costs next to nothing, and goes on every few of them.
-fn coarse_clock() -> i64 {
-    let time = clock_gettime(ClockId::MonotonicCoarse);
-    time.tv_sec * 1000 + time.tv_nsec / 1_000_000
-}
-
-fn pull(core: &Core) -> [Pushed; 4] {
+fn pull(core: &Core) -> Option<Told> {
     use Pushed::*;
     let text = |text: &str| {
         let mut kept = core.text.borrow_mut();
@@ -170,36 +214,33 @@ fn pull(core: &Core) -> [Pushed; 4] {
         Bytes(kept.as_ptr(), kept.len())
     };
     let pulled = core.with(|reactor| {
-        let handle = |key: Key| Integer(key_number(key));
+        let of = |kind: i64, key: Key| Told::new(kind, key_number(key));
         Some(match reactor.next_event()? {
             Event::Data { key, data, end } => {
+                let data = Bytes(data.as_ptr(), data.len());
                 let err = match end {
                     Chunk::Full => Nothing,
                     Chunk::Short => Upvalue(UPVALUE_TIMEOUT),
                     Chunk::Last => Upvalue(UPVALUE_CLOSED),
                 };
-                [
-                    Integer(DATA),
-                    handle(key),
-                    Bytes(data.as_ptr(), data.len()),
-                    err,
-                ]
+                of(DATA, key).with(data, err)
             }
-            Event::Drain { key } => [Integer(DRAIN), handle(key), Nothing, Nothing],
-            Event::Predrain { key } => [Integer(PREDRAIN), handle(key), Nothing, Nothing],
+            Event::Drain { key } => of(DRAIN, key),
+            Event::Predrain { key } => of(PREDRAIN, key),
             Event::Accepted { listener, key } => {
-                [Integer(ACCEPTED), handle(key), handle(listener), Nothing]
+                of(ACCEPTED, key).with(Integer(key_number(listener)), Nothing)
             }
-            Event::Connected { key } => [Integer(CONNECTED), handle(key), Nothing, Nothing],
-            Event::Closed { key, reason } => {
+            Event::Connected { key } => of(CONNECTED, key),
+            Event::Closed { key, reason, info } => {
+                core.ended.set(Some((key, info)));
                 let cut_off = Boolean(!reason.is_orderly());
                 let reason = reason
                     .text()
                     .map_or(Nothing, |reason: Cow<str>| text(&reason));
-                [Integer(CLOSED), handle(key), reason, cut_off]
+                of(CLOSED, key).with(reason, cut_off)
             }
-            Event::ReadTimeout { key } => [Integer(READ_TIMEOUT), handle(key), Nothing, Nothing],
-            Event::Secured { key } => [Integer(SECURED), handle(key), Nothing, Nothing],
+            Event::ReadTimeout { key } => of(READ_TIMEOUT, key),
+            Event::Secured { key } => of(SECURED, key),
             Event::ClientHello {
                 key,
                 server_name,
@@ -214,42 +255,28 @@ fn pull(core: &Core) -> [Pushed; 4] {
                 }
                 let protocols = Bytes(kept.as_ptr(), kept.len());
                 let server_name = server_name.map_or(Nothing, |name| text(&name));
-                [Integer(CLIENT_HELLO), handle(key), server_name, protocols]
+                of(CLIENT_HELLO, key).with(server_name, protocols)
             }
             Event::Ready {
                 key,
                 readable,
                 writable,
-            } => [
-                Integer(READY),
-                handle(key),
-                Boolean(readable),
-                Boolean(writable),
-            ],
-            Event::Timer { id } => [Integer(TIMER), Integer(timer_number(id)), Nothing, Nothing],
-            Event::Signal { key, signal } => [
-                Integer(SIGNAL),
-                handle(key),
-                Integer(signal.into()),
-                Nothing,
-            ],
+            } => of(READY, key).with(Boolean(readable), Boolean(writable)),
+            Event::Timer { id } => Told::new(TIMER, timer_number(id)),
+            Event::Signal { key, signal } => of(SIGNAL, key).with(Integer(signal.into()), Nothing),
             Event::Notice {
                 level,
                 text: notice,
             } => {
                 let level = level.as_str();
-                [
-                    Integer(NOTICE),
-                    Integer(0),
-                    Bytes(level.as_ptr(), level.len()),
-                    text(&notice),
-                ]
+                let level = Bytes(level.as_ptr(), level.len());
+                Told::new(NOTICE, 0).with(level, text(&notice))
             }
             // A kind that a later engine has, and that Lua does not know.
-            _ => [Integer(0), Integer(0), Nothing, Nothing],
+            _ => Told::new(0, 0),
         })
     });
-    pulled.flatten().unwrap_or([Nothing; 4])
+    pulled.flatten()
 }
 
 /// write(key, data, notify) → bytes taken | false: too many queued | nil: over, or closing | nil, why not.
@@ -344,6 +371,39 @@ unsafe extern "C-unwind" fn cancel_timer(state: *mut lua_State) -> c_int {
             unsafe { ffi::lua_pushboolean(state, was_to_come.unwrap_or(false).into()) };
             1
         }
+        // SAFETY: no Rust value lives here that needs dropping.
+        Err(panic) => unsafe { fail(state, panic) },
+    }
+}
+
+/// end_info(key) → what the connection has come to: seconds since it began, bytes received, bytes sent, whether its TLS handshake is not
+/// complete | nothing: there is none. Also of the one that CLOSED told of last.
+unsafe extern "C-unwind" fn end_info(state: *mut lua_State) -> c_int {
+    let mut is_key = 0;
+    // SAFETY: a closure of `register`; reads the argument, nil is no key.
+    let (core, key) = unsafe {
+        (
+            core_of(state),
+            ffi::lua_tointegerx(state, 1, &raw mut is_key),
+        )
+    };
+    if is_key == 0 {
+        return 0;
+    }
+    match catch_unwind(AssertUnwindSafe(|| {
+        core.end_info(Key::from_bits(key as u64))
+    })) {
+        Ok(Some(info)) => {
+            // SAFETY: as in `next_event`.
+            unsafe {
+                ffi::lua_pushnumber(state, info.age.as_secs_f64());
+                ffi::lua_pushinteger(state, info.received as i64);
+                ffi::lua_pushinteger(state, info.sent as i64);
+                ffi::lua_pushboolean(state, info.in_handshake.into());
+            }
+            4
+        }
+        Ok(None) => 0,
         // SAFETY: no Rust value lives here that needs dropping.
         Err(panic) => unsafe { fail(state, panic) },
     }

@@ -14,7 +14,7 @@ use trochee::{
 
 use crate::convert::{self, answer, done, key, opened};
 use crate::core::Functions;
-use crate::{capi, connections, descriptor, proxied, socket_option, tls};
+use crate::{blocked, capi, connections, descriptor, proxied, socket_option, tls};
 
 /// Makes a reactor and the functions to command it.
 pub(crate) fn new(lua: &Lua) -> Result<Table> {
@@ -57,6 +57,10 @@ fn backend(functions: &Functions<'_>) -> Result<()> {
     functions.add("describe_gauges", |lua, _, ()| {
         lua.create_table_from(Gauges::describe())
     })?;
+    // blocked_at() → the traceback of the callback that SLOW has told of, without a title | nil: it was not taken
+    functions.add("blocked_at", |_, core, ()| {
+        Ok(blocked::place(core.slow_since.get()))
+    })?;
     // describe_stats() → what each counter counts, by name
     functions.add("describe_stats", |lua, _, ()| {
         lua.create_table_from(Stats::describe())
@@ -78,6 +82,7 @@ fn backend(functions: &Functions<'_>) -> Result<()> {
             let messages = settings.apply(&given, reactor)?;
             core.read_size.set(settings.config.read_size);
             core.slow_callback.set(settings.slow_callback());
+            core.max_wait.set(settings.max_wait());
             Ok::<_, mlua::Error>(messages)
         });
         let log = lua.create_table()?;
@@ -267,14 +272,17 @@ fn options(functions: &Functions<'_>) -> Result<()> {
     // set_read_timeout(key, seconds | false), set_write_timeout(key, seconds | false)
     add_timeout(functions, "set_read_timeout", EventLoop::set_read_timeout)?;
     add_timeout(functions, "set_write_timeout", EventLoop::set_write_timeout)?;
-    // set_authentication(key, true: has authenticated | false: has to | nil: nobody tells)
+    // set_authentication(key, true: has authenticated | false: has to | "request": has to make one | nil: nobody tells)
     functions.add(
         "set_authentication",
-        |_, core, (number, has): (Option<i64>, Option<bool>)| {
+        |_, core, (number, has): (Option<i64>, Value)| {
             let authentication = match has {
-                Some(true) => Authentication::Done,
-                Some(false) => Authentication::Awaited,
-                None => Authentication::NotAsked,
+                Value::Nil => Authentication::NotAsked,
+                Value::Boolean(false) => Authentication::Awaited,
+                Value::String(what) if what.as_bytes() == b"request".as_slice() => {
+                    Authentication::RequestAwaited
+                }
+                _ => Authentication::Done,
             };
             Ok(core
                 .with(|reactor| reactor.set_authentication(key(number), authentication))
@@ -353,10 +361,8 @@ fn options(functions: &Functions<'_>) -> Result<()> {
 }
 
 fn timers(functions: &Functions<'_>) -> Result<()> {
-    // begin_turn(longest wait in seconds): then next_event until it returns nothing
+    // begin_turn(longest wait in seconds): a turn that has begun waits no longer
     functions.add("begin_turn", |_, core, max_wait: f64| {
-        // An error may have left the last turn. What came since is nobody's callback.
-        core.busy.set(None);
         core.with(|reactor| reactor.begin_turn(Some(convert::seconds(max_wait))));
         Ok(())
     })?;

@@ -4,10 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use mlua::{Lua, Result, Table, UserData};
-use trochee::{EventLoop, Key};
+use trochee::{EndInfo, EventLoop, Key, fork_generation};
 
+use crate::blocked::{self, Busy};
 use crate::convert::{Answer, answer, key};
 use crate::settings::Settings;
 
@@ -25,10 +27,20 @@ pub(crate) struct Core {
     /// The largest read of a connection that has no read size of its own, in bytes. It is kept here because every new
     /// connection asks for it.
     pub(crate) read_size: Cell<usize>,
-    /// The event that Lua has been given last: its kind, its key, and when, in milliseconds.
-    pub(crate) busy: Cell<Option<(i64, i64, i64)>>,
+    /// The longest wait of a turn.
+    pub(crate) max_wait: Cell<Duration>,
+    /// Whether Lua deals with an event.
+    pub(crate) busy: &'static Busy,
+    /// What the connection has come to that Lua was told of last that it is over.
+    pub(crate) ended: Cell<Option<(Key, EndInfo)>>,
+    /// The event that Lua has been given last: its kind and its key.
+    pub(crate) last: Cell<(i64, i64)>,
     /// From how many milliseconds on Lua is told how long it took.
     pub(crate) slow_callback: Cell<Option<i64>>,
+    /// When the last one began that took so long: see [`Busy`].
+    pub(crate) slow_since: Cell<i64>,
+    /// In which process the loop is watched, and from how many milliseconds on.
+    pub(crate) watched: Cell<Option<(u32, Option<i64>)>>,
 }
 
 impl Core {
@@ -36,6 +48,24 @@ impl Core {
     /// in the middle of another command.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut EventLoop) -> R) -> Option<R> {
         self.reactor.try_borrow_mut().ok()?.as_mut().map(f)
+    }
+
+    /// Has a thread look whether callbacks take too long, as the settings say. Once for each process and change of settings.
+    #[inline]
+    pub(crate) fn watch(&self) {
+        let wanted = Some((fork_generation(), self.slow_callback.get()));
+        if self.watched.get() != wanted {
+            self.watched.set(wanted);
+            blocked::watch(self.busy, self.slow_callback.get());
+        }
+    }
+
+    /// What a connection has come to, be it there or the one that Lua was told of last that it is over.
+    pub(crate) fn end_info(&self, key: Key) -> Option<EndInfo> {
+        let ended = self.ended.get().filter(|(ended, _)| *ended == key);
+        self.with(|reactor| reactor.end_info(key))
+            .flatten()
+            .or(ended.map(|(_, info)| info))
     }
 
     /// Runs a command that may be refused.
@@ -69,6 +99,7 @@ impl Drop for Ending {
             .try_borrow_mut()
             .map(|mut reactor| reactor.take());
         drop(reactor);
+        blocked::forget_loop(self.0.busy);
     }
 }
 
@@ -83,12 +114,18 @@ impl Functions<'_> {
     /// An empty table, round a core with a reactor of its own.
     pub(crate) fn new(lua: &Lua) -> Result<Functions<'_>> {
         let reactor = EventLoop::new();
+        let settings = Settings::default();
         let core: &'static Core = Box::leak(Box::new(Core {
             read_size: Cell::new(reactor.config().read_size),
-            busy: Cell::new(None),
+            max_wait: Cell::new(settings.max_wait()),
+            busy: Box::leak(Box::new(Busy::new())),
+            ended: Cell::new(None),
+            last: Cell::new((0, 0)),
             slow_callback: Cell::new(None),
+            slow_since: Cell::new(0),
+            watched: Cell::new(None),
             reactor: RefCell::new(Some(reactor)),
-            settings: RefCell::new(Settings::default()),
+            settings: RefCell::new(settings),
             text: RefCell::new(String::new()),
             bytes: RefCell::new(Vec::new()),
         }));

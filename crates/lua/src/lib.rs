@@ -7,6 +7,7 @@
 //!
 //! Functions that may fail return `nil` and a text, as Lua's own libraries do. Nothing here panics because of what Lua passed.
 
+mod blocked;
 mod capi;
 mod commands;
 mod connections;

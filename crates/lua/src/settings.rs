@@ -1,10 +1,12 @@
 //! `network_settings`: what each setting means, and what the operator is told about a bad one.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 
 use mlua::{Lua, Result, Table, Value};
 use trochee::poller::OpenError;
+use trochee::tls::log_keys;
 use trochee::{Config, EventLoop};
 
 use crate::convert::described;
@@ -43,6 +45,8 @@ struct Front {
     shutdown_deadline: Option<Duration>,
     /// How long a callback may hold the loop before the log is told.
     slow_callback: Option<Duration>,
+    /// Whether the keys of TLS sessions are written to the file that the environment names.
+    tls_key_log: bool,
     /// Where a UNIX socket answers with statistics.
     stats_socket: Place,
     /// The longest wait of a turn; Prosody's own bound.
@@ -82,6 +86,7 @@ impl Default for Settings {
                 gc_headroom: Some(32 << 20),
                 shutdown_deadline: Some(Duration::from_secs(5)),
                 slow_callback: Some(Duration::from_millis(250)),
+                tls_key_log: false,
                 stats_socket: Place::Usual,
                 max_wait: Duration::from_secs(86400),
                 min_wait: Duration::from_millis(1),
@@ -229,6 +234,7 @@ const SETTINGS: &[(&str, Rule)] = &[
         "tcp_user_timeout",
         SecondsOrFalse(|s| &mut s.config.tcp_user_timeout),
     ),
+    ("tls_key_log", Flag(|s| &mut s.front.tls_key_log)),
     ("verbose", Flag(|s| &mut s.front.verbose)),
 ];
 
@@ -237,6 +243,9 @@ const POLLER_VARIABLE: &str = "TROCHEE_POLLER";
 
 /// The same for the number of I/O threads.
 const IO_THREADS_VARIABLE: &str = "TROCHEE_IO_THREADS";
+
+/// The file for the keys of TLS sessions, as other programs have it.
+const KEY_LOG_VARIABLE: &str = "SSLKEYLOGFILE";
 
 /// The most I/O threads: more than one Lua thread can keep busy.
 const MOST_IO_THREADS: usize = 64;
@@ -289,6 +298,7 @@ impl Settings {
             .config
             .tcp_defer_accept
             .filter(|after| !after.is_zero());
+        self.log_keys(&mut messages);
         self.choose_io_threads(reactor, &mut messages);
         reactor.configure(self.config.clone());
         self.choose_poller(reactor, &mut messages);
@@ -354,6 +364,40 @@ impl Settings {
         }
     }
 
+    /// Begins to write the keys of TLS sessions to a file, or ends it; each time that it is asked for, the log says so.
+    fn log_keys(&self, messages: &mut Vec<Message>) {
+        let file = std::env::var_os(KEY_LOG_VARIABLE).filter(|file| !file.is_empty());
+        let path = file.as_ref().map(Path::new);
+        let path = path.filter(|_| self.front.tls_key_log);
+        let opened = log_keys(path);
+        if !self.front.tls_key_log {
+            return;
+        }
+        messages.push(match (path, opened) {
+            (None, _) => (
+                "warn",
+                format!(
+                    "network_settings.tls_key_log has no effect, because the environment has no {KEY_LOG_VARIABLE}, which names the file"
+                ),
+            ),
+            (Some(path), Ok(())) => (
+                "warn",
+                format!(
+                    "The keys of all TLS connections are written to {} (network_settings.tls_key_log): whoever reads it can read what they say. \
+                     Take the setting out, and delete the file, when you have seen enough",
+                    path.display()
+                ),
+            ),
+            (Some(path), Err(error)) => (
+                "error",
+                format!(
+                    "network_settings.tls_key_log: {} cannot be opened ({error}); no keys are written",
+                    path.display()
+                ),
+            ),
+        });
+    }
+
     fn choose_io_threads(&mut self, reactor: &EventLoop, messages: &mut Vec<Message>) {
         let variable = variable(IO_THREADS_VARIABLE);
         let wanted = match (&variable, self.io_threads) {
@@ -378,6 +422,10 @@ impl Settings {
             ));
         }
         self.config.io_threads = wanted;
+    }
+
+    pub(crate) fn max_wait(&self) -> Duration {
+        self.front.max_wait
     }
 
     /// From how many milliseconds on a callback is slow.

@@ -5,7 +5,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use mlua::{MultiValue, Result, Table, UserData, UserDataRef, Value};
-use trochee::tls::{Context, Material, Mode, OwnCertificate, Settings, Start, Tlsa, name};
+use trochee::tls::{
+    Context, Material, Mode, OwnCertificate, Settings, Start, Tlsa, TrustedFiles, name,
+};
 
 use crate::convert::{self, described, done, key};
 use crate::core::Functions;
@@ -14,6 +16,11 @@ use crate::core::Functions;
 struct TlsContext(Context);
 
 impl UserData for TlsContext {}
+
+/// What several contexts trust.
+struct Trusted(TrustedFiles);
+
+impl UserData for Trusted {}
 
 type Text = std::result::Result<Option<String>, String>;
 
@@ -25,13 +32,21 @@ pub(crate) fn register(functions: &Functions<'_>) -> Result<()> {
 }
 
 fn contexts(functions: &Functions<'_>) -> Result<()> {
-    // tls_context(settings) → context, array of remarks | nil, why not, the file at fault
-    functions.add("tls_context", |lua, _, given: Table| {
+    // trusted_files() → what contexts that are made together trust: it is looked at once
+    functions.add("trusted_files", |_, _, ()| {
+        Ok(Trusted(TrustedFiles::default()))
+    })?;
+    // tls_context(settings, trusted_files() or nil) → context, array of remarks | nil, why not, the file at fault
+    type Given = (Table, Option<UserDataRef<Trusted>>);
+    functions.add("tls_context", |lua, _, (given, files): Given| {
         let built = settings(&given)
             .map_err(|text| (text, None))
             .and_then(|settings| {
-                Context::build(&settings)
-                    .map_err(|error| (error.to_string(), error.file().map(Path::to_owned)))
+                match files {
+                    Some(files) => Context::build_with(&settings, &files.0),
+                    None => Context::build(&settings),
+                }
+                .map_err(|error| (error.to_string(), error.file().map(Path::to_owned)))
             });
         Ok(MultiValue::from_iter(match built {
             Ok((context, remarks)) => [
@@ -63,12 +78,10 @@ fn commands(functions: &Functions<'_>) -> Result<()> {
     functions.add_fallible(
         "start_tls",
         |core, (number, context, server_name, choose, records): StartTls| {
-            let start = Start {
-                server_name,
-                choose,
-                tlsa: records.map_or(Ok(Vec::new()), |records| tlsa(&records))?,
-                ..Start::new(context.0.clone())
-            };
+            let mut start = Start::new(context.0.clone());
+            start.server_name = server_name;
+            start.choose = choose;
+            start.tlsa = records.map_or(Ok(Vec::new()), |records| tlsa(&records))?;
             core.command(|reactor| done(reactor.start_tls(key(number), start)))
         },
     )?;
@@ -206,11 +219,12 @@ fn certificates(list: &Value) -> std::result::Result<Vec<OwnCertificate>, String
             let certificate = path("certificate", &value("certificate"))?;
             let key = path("key", &value("key"))?;
             match (certificate, key) {
-                (Some(certificate), Some(key)) => Ok(Some(OwnCertificate {
-                    certificate: Material::File(certificate),
-                    key: Material::File(key),
-                    password,
-                })),
+                (Some(certificate), Some(key)) => {
+                    let [certificate, key] = [certificate, key].map(Material::File);
+                    let mut own = OwnCertificate::new(certificate, key);
+                    own.password = password;
+                    Ok(Some(own))
+                }
                 (Some(_), None) => {
                     Err("error loading private key (no key for the certificate)".into())
                 }
@@ -262,26 +276,25 @@ fn settings(given: &Table) -> std::result::Result<Settings, String> {
         // LuaSec's default, where ours is to verify
         verify.push("none".to_owned());
     }
-    Ok(Settings {
-        mode,
-        certificates: certificates(&value("certificates")?)?,
-        cafile: path("cafile", &value("cafile")?)?,
-        capath: path("capath", &value("capath")?)?,
-        protocol: text("protocol")?,
-        ciphers: text("ciphers")?,
-        ciphersuites: text("ciphersuites")?,
-        curveslist: text("curveslist")?,
-        options: list("options")?,
-        verify,
-        // Prosody knows which of a certificate's names it wants to see (XMPP addresses, SRV names), and says whom it trusts
-        verify_name: false,
-        system_trust: false,
-        verifyext: list("verifyext")?,
-        depth,
-        alpn: protocols(list("alpn")?)?,
-        dhparam: value("dhparam")?.as_boolean().unwrap_or(false),
-        ..Settings::default()
-    })
+    let mut settings = Settings::default();
+    settings.mode = mode;
+    settings.certificates = certificates(&value("certificates")?)?;
+    settings.cafile = path("cafile", &value("cafile")?)?;
+    settings.capath = path("capath", &value("capath")?)?;
+    settings.protocol = text("protocol")?;
+    settings.ciphers = text("ciphers")?;
+    settings.ciphersuites = text("ciphersuites")?;
+    settings.curveslist = text("curveslist")?;
+    settings.options = list("options")?;
+    settings.verify = verify;
+    // Prosody knows which of a certificate's names it wants to see (XMPP addresses, SRV names), and says whom it trusts
+    settings.verify_name = false;
+    settings.system_trust = false;
+    settings.verifyext = list("verifyext")?;
+    settings.depth = depth;
+    settings.alpn = protocols(list("alpn")?)?;
+    settings.dhparam = value("dhparam")?.as_boolean().unwrap_or(false);
+    Ok(settings)
 }
 
 /// With LuaSec's words for what does not fit into a ClientHello.

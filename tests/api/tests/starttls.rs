@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 
 use trochee::server::{Contexts, Status, Thread};
-use trochee::tls::{Context, Mode, Settings, Start};
+use trochee::tls::{Context, Settings, Start};
 use trochee::{Conn, Error, Handler, Name, Reason, Server};
 use trochee_api::{Running, next};
 
@@ -79,10 +79,8 @@ impl Handler for Asks {
             let _ = self.told.send(Ok(answer));
             conn.close();
         } else {
-            let start = Start {
-                server_name: Some(self.name.to_owned()),
-                ..Start::new(self.context.clone())
-            };
+            let mut start = Start::new(self.context.clone());
+            start.server_name = Some(self.name.to_owned());
             assert!(conn.start_tls(start).is_ok());
         }
     }
@@ -102,21 +100,15 @@ impl Handler for Asks {
 fn connections_that_nobody_asked_for_upgrade_and_verify() -> Result<(), Box<dyn std::error::Error>>
 {
     let (certificate, key) = certificate()?;
-    let (context, _) = Context::build(&Settings {
-        certificate: Some(certificate.clone()),
-        key: Some(key),
-        ..Settings::default()
-    })?;
+    let (context, _) = Context::build(&Settings::server(&certificate, key))?;
     let contexts = Contexts::new(context);
     let builder = Server::builder()
         .threads(2)
         .listen("127.0.0.1:0", move || Serves(contexts.clone()));
     let server = Running::new(builder)?;
-    let (context, _) = Context::build(&Settings {
-        mode: Mode::Client,
-        cafile: Some(certificate),
-        ..Settings::default()
-    })?;
+    let mut settings = Settings::client();
+    settings.cafile = Some(certificate);
+    let (context, _) = Context::build(&settings)?;
     let target = Name::from(server.address());
     let (tell, told) = channel();
     let ask = |thread: usize, name: &'static str| {

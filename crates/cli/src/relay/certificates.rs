@@ -25,18 +25,17 @@ pub fn load(relay: &Relay, log: &Log) -> Result<Option<Loaded>, String> {
             Ok(None)
         };
     };
-    let own = |files: &Files| OwnCertificate {
-        certificate: Material::File(files.certificate.clone()),
-        key: Material::File(files.key.clone()),
-        password: None,
+    let own = |files: &Files| {
+        OwnCertificate::new(
+            Material::File(files.certificate.clone()),
+            Material::File(files.key.clone()),
+        )
     };
     let build = |option: &str, group: &[&Files]| {
-        let settings = Settings {
-            certificates: group.iter().copied().map(own).collect(),
-            alpn: relay.alpn.clone(),
-            alpn_strict: relay.alpn_strict,
-            ..Settings::default()
-        };
+        let mut settings = Settings::default();
+        settings.certificates = group.iter().copied().map(own).collect();
+        settings.alpn = relay.alpn.clone();
+        settings.alpn_strict = relay.alpn_strict;
         let (context, remarks) = Context::build(&settings).map_err(|error| {
             let files: Vec<String> = group.iter().map(ToString::to_string).collect();
             format!("{option} {}: {error}", files.join(" "))

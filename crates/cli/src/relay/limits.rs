@@ -1,10 +1,11 @@
 //! What the engine is told of the options: timeouts, and how many connections there may be.
 
+use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
-use trochee::{Config, KeepAlive, Networks, ProxyProtocol};
+use trochee::{Config, KeepAlive, Networks};
 
 use super::options::Server;
 
@@ -62,27 +63,26 @@ pub fn config(server: &Server) -> Result<Config, String> {
         Some(most) => most.get(),
         None => most()?,
     };
-    Ok(Config {
-        read_timeout: server.idle_timeout.limit().unwrap_or(Duration::MAX),
-        tcp_keepalive: keepalive,
-        tcp_keepalive_interval: Some(Duration::from_secs(server.keepalive_interval.get().into())),
-        tcp_keepalive_count: Some(server.keepalive_count.get().into()),
-        send_timeout: server.send_timeout.0,
-        connect_timeout: server.connect_timeout.0,
-        tls_handshake_timeout: server.handshake_timeout.0,
-        proxy_protocol: ProxyProtocol {
-            timeout: server.handshake_timeout.0,
-            ..ProxyProtocol::default()
-        },
-        max_connections: Some(most),
-        max_connections_per_address: server.max_connections_per_address.get(),
-        connection_rate_per_address: server.connection_rate_per_address.get(),
-        connection_burst_per_address: server.connection_burst_per_address.get(),
-        exempt_addresses: exempt,
-        // One side is paused above `buffer`, and what was read before that goes on top.
-        max_send_buffer_size: server.buffer.saturating_add(1 << 20),
-        ..Config::default()
-    })
+    let mut config = Config::default();
+    config.read_timeout = server.idle_timeout.limit().unwrap_or(Duration::MAX);
+    config.tcp_keepalive = keepalive;
+    config.tcp_keepalive_interval =
+        Some(Duration::from_secs(server.keepalive_interval.get().into()));
+    config.tcp_keepalive_count = Some(server.keepalive_count.get().into());
+    config.send_timeout = server.send_timeout.0;
+    config.connect_timeout = server.connect_timeout.0;
+    config.tls_handshake_timeout = server.handshake_timeout.0;
+    config.proxy_protocol.timeout = server.handshake_timeout.0;
+    config.max_connections = Some(most);
+    config.max_connections_per_address = server.max_connections_per_address.get();
+    config.connection_rate_per_address = server.connection_rate_per_address.get();
+    config.connection_burst_per_address = server.connection_burst_per_address.get();
+    config.exempt_addresses = exempt;
+    // One side is paused above `buffer`, and what was read before that goes on top.
+    config.max_send_buffer_size = server.buffer.saturating_add(1 << 20);
+    config.max_queued_memory = server.max_queued_memory.map(NonZeroUsize::get);
+    config.min_send_rate = (server.min_send_rate > 0).then_some(server.min_send_rate);
+    Ok(config)
 }
 
 /// A client takes two descriptors: its own, and one to the server behind.
@@ -98,5 +98,23 @@ fn most() -> Result<usize, String> {
             "{descriptors} file descriptors are too few: raise the limit (LimitNOFILE in systemd, ulimit -n)"
         )),
         most => Ok(most),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_of_zero_is_none() {
+        let rate = |min_send_rate| {
+            let server = Server {
+                min_send_rate,
+                ..Server::default()
+            };
+            config(&server).unwrap().min_send_rate
+        };
+        assert_eq!(rate(0), None);
+        assert_eq!(rate(5), Some(5));
     }
 }

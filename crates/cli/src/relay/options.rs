@@ -92,6 +92,12 @@ pub struct Server {
     /// Most bytes that wait for one side before the other is read no further
     #[arg(long, value_name = "BYTES", default_value_t = Server::default().buffer)]
     pub buffer: usize,
+    /// Most bytes that wait for all sides together; beyond it those end for which most waits [default: a quarter of the memory]
+    #[arg(long, value_name = "BYTES")]
+    pub max_queued_memory: Option<NonZeroUsize>,
+    /// Bytes a second that a side has to take over send-timeout while more than 1 MiB waits for it; 0 for any progress
+    #[arg(long, value_name = "BYTES", default_value_t = Server::default().min_send_rate)]
+    pub min_send_rate: usize,
     /// How long an address of a server behind may take to accept
     #[arg(long, value_name = "SECONDS", default_value_t = Server::default().connect_timeout)]
     pub connect_timeout: Seconds,
@@ -145,6 +151,8 @@ impl Default for Server {
             exempt_addresses: Vec::new(),
             // What a fast peer drains in a millisecond or two, twice for each client.
             buffer: 256 * 1024,
+            max_queued_memory: None,
+            min_send_rate: engine.min_send_rate.unwrap_or(0),
             connect_timeout: seconds(10),
             // As nginx.
             fail_timeout: seconds(10),

@@ -83,11 +83,10 @@ pub fn start(
         poller: poller(&options.backend),
         clients: AtomicUsize::new(0),
     });
-    let mut builder = Server::builder().config(Config {
-        read_timeout: LONGEST_SILENCE,
-        send_timeout: LONGEST_SILENCE,
-        ..Config::default()
-    });
+    let mut config = Config::default();
+    config.read_timeout = LONGEST_SILENCE;
+    config.send_timeout = LONGEST_SILENCE;
+    let mut builder = Server::builder().config(config);
     for socket in listen {
         let known = Arc::clone(&known);
         builder = builder.listen(socket, move || Client::new(Arc::clone(&known)));

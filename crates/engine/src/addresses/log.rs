@@ -18,7 +18,9 @@ const KINDS: [Refusal; 3] = [Refusal::Rate, Refusal::Count, Refusal::Handshakes]
 struct Deeds {
     /// The last of those that count as one.
     address: IpAddr,
-    failed: bool,
+    failed: u32,
+    /// How it has failed last.
+    failure: String,
     refused: [u32; KINDS.len()],
 }
 
@@ -26,6 +28,9 @@ struct Deeds {
 struct Interval {
     began: u64,
     deeds: HashMap<u64, Deeds>,
+    failed: u64,
+    /// Of them, those that the log has heard of at a level that is usually read.
+    failed_told: u64,
     refused: [u64; KINDS.len()],
     /// Of them, those that the log has heard of.
     told: [u64; KINDS.len()],
@@ -89,10 +94,14 @@ impl Log {
     /// See [`Addresses::failed`](super::Addresses::failed).
     pub(super) fn failed(&mut self, address: IpAddr, what: &str, now: u64) -> Noted {
         let (interval, begins) = self.interval(now);
-        let first = interval
-            .of(address)
-            .is_some_and(|deeds| !std::mem::replace(&mut deeds.failed, true));
+        interval.failed += 1;
+        let first = interval.of(address).is_some_and(|deeds| {
+            deeds.failed += 1;
+            what.clone_into(&mut deeds.failure);
+            deeds.failed == 1
+        });
         let line = if first {
+            interval.failed_told += 1;
             (Level::Info, format!("Stranger {address} failed: {what}"))
         } else {
             let text = format!("Connection from {address} failed: {what}");
@@ -128,7 +137,7 @@ impl Log {
             );
             Some((Level::Warn, text))
         });
-        let lines = summed_up.collect();
+        let lines = summed_up.chain(interval.failures(seconds)).collect();
         let goes_on = !interval.deeds.is_empty();
         if goes_on {
             self.interval = Some(Interval {
@@ -144,6 +153,19 @@ impl Log {
 }
 
 impl Interval {
+    /// How many have failed, and who most often, if the log has not heard of each.
+    fn failures(&self, seconds: u64) -> Option<(Level, String)> {
+        if self.failed <= self.failed_told {
+            return None;
+        }
+        let most = self.deeds.values().max_by_key(|deeds| deeds.failed)?;
+        let text = format!(
+            "{} connections failed in the last {seconds} s, {} of them from {}, the last of these: {}",
+            self.failed, most.failed, most.address, most.failure
+        );
+        Some((Level::Info, text))
+    }
+
     /// What an address has done, if there is room to note it.
     fn of(&mut self, address: IpAddr) -> Option<&mut Deeds> {
         let block = Blocks::of(address).address;
@@ -152,7 +174,8 @@ impl Interval {
         }
         let deeds = self.deeds.entry(block).or_insert(Deeds {
             address,
-            failed: false,
+            failed: 0,
+            failure: String::new(),
             refused: [0; KINDS.len()],
         });
         deeds.address = address;
@@ -230,9 +253,17 @@ mod tests {
         assert_eq!(second.lines[0].0, Level::Debug);
         let others = log.failed(other, "why", 2);
         assert_eq!(others.lines[0].0, Level::Info);
-        assert!(log.report(|_| String::new(), INTERVAL).lines.is_empty());
+        let report = log.report(|_| String::new(), INTERVAL);
+        assert_eq!(
+            texts(&report),
+            [
+                "3 connections failed in the last 10 s, 2 of them from 192.0.2.1, the last of these: why"
+            ]
+        );
         let later = log.failed(one, "why", INTERVAL + 1);
         assert_eq!(later.lines[0].0, Level::Info);
+        // One that was named need not be summed up.
+        assert!(log.report(|_| String::new(), 2 * INTERVAL).lines.is_empty());
     }
 
     #[test]

@@ -7,24 +7,24 @@ use crate::clock::nanoseconds;
 use crate::config::{Config, SocketKind};
 use crate::error::Reason;
 
-/// A timeout of one connection, where it differs from the configuration.
-#[derive(Clone, Copy)]
-pub(crate) enum Timeout {
-    Configured,
-    Off,
-    After(u64),
-}
+/// A timeout of one connection, where it differs from the configuration: nanoseconds, or one of the numbers below.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Timeout(u64);
 
 impl Timeout {
+    pub(crate) const CONFIGURED: Timeout = Timeout(u64::MAX);
+    const OFF: Timeout = Timeout(u64::MAX - 1);
+
     pub(crate) fn from_option(after: Option<Duration>) -> Timeout {
-        after.map_or(Timeout::Off, |after| Timeout::After(nanoseconds(after)))
+        // Never so many nanoseconds that they are one of the above.
+        after.map_or(Timeout::OFF, |after| Timeout(nanoseconds(after)))
     }
 
     pub(super) fn deadline(self, since: u64, configured: Duration) -> Option<u64> {
         match self {
-            Timeout::Configured => Some(since.saturating_add(nanoseconds(configured))),
-            Timeout::Off => None,
-            Timeout::After(after) => Some(since.saturating_add(after)),
+            Timeout::CONFIGURED => Some(since.saturating_add(nanoseconds(configured))),
+            Timeout::OFF => None,
+            Timeout(after) => Some(since.saturating_add(after)),
         }
     }
 }
@@ -92,7 +92,7 @@ impl Connection {
             self.handshake_deadline(config),
             self.header_deadline(config),
             self.newcomer_deadline(config).map(|(at, _)| at),
-            self.throttled_until,
+            self.throttled_until(),
         ]
         .into_iter()
         .flatten()

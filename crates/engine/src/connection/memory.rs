@@ -3,15 +3,17 @@
 use super::{Connection, State};
 use crate::clock;
 use crate::config::Config;
+use crate::memory::Precedence;
 
 /// A peer for which more than this is queued has to take it at a certain rate.
 const MUCH: usize = 1 << 20;
 
 impl Connection {
-    /// Bytes that wait to be sent, and of input those that are not whole or not delivered.
+    /// Bytes that wait to be sent, and of input those that are not whole or not delivered. A request that is not complete is with the
+    /// consumer.
     pub(crate) fn holds(&self) -> usize {
         let input = self.tls.as_ref().map_or(0, |session| session.input_held());
-        self.pending() + input + self.taken_back()
+        self.pending() + input + self.taken_back() + self.request_held()
     }
 
     /// Takes note of what it holds now: the number noted before, and the one of now.
@@ -23,6 +25,11 @@ impl Connection {
     /// The number that was noted last.
     pub(crate) fn counted(&self) -> usize {
         self.counted
+    }
+
+    /// Whether others end before it when all hold too much.
+    pub(crate) fn precedence(&self) -> Precedence {
+        (self.authentication.is_newcomer(), self.counted)
     }
 
     /// Begins to watch the peer when much is queued, or ends it.
@@ -77,6 +84,13 @@ mod tests {
     use crate::config::{ReadSize, SocketKind};
 
     const SECOND: u64 = 1_000_000_000;
+
+    /// What is rare is in a box of its own, so that a silent connection takes little.
+    #[test]
+    fn a_connection_takes_little_room() {
+        let size = size_of::<Connection>();
+        assert!(size <= 296, "{size} bytes");
+    }
 
     #[test]
     fn a_peer_has_to_take_so_much_in_each_send_timeout() {

@@ -23,7 +23,9 @@ impl Connection {
         let reads = u8::try_from(self.reads).unwrap_or(u8::MAX);
         match self.authentication {
             Authentication::NotAsked => reads.min(NEWCOMER_READS),
-            Authentication::Awaited => reads.min(NEWCOMER_READS - 1),
+            Authentication::Awaited | Authentication::RequestAwaited => {
+                reads.min(NEWCOMER_READS - 1)
+            }
             Authentication::Done => NEWCOMER_READS,
         }
     }
@@ -42,9 +44,26 @@ impl Connection {
         }
     }
 
+    /// Begins to wait until the consumer tells what it has done.
+    pub(crate) fn await_told(&mut self, authentication: Authentication, now: u64) {
+        self.authentication = authentication;
+        self.awaited_since = now;
+        self.awaited_from = self.received;
+    }
+
+    /// How much of a request has been delivered that is not complete.
+    pub(crate) fn request_held(&self) -> usize {
+        match self.authentication {
+            Authentication::RequestAwaited => {
+                usize::try_from(self.received - self.awaited_from).unwrap_or(usize::MAX)
+            }
+            _ => 0,
+        }
+    }
+
     /// When it has to have sent something, or to have authenticated, and why it ends if it has not.
     pub(crate) fn newcomer_deadline(&self, config: &Config) -> Option<(u64, Reason)> {
-        if self.authentication != Authentication::Awaited || self.state == State::Closing {
+        if !self.authentication.is_newcomer() || self.state == State::Closing {
             return None;
         }
         if self.expects_header() {
@@ -59,12 +78,16 @@ impl Connection {
                 wait
             }
         };
-        let whole = after(self.began, at_most(config.newcomer_timeout, HURRIED));
+        let whole = after(
+            self.awaited_since,
+            at_most(config.newcomer_timeout, HURRIED),
+        );
+        let makes_request = self.authentication == Authentication::RequestAwaited;
         let first = if self.is_handshaking() {
             // It has a deadline of its own, and does not read while it waits for us.
             let tls = self.tls.as_ref().filter(|_| self.hurried);
             tls.and_then(|tls| tls.deadline(nanoseconds(HURRIED_DATA)))
-        } else if self.reads == 0 && self.wants_read() {
+        } else if (self.reads == 0 || makes_request) && self.wants_read() {
             let wait = at_most(config.newcomer_data_timeout, HURRIED_DATA);
             Some(after(self.read_since, wait))
         } else {
@@ -79,6 +102,6 @@ impl Connection {
     /// Whether it has sent more than one may who has not authenticated.
     pub(crate) fn is_over_newcomer_budget(&self, config: &Config) -> bool {
         self.authentication == Authentication::Awaited
-            && self.received > config.newcomer_bytes as u64
+            && self.received - self.awaited_from > config.newcomer_bytes as u64
     }
 }

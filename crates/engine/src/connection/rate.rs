@@ -6,6 +6,8 @@ pub(crate) struct RateLimit {
     burst: f64,
     tokens: f64,
     updated: u64,
+    /// The bucket is empty, and nothing is read until then.
+    pub(super) holds_until: Option<u64>,
 }
 
 impl RateLimit {
@@ -19,6 +21,7 @@ impl RateLimit {
             burst,
             tokens: burst,
             updated: now,
+            holds_until: None,
         }
     }
 
@@ -29,14 +32,13 @@ impl RateLimit {
         (self.tokens as usize).max(1)
     }
 
-    /// Takes tokens; when the bucket is empty, says when it will be full again.
-    pub(crate) fn spend(&mut self, bytes: usize, now: u64) -> Option<u64> {
+    /// Takes tokens; when the bucket is empty, it holds until it will be full again.
+    pub(crate) fn spend(&mut self, bytes: usize, now: u64) {
         self.tokens -= bytes as f64;
-        if self.tokens >= 1.0 {
-            return None;
-        }
-        let seconds = (self.burst - self.tokens) / self.rate;
-        Some(now.saturating_add((seconds * 1e9) as u64))
+        self.holds_until = (self.tokens < 1.0).then(|| {
+            let seconds = (self.burst - self.tokens) / self.rate;
+            now.saturating_add((seconds * 1e9) as u64)
+        });
     }
 }
 
@@ -51,7 +53,8 @@ mod tests {
         while now < 10_000_000_000 {
             let allowed = limit.allowance(now);
             bytes += allowed;
-            now = limit.spend(allowed, now).unwrap_or(now + 1_000_000);
+            limit.spend(allowed, now);
+            now = limit.holds_until.unwrap_or(now + 1_000_000);
         }
         assert!(
             (95_000..=105_000).contains(&bytes),

@@ -79,7 +79,7 @@ impl Connection {
         let more = session.has_unread() || session.failure().is_some();
         self.read_since = now;
         if let Some(limit) = &mut self.limit {
-            self.throttled_until = limit.spend(len, now);
+            limit.spend(len, now);
         }
         let last = !more
             && !self.half_open
@@ -152,6 +152,13 @@ impl Connection {
         self.has_taken_back() || self.tls.as_ref().is_some_and(|session| session.has_input())
     }
 
+    /// Whether the TLS session has something to say of its own.
+    pub(crate) fn has_records(&self) -> bool {
+        self.tls
+            .as_ref()
+            .is_some_and(|session| session.has_output())
+    }
+
     /// When the TLS handshake has taken too long.
     pub(crate) fn handshake_deadline(&self, config: &Config) -> Option<u64> {
         self.tls
@@ -173,7 +180,7 @@ impl Connection {
 
     /// Whether anything is still to be sent, records included.
     pub(crate) fn has_unsent(&self) -> bool {
-        !self.out.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_output())
+        !self.out.is_empty() || self.has_records()
     }
 
     /// Before a close: whether something is still to be sent, after what the system takes at once.

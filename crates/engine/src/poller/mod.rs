@@ -67,7 +67,7 @@ use rustix::event::Timespec;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(all(feature = "libevent", any(target_os = "linux", target_os = "android")))]
 mod libevent;
 mod poll;
 mod select;
@@ -189,7 +189,8 @@ pub struct Readiness {
 }
 
 /// A row of [`BACKENDS`]: a poller that can be asked for by name.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Backend {
     /// The name in configuration and logs.
     pub name: &'static str,
@@ -227,7 +228,7 @@ pub static BACKENDS: &[Backend] = &[
         open: select::open,
     },
     // Last, so that "auto", which finds select everywhere, never takes a library that nobody asked for.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(all(feature = "libevent", any(target_os = "linux", target_os = "android")))]
     Backend {
         name: libevent::NAME,
         preference: 5,

@@ -8,7 +8,6 @@ use crate::connection::{Connection, Credit, State};
 use crate::event::{Event, Level};
 use crate::listener::Accept;
 use crate::registry::Key;
-use crate::stage::Authentication;
 
 impl Reactor {
     pub(super) fn accept(&mut self, key: Key) -> Option<Step> {
@@ -51,8 +50,8 @@ impl Reactor {
                 } else {
                     connection.credit = self.on_credit.then(Credit::of_newcomer);
                 }
-                if listener.authenticates {
-                    connection.authentication = Authentication::Awaited;
+                if listener.authentication.is_newcomer() {
+                    connection.await_told(listener.authentication, self.turn.now);
                     listener.newcomers += 1;
                     connection.hurried = listener.crowded;
                 }

@@ -148,7 +148,7 @@ impl Reactor {
         let Some(connection) = self.connection(key) else {
             return false;
         };
-        if connection.spared == Some(deadline) {
+        if connection.spared.as_deref() == Some(&deadline) {
             return connection.overdue;
         }
         let interest = connection.wanted().unwrap_or(Interest::NONE);
@@ -161,7 +161,7 @@ impl Reactor {
         };
         connection.overdue = connection.registered.in_ready;
         if connection.overdue {
-            connection.spared = Some(deadline);
+            connection.spared = Some(Box::new(deadline));
         }
         connection.overdue
     }
@@ -179,6 +179,7 @@ impl Reactor {
     }
 
     /// Has the silence of those begin now that have spoken in a turn that was late. Their answers leave only now.
+    #[inline]
     pub(super) fn excuse_silence(&mut self, now: u64) {
         let began = self.turn.began;
         if now.saturating_sub(began) < LATE {

@@ -7,12 +7,12 @@ use std::sync::atomic::AtomicU64;
 
 use super::turn::{Part, Stage};
 use super::{Reactor, Source};
-use crate::addresses::Addresses;
 use crate::config::ReadSize;
 use crate::connection::{Connection, Credit, OwnSide, State};
+use crate::connection_info::EndInfo;
 use crate::error::{Error, Reason};
 use crate::event::Event;
-use crate::listener::{Gate, Listener};
+use crate::listener::Listener;
 use crate::name::Name;
 use crate::registry::Key;
 use crate::socket;
@@ -20,10 +20,9 @@ use crate::socket;
 /// The side that serves.
 impl Reactor {
     /// Makes a reactor that gives keys with this thread number. Its connections read on only after [`release`](Reactor::release).
-    pub(crate) fn on_credit(thread: u8, addresses: Arc<Addresses>) -> Reactor {
+    pub(crate) fn on_credit(thread: u8) -> Reactor {
         Reactor {
             on_credit: true,
-            gate: Gate::new(addresses),
             ..Reactor::numbered(thread)
         }
     }
@@ -137,8 +136,15 @@ impl Reactor {
 
     /// Takes in a connection that is to be handed over.
     pub(crate) fn take_in(&mut self, connection: Connection) -> Key {
-        self.sources
-            .insert(Source::Connection(Box::new(connection)))
+        let (listener, peer) = (connection.listener, connection.peer);
+        // One that is begun or adopted is told of later.
+        let accepted = connection.state != State::Connecting;
+        let connection = Source::Connection(Box::new(connection));
+        let key = self.sources.insert(connection);
+        if let Some(connection) = self.connection(key) {
+            connection.span.begin(key, accepted, listener, peer);
+        }
+        key
     }
 
     /// Gives a connection away. Its key stays taken until [`free`](Reactor::free).
@@ -163,8 +169,8 @@ impl Reactor {
     }
 
     /// Has the consumer told that a connection that was handed over has ended.
-    pub(crate) fn tell_end(&mut self, key: Key, reason: Reason) {
-        self.untold.push(Event::Closed { key, reason });
+    pub(crate) fn tell_end(&mut self, key: Key, reason: Reason, info: EndInfo) {
+        self.untold.push(Event::Closed { key, reason, info });
     }
 
     /// Where [`next_share`](super::Companion::next_share) puts data.

@@ -20,6 +20,11 @@ impl Flushes {
         self.queue.push(key);
     }
 
+    /// Whether no connection waits for a flush, not even for the one that has begun.
+    pub(crate) fn are_none(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Whether no connection waits for a flush that has not begun.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.len() == self.flushing
@@ -41,8 +46,13 @@ impl Flushes {
     /// The next connection to flush. `None` says that the flush is over.
     pub(crate) fn next(&mut self) -> Option<Key> {
         if self.flushed == self.flushing {
-            self.queue.drain(..std::mem::take(&mut self.flushing));
+            let over = std::mem::take(&mut self.flushing);
             self.flushed = 0;
+            if over == self.queue.len() {
+                self.queue.clear();
+            } else {
+                self.queue.drain(..over);
+            }
             return None;
         }
         self.flushed += 1;

@@ -123,7 +123,7 @@ impl Reactor {
 
     /// Acts on the readiness of one connection.
     pub(super) fn serve(&mut self, key: Key) -> Option<Step> {
-        let connection = self.connection(key)?;
+        let mut connection = self.connection(key)?;
         if connection.state == State::Connecting {
             return self.establish(key).map(Step::Event);
         }
@@ -134,8 +134,8 @@ impl Reactor {
             connection.blocked = false;
             self.want(key);
             self.queue_flush(key);
+            connection = self.connection(key)?;
         }
-        let connection = self.connection(key)?;
         let (held, awaiting) = (connection.holds_input(), connection.is_awaiting());
         let taken_back = connection.has_taken_back();
         if let Some(session) = &mut connection.tls {
@@ -154,7 +154,6 @@ impl Reactor {
                 return Some(Step::Event(self.tell_connected(key)));
             }
         }
-        let connection = self.connection(key)?;
         if !connection.wants_read() || awaiting {
             // Who holds it only for a moment reads without asking the poller again.
             connection.readable &= awaiting;
@@ -212,13 +211,6 @@ impl Reactor {
         Event::Connected { key }
     }
 
-    /// Whether the TLS session has something to say of its own.
-    fn has_records(&mut self, key: Key) -> bool {
-        self.connection(key)
-            .and_then(|connection| connection.tls.as_ref())
-            .is_some_and(|session| session.has_output())
-    }
-
     fn read(&mut self, key: Key) -> Option<Step> {
         let now = self.turn.now;
         let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
@@ -247,18 +239,16 @@ impl Reactor {
                         self.backlog.push(key);
                     }
                 }
-                if self.has_records(key) {
+                if self.on_credit {
+                    connection.await_consumer();
+                }
+                if connection.has_records() {
                     self.queue_flush(key);
                 }
                 if last {
                     self.drain(key);
                 } else if throttled {
                     self.want(key);
-                }
-                if self.on_credit
-                    && let Some(connection) = self.connection(key)
-                {
-                    connection.await_consumer();
                 }
                 let end = match (last, full) {
                     (true, _) => Chunk::Last,
@@ -269,7 +259,7 @@ impl Reactor {
             }
             Read::Nothing => {
                 connection.readable = false;
-                if self.has_records(key) {
+                if connection.has_records() {
                     self.queue_flush(key);
                 }
                 None

@@ -53,13 +53,13 @@ impl Reactor {
         {
             self.remove(oldest, false);
         }
-        let key = self.sources.insert(Source::Lingering(Lingering {
+        let key = self.sources.insert(Source::Lingering(Box::new(Lingering {
             fd,
             until: clock::now().saturating_add(clock::nanoseconds(linger)),
             discards,
             timer: None,
             registered: Registered::default(),
-        }));
+        })));
         self.lingering.push_back(key);
         self.set_lingering_alarm(key);
         if self.arm(key).is_err() {

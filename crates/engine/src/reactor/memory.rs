@@ -1,13 +1,12 @@
 //! What connections hold of the memory: who ends when it is too much, and what goes back to the system.
 
 use std::cmp::Reverse;
-use std::sync::Arc;
 
 use super::{Alarm, Reactor, Source};
 use crate::clock::LastNotice;
 use crate::error::Reason;
 use crate::event::Level;
-use crate::memory::{self, Account};
+use crate::memory::{self, Precedence};
 use crate::registry::Key;
 
 /// How long after a burst memory is given back, in nanoseconds: the end of a burst takes a while.
@@ -24,22 +23,14 @@ pub(super) struct Notices {
 }
 
 impl Reactor {
-    /// Has this reactor and others count together. To be called before there are connections.
-    pub(crate) fn share_memory(&mut self, account: &Arc<Account>) {
-        self.memory = Arc::clone(account);
-        // Without one it sheds when it turns next.
-        let waker = self.waker().ok();
-        self.memory.join(self.sources.thread(), waker);
-    }
-
-    pub(crate) fn memory(&self) -> &Arc<Account> {
-        &self.memory
-    }
-
     /// Notes what a connection holds now.
     pub(super) fn recount(&mut self, key: Key) {
         if let Some(Source::Connection(connection)) = self.sources.get_mut(key) {
             let (before, now) = connection.recount();
+            if now > before && now > WORTH_TELLING {
+                let grown = connection.precedence();
+                self.memory.grow(self.sources.thread(), grown);
+            }
             self.account(before, now);
         }
     }
@@ -52,9 +43,6 @@ impl Reactor {
     }
 
     fn book(&mut self, before: usize, now: usize) {
-        if now > before && now > WORTH_TELLING {
-            self.memory.grow(self.sources.thread(), now);
-        }
         if self.memory.change(before, now) {
             let deadline = self.turn.now + GIVE_BACK_AFTER;
             self.timers.insert(deadline, Alarm::GiveBack);
@@ -71,43 +59,64 @@ impl Reactor {
     pub(super) fn relieve_memory(&mut self) {
         let most = self.most_queued_memory();
         if self.memory.held() > most {
-            self.end_largest(most);
+            self.end_holders(most);
         }
     }
 
-    /// Ends those that hold most, unless it is the turn of another thread, until there is some room again: each time costs a look at
-    /// all connections.
+    /// Ends connections until there is some room again, unless it is the turn of another thread: strangers first, and of these and
+    /// of the others those first that hold most. Each time costs a look at all connections.
     #[cold]
-    fn end_largest(&mut self, most: usize) {
+    fn end_holders(&mut self, most: usize) {
+        let thread = self.sources.thread();
+        let (mut strangers, mut others) = (0, 0);
+        let mut holders = self.holders().into_iter();
+        loop {
+            let next = holders.next();
+            let (first, key) = next.unwrap_or((Precedence::default(), Key::NONE));
+            // Whoever holds nothing says so as well: others wait for that.
+            if !self.memory.is_turn_of(thread, first)
+                || self.memory.held() <= most - most / 16
+                || next.is_none()
+            {
+                break;
+            }
+            let (is_stranger, _) = first;
+            if is_stranger {
+                strangers += 1;
+                self.end(key, Reason::Shed);
+            } else {
+                others += 1;
+                self.end(key, Reason::SendBufferFull);
+            }
+            self.stats.ended_for_memory += 1;
+        }
+        if strangers + others > 0 && self.memory_notices.full.is_due(self.turn.now) {
+            let text = format!(
+                "connections held more than {most} bytes that their peers have not taken or not completed: {strangers} that have not \
+                 authenticated were ended now, and the largest {others} of the others (max_queued_memory)"
+            );
+            self.notice(Level::Warn, text);
+        }
+    }
+
+    /// The connections that hold something, in the order in which they end. Of those that hold the same, the first is the one whose
+    /// peer has taken nothing for longest.
+    fn holders(&self) -> Vec<(Precedence, Key)> {
         let mut holders: Vec<_> = self
             .sources
             .iter()
             .filter_map(|(key, source)| match source {
                 Source::Connection(connection) if connection.counted() > 0 => {
-                    Some((Reverse(connection.counted()), connection.write_since, key))
+                    Some((connection.precedence(), connection.write_since, key))
                 }
                 _ => None,
             })
             .collect();
-        holders.sort();
-        let thread = self.sources.thread();
-        let mut ended = 0;
-        for (Reverse(size), _, key) in holders {
-            let goes = self.memory.is_largest(thread, size);
-            if !goes || self.memory.held() <= most - most / 16 {
-                break;
-            }
-            self.end(key, Reason::SendBufferFull);
-            self.stats.ended_for_memory += 1;
-            ended += 1;
-        }
-        if ended > 0 && self.memory_notices.full.is_due(self.turn.now) {
-            let text = format!(
-                "connections held more than {most} bytes that their peers do not take: the largest were ended, {ended} of them \
-                 now (max_queued_memory)"
-            );
-            self.notice(Level::Warn, text);
-        }
+        holders.sort_unstable_by_key(|(precedence, since, _)| (Reverse(*precedence), *since));
+        holders
+            .into_iter()
+            .map(|(precedence, _, key)| (precedence, key))
+            .collect()
     }
 
     /// Ends a connection whose peer takes too little of much that is queued.

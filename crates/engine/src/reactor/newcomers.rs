@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Reactor, Source};
 use crate::clock::{self, LastNotice};
 use crate::connection::{Connection, State};
-use crate::connection_info::{ConnectionInfo, TcpInfo};
+use crate::connection_info::{ConnectionInfo, EndInfo, TcpInfo};
 use crate::error::{Error, Reason};
 use crate::event::Level;
 use crate::name::Name;
@@ -45,21 +45,25 @@ impl Reactor {
         authentication: Authentication,
     ) -> Result<(), Error> {
         if let Some(listener) = self.listener(key) {
-            listener.authenticates = authentication == Authentication::Awaited;
-            if !listener.authenticates {
+            listener.authentication = authentication;
+            if !authentication.is_newcomer() {
                 self.await_no_more(key);
             }
             return Ok(());
         }
-        let before = std::mem::replace(&mut self.found(key)?.authentication, authentication);
+        let now = self.turn.now;
+        let connection = self.found(key)?;
+        let before = connection.authentication;
         if before == authentication {
             return Ok(());
         }
-        if authentication == Authentication::Done {
+        connection.await_told(authentication, now);
+        if authentication == Authentication::Done && before != Authentication::RequestAwaited {
             self.stats.authenticated += 1;
         }
-        let awaited = |authentication| isize::from(authentication == Authentication::Awaited);
-        self.count_newcomer(key, awaited(authentication) - awaited(before));
+        let counts = |authentication: Authentication| isize::from(authentication.is_newcomer());
+        self.count_newcomer(key, counts(authentication) - counts(before));
+        self.recount(key);
         self.want(key);
         Ok(())
     }
@@ -77,7 +81,7 @@ impl Reactor {
         }
     }
 
-    /// Nobody tells any more of the connections of a listener who has authenticated.
+    /// Nobody tells any more of the connections of a listener who is a newcomer.
     fn await_no_more(&mut self, listener: Key) {
         for key in self.awaited(listener) {
             // There is such a connection.
@@ -85,15 +89,15 @@ impl Reactor {
         }
     }
 
-    /// The connections of a listener that have to authenticate, and have not.
+    /// The newcomers of a listener.
     pub(super) fn awaited(&self, listener: Key) -> Vec<Key> {
         let awaited = self
             .sources
             .iter()
             .filter_map(|(key, source)| match source {
                 Source::Connection(connection) => (connection.listener == Some(listener)
-                    && connection.authentication == Authentication::Awaited)
-                    .then_some(key),
+                    && connection.authentication.is_newcomer())
+                .then_some(key),
                 _ => None,
             });
         awaited.collect()
@@ -152,6 +156,14 @@ impl Reactor {
             });
         connections.collect()
     }
+
+    /// What a connection has come to by now.
+    pub fn end_info(&self, key: Key) -> Option<EndInfo> {
+        match self.sources.get(key)? {
+            Source::Connection(connection) => Some(connection.end_info(clock::now())),
+            _ => None,
+        }
+    }
 }
 
 /// The ends.
@@ -182,13 +194,22 @@ impl Reactor {
         } else {
             limit
         };
-        let is_told = self.tell_failure(key, &format!("{reason} ({limit})"));
+        let makes_request = self.connection(key).is_some_and(|found| {
+            // Browsers connect in advance, and may have nothing to ask for
+            found.authentication == Authentication::RequestAwaited
+        });
+        let is_told = !makes_request && self.tell_failure(key, &format!("{reason} ({limit})"));
+        let reason_text = if makes_request && reason == Reason::NewcomerTimeout {
+            "its request was not complete in time".into()
+        } else {
+            reason.to_string()
+        };
         if !is_told && self.newcomers_notices.ended.is_due(self.turn.now) {
             let peer = match self.peer_name(key) {
                 Some(Name::Inet(peer)) => format!("connection from {peer}"),
                 _ => "connection".to_owned(),
             };
-            let text = format!("a {peer} was ended: {reason} ({limit})");
+            let text = format!("a {peer} was ended: {reason_text} ({limit})");
             self.notice(Level::Info, text);
         }
         self.end_untold(key, reason);
@@ -256,7 +277,9 @@ impl Reactor {
     fn newcomers(&self, now: u64) -> Vec<Key> {
         let stranger = |connection: &Connection| {
             let stage = match connection.authentication {
-                Authentication::Awaited => Some(connection.stage()),
+                Authentication::Awaited | Authentication::RequestAwaited => {
+                    Some(connection.stage())
+                }
                 // Whoever comes to an HTTP port has something to say.
                 Authentication::NotAsked
                     if connection.reads == 0 && connection.began + SILENT <= now =>

@@ -41,8 +41,9 @@ impl Reactor {
         let before = connection.sent;
         let flush = connection.flush();
         let sent = connection.sent - before;
+        let (before, now) = connection.recount();
         self.stats.sent_bytes += sent;
-        self.recount(key);
+        self.account(before, now);
         let connection = self.connection(key)?;
         match flush {
             Flush::Done => {
@@ -98,6 +99,10 @@ impl Reactor {
         let orderly =
             reason.is_orderly() || matches!(reason, Reason::Tls(_) | Reason::HandshakeTimeout);
         let graceful = orderly || !self.has_unsent(key);
+        if let Some(connection) = self.connection(key) {
+            connection.span.ends(&reason);
+        }
+        let info = self.end_info(key).unwrap_or_default();
         if self.remove(key, graceful) {
             let timed_out = matches!(
                 reason,
@@ -112,7 +117,7 @@ impl Reactor {
             if unheard {
                 self.sources.free(key);
             } else {
-                self.untold.push(Event::Closed { key, reason });
+                self.untold.push(Event::Closed { key, reason, info });
             }
         }
     }
@@ -139,6 +144,7 @@ impl Reactor {
         match source {
             Source::Connection(mut connection) => {
                 self.account(connection.counted(), 0);
+                connection.span.end(connection.received, connection.sent);
                 let aborting = connection.is_aborting();
                 let is_connecting = connection.state == State::Connecting;
                 if graceful && !is_connecting {
@@ -192,7 +198,7 @@ impl Reactor {
         if has_place {
             self.leave_place();
         }
-        if authentication == Authentication::Awaited
+        if authentication.is_newcomer()
             && let Some(key) = listener
             && let Some(Source::Listener(listener)) = self.sources.get_mut(key)
         {

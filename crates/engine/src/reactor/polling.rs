@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // descriptors that the poller keeps by their numbers
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -239,27 +239,40 @@ impl Polling {
         }
     }
 
+    /// A descriptor that is readable when a wait would find something, where the poller has one.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.poller.as_deref()?.fd()
+    }
+
+    /// Says that a wait begins, which the waker has to end. Gives how long it may be, of `timeout`: it does not wait if the waker was
+    /// used.
+    pub(super) fn begin_wait(&mut self, timeout: Option<Duration>) -> Option<Duration> {
+        // Until it is heard, what other threads say is looked for every now and then.
+        let at_most = self.hear_waker().is_err().then_some(TELL_AGAIN);
+        let Some(waker) = &self.waker else {
+            return timeout;
+        };
+        match (waker.begin_wait(), at_most) {
+            (true, None) => timeout,
+            (true, Some(at_most)) => Some(timeout.unwrap_or(at_most).min(at_most)),
+            (false, _) => Some(Duration::ZERO),
+        }
+    }
+
     /// Waits for readiness, for at most `timeout`. It does not wait if the waker was used.
     pub(super) fn wait(
         &mut self,
         found: &mut Vec<Readiness>,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
-        // Until it is heard, what other threads say is looked for every now and then.
-        let at_most = self.hear_waker().is_err().then_some(TELL_AGAIN);
+        let timeout = self.begin_wait(timeout);
         let Some(poller) = &mut self.poller else {
             return Ok(());
         };
-        let Some(waker) = &self.waker else {
-            return poller.wait(found, timeout);
-        };
-        let timeout = match (waker.begin_wait(), at_most) {
-            (true, None) => timeout,
-            (true, Some(at_most)) => Some(timeout.unwrap_or(at_most).min(at_most)),
-            (false, _) => Some(Duration::ZERO),
-        };
         let result = poller.wait(found, timeout);
-        waker.end_wait();
+        if let Some(waker) = &self.waker {
+            waker.end_wait();
+        }
         result
     }
 }

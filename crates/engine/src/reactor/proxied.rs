@@ -72,9 +72,9 @@ impl Reactor {
         connection.credit = on_credit.then(Credit::of_newcomer);
         let listener = connection.listener;
         // Without ends it has no client: the proxy looks whether we live.
-        let has_client = connection
-            .proxied()
-            .is_some_and(|it| it.header.ends.is_some());
+        let ends = connection.proxied().and_then(|it| it.header.ends);
+        connection.span.is_client(ends.map(|ends| ends.source));
+        let has_client = ends.is_some();
         if has_client && !self.admit_client(key) {
             return None;
         }

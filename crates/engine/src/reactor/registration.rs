@@ -48,7 +48,14 @@ impl Reactor {
     }
 
     /// Queues the signals that have arrived.
+    #[inline]
     pub(super) fn collect_signals(&mut self) {
+        if !self.signals.is_empty() {
+            self.collect_from_signals();
+        }
+    }
+
+    fn collect_from_signals(&mut self) {
         for &key in &self.signals {
             if let Some(Source::Signal(handler)) = self.sources.get(key)
                 && handler.take()

@@ -15,7 +15,7 @@ pub(super) enum Source {
     Listener(Box<Listener>),
     Watch(Watch),
     Signal(Box<SignalHandler>),
-    Lingering(Lingering),
+    Lingering(Box<Lingering>),
     Datagrams(DatagramSocket),
 }
 

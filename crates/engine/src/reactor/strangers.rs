@@ -2,10 +2,9 @@
 //! that bans addresses, so the address stands at the same place in each of these lines.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::{Alarm, Reactor, Source};
-use crate::addresses::{Addresses, INTERVAL, Noted, Refusal};
+use crate::addresses::{INTERVAL, Noted, Refusal};
 use crate::clock;
 use crate::error::Reason;
 use crate::event::Level;
@@ -14,16 +13,6 @@ use crate::registry::Key;
 use crate::tls::Mode;
 
 impl Reactor {
-    /// The counts by address, for other threads that accept.
-    pub(crate) fn addresses(&self) -> Arc<Addresses> {
-        Arc::clone(&self.gate.addresses)
-    }
-
-    /// Has the connections of this reactor counted together with those of others.
-    pub(crate) fn share_addresses(&mut self, addresses: Arc<Addresses>) {
-        self.gate.addresses = addresses;
-    }
-
     /// The address of the peer of a connection, where it has one.
     pub(super) fn peer_address(&self, key: Key) -> Option<IpAddr> {
         match self.peer_name(key)? {

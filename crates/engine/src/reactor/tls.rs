@@ -57,6 +57,7 @@ impl Reactor {
         let Some(session) = &mut connection.tls else {
             return;
         };
+        connection.span.begin_handshake();
         if let Err(text) = session.begin(peer, now) {
             self.end(key, Reason::Tls(text));
             return;
@@ -163,6 +164,8 @@ impl Reactor {
         let Some(connection) = self.connection(key) else {
             return;
         };
+        let session = connection.tls.as_ref();
+        connection.span.secured(|| session?.info());
         let session_waits = connection.holds_input();
         if (session_waits || connection.readable) && connection.registered.enter_ready() {
             // Connected belongs right behind Secured.
@@ -200,6 +203,9 @@ impl Reactor {
 
     /// Step 5 begins. Connections whose TLS session has input of its own are ready as well.
     pub(super) fn note_backlog(&mut self) {
+        if self.backlog.is_empty() {
+            return;
+        }
         for key in std::mem::take(&mut self.backlog) {
             if let Some(connection) = self.connection(key) {
                 connection.budget = READ_BUFFER;

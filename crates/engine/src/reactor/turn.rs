@@ -56,6 +56,8 @@ pub(super) struct Turn {
     pub(super) part: Part,
     /// Whether the next share of step 5 is that of the companion.
     companion_first: bool,
+    /// Another loop waits since the end of the last turn.
+    pub(super) waits_elsewhere: bool,
 }
 
 impl Turn {
@@ -70,6 +72,7 @@ impl Turn {
             shares_until_flush: 0,
             part: Part::Beginning,
             companion_first: false,
+            waits_elsewhere: false,
         }
     }
 

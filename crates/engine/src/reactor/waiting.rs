@@ -1,8 +1,10 @@
-//! Steps 3 and 4 of the turn: the wait, how long it may be, and what it finds.
+//! Steps 3 and 4 of the turn: the wait, how long it may be, and what it finds. Or the wait is another loop's.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use super::turn::Stage;
 use super::{Companion, Reactor};
 use crate::clock;
 use crate::event::Level;
@@ -10,16 +12,65 @@ use crate::event::Level;
 /// How long to hold back when waiting itself fails, which nothing but a lack of kernel memory should cause.
 const WAIT_ERROR_PAUSE: Duration = Duration::from_millis(50);
 
+/// A reactor inside another loop, which does the waiting: there is a turn that does not wait, `begin_turn(Some(Duration::ZERO))`,
+/// whenever [`poller_fd`](Reactor::poller_fd) can be read or [`time_to_wait`](Reactor::time_to_wait) has passed, and after any command
+/// that was given outside a turn.
+///
+/// ```
+/// use std::time::Duration;
+/// use trochee::{Event, Reactor};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut reactor = Reactor::new();
+/// reactor.set_backend("epoll")?;
+/// let timer = reactor.set_timer(Duration::from_millis(10));
+/// let mut is_due = false;
+/// while !is_due {
+///     reactor.begin_turn(Some(Duration::ZERO));
+///     while let Some(event) = reactor.next_event() {
+///         is_due |= matches!(event, Event::Timer { id } if id == timer);
+///     }
+///     let at_most = reactor.time_to_wait();
+///     let fd = reactor.poller_fd();
+///     // The other loop waits for its own descriptors and for this one, and for so long at most.
+///     # drop(fd);
+///     # std::thread::sleep(at_most.unwrap_or_default());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 impl Reactor {
+    /// The descriptor that can be read while a turn would find something, timers excepted. It is another one in a process that
+    /// was forked since.
+    ///
+    /// `None` where the poller has no such descriptor, and that is any but epoll. Such a reactor needs a thread of its own.
+    ///
+    /// Opens the poller as the first turn does: it cannot be chosen any more.
+    pub fn poller_fd(&mut self) -> Option<BorrowedFd<'_>> {
+        self.ensure_poller();
+        self.polling.fd()
+    }
+
+    /// How long another loop may wait for [`poller_fd`](Reactor::poller_fd) at most; `None` for as long as it likes.
+    ///
+    /// To be asked after each turn, when nothing is done to the reactor any more until the wait: the poller is told here what has
+    /// changed since its last wait, and a [`Waker`](crate::Waker) of what it has to end.
+    pub fn time_to_wait(&mut self) -> Option<Duration> {
+        if !matches!(self.turn.stage, Stage::Over) {
+            return Some(Duration::ZERO);
+        }
+        self.ensure_poller();
+        self.reconcile_all();
+        let now = self.prepare_wait();
+        self.turn.waits_elsewhere = true;
+        let longest = self.longest_wait(None, now, false);
+        self.polling.begin_wait(longest)
+    }
+
     /// Waits until something is due, and notes which sources are ready.
     pub(super) fn wait(&mut self, companion: &impl Companion) {
-        // One that came before there was anything to wake the wait with.
-        self.collect_signals();
-        let now = clock::now();
-        self.count_busy(now);
-        self.excuse_silence(now);
-        self.relieve_memory();
-        let timeout = self.time_to_wait(now, companion.has_events());
+        let now = self.prepare_wait();
+        let timeout = self.longest_wait(self.turn.max_wait, now, companion.has_events());
         let mut readiness = std::mem::take(&mut self.readiness);
         let result = self.polling.wait(&mut readiness, timeout);
         self.turn.begin_io();
@@ -58,7 +109,26 @@ impl Reactor {
         }
     }
 
-    fn time_to_wait(&self, now: u64, accompanied: bool) -> Option<Duration> {
+    /// What has to be done before a wait; gives the time at which it begins.
+    fn prepare_wait(&mut self) -> u64 {
+        // One that came before there was anything to wake the wait with.
+        self.collect_signals();
+        let now = clock::now();
+        // Where another loop has waited, the time since the last turn is not time in which the consumer worked.
+        if !std::mem::take(&mut self.turn.waits_elsewhere) {
+            self.count_busy(now);
+            self.excuse_silence(now);
+        }
+        self.relieve_memory();
+        now
+    }
+
+    fn longest_wait(
+        &self,
+        max_wait: Option<Duration>,
+        now: u64,
+        accompanied: bool,
+    ) -> Option<Duration> {
         let work_left = !(self.ready.is_empty()
             && self.backlog.is_empty()
             && self.flushes.is_empty()
@@ -71,7 +141,7 @@ impl Reactor {
             .timers
             .next_deadline()
             .map(|deadline| Duration::from_nanos(deadline.saturating_sub(now)));
-        match (self.turn.max_wait, until_timer) {
+        match (max_wait, until_timer) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }

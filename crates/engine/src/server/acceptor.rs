@@ -8,9 +8,9 @@ use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::Notice;
 use super::mailbox::{Mailbox, Request};
 use super::place::{Places, Plan};
+use super::{Notice, tell};
 use crate::addresses::{INTERVAL, Noted};
 use crate::clock::{self, LastNotice};
 use crate::event::{Event, Level};
@@ -125,7 +125,7 @@ impl Acceptor {
             });
         }
         reactor.count_places();
-        let mut gate = Gate::new(reactor.addresses());
+        let mut gate = Gate::new(reactor.common().addresses);
         gate.open();
         let places = Places::new(&stop.waker);
         *lock(&stop.accepting) = Accepting {
@@ -223,7 +223,7 @@ impl Acceptor {
             if takes_place && self.places.taken() >= most {
                 self.count(|stats| stats.times_full += 1);
                 if self.full_notice.is_due(now) {
-                    (self.notice)(Level::Warn, FULL);
+                    tell(&self.notice, Level::Warn, FULL);
                 }
                 return;
             }
@@ -281,7 +281,7 @@ impl Acceptor {
     /// What the log is to hear of those who were refused.
     fn tell(&mut self, noted: Noted) {
         for (level, text) in noted.lines {
-            (self.notice)(level, &text);
+            tell(&self.notice, level, &text);
         }
         if noted.report_later {
             let after = Duration::from_nanos(INTERVAL);
@@ -291,7 +291,7 @@ impl Acceptor {
 
     fn warn(&self, text: Option<String>) {
         if let Some(text) = text {
-            (self.notice)(Level::Error, &text);
+            tell(&self.notice, Level::Error, &text);
         }
     }
 }

@@ -67,6 +67,18 @@ impl LogWriter {
     }
 }
 
+/// For those who write a whole line at a time, such as what formats the events of `tracing`. Never waits, and never fails.
+impl Write for &LogWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.line(String::from_utf8_lossy(line).trim_end_matches('\n'));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Drop for LogWriter {
     fn drop(&mut self) {
         self.flush(GOODBYE);

@@ -2,23 +2,24 @@
 
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::mailbox::{Link, Mailbox, Request};
 use super::place::Place;
-use super::{Conn, Contexts, Handler, Notice, Start, Status, Thread};
+use super::{Conn, Contexts, Handler, Notice, Start, Status, Thread, tell};
 use crate::command::Close;
 use crate::error::{Error, Reason};
 use crate::event::{Event, Level};
-use crate::reactor::Reactor;
+use crate::reactor::{Reactor, Step, read_buffer};
 use crate::registry::{Key, KeyMap};
 use crate::timers::TimerId;
 
 mod timers;
 
-use timers::Owner;
+use timers::{Owner, TimerHasher};
 
 const HANDLER_PANICKED: &str = "a handler panicked, and its connection was closed";
 
@@ -27,7 +28,7 @@ pub(super) struct Worker {
     pub(super) index: usize,
     pub(super) reactor: Reactor,
     pub(super) entries: KeyMap<Entry>,
-    timers: HashMap<TimerId, Owner>,
+    timers: HashMap<TimerId, Owner, BuildHasherDefault<TimerHasher>>,
     /// Ends of our own making, which the reactor does not tell of.
     over: VecDeque<(Key, Reason)>,
     mailbox: Arc<Mailbox>,
@@ -35,41 +36,52 @@ pub(super) struct Worker {
     deadline: Option<Instant>,
     /// The deadline has passed: nothing begins any more.
     cut: bool,
-    /// What was read, out of the reactor, which the handler may use meanwhile.
-    data: Vec<u8>,
+    /// Takes turns with the reactor's read buffer: the handler has the one while the reactor, which it may use, has the other.
+    data: Box<[u8]>,
 }
 
 /// One connection.
 pub(super) struct Entry {
     /// `None` while it is called.
     handler: Option<Box<dyn Handler>>,
-    link: Option<Arc<Link>>,
-    timers: Vec<TimerId>,
-    contexts: Option<Contexts>,
     /// [`Handler::on_connect`] waits for the handshake.
     awaits_tls: bool,
     /// So does all else, for the PROXY header.
     awaits_header: bool,
     /// [`Handler::on_connect`] was called.
     begun: bool,
+    /// What most connections do without.
+    more: Option<Box<More>>,
+    _place: Option<Place>,
+}
+
+#[derive(Default)]
+struct More {
+    link: Option<Arc<Link>>,
+    timers: Vec<TimerId>,
+    contexts: Option<Contexts>,
     /// Why we closed it, where that is not [`Reason::Local`].
     why: Option<Reason>,
-    _place: Option<Place>,
 }
 
 impl Entry {
     pub(super) fn new(handler: Box<dyn Handler>, place: Option<Place>) -> Entry {
         Entry {
             handler: Some(handler),
-            link: None,
-            timers: Vec::new(),
-            contexts: None,
             awaits_tls: false,
             awaits_header: false,
             begun: false,
-            why: None,
+            more: None,
             _place: place,
         }
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    fn take_contexts(&mut self) -> Option<Contexts> {
+        self.more.as_mut()?.contexts.take()
     }
 }
 
@@ -83,14 +95,14 @@ impl Worker {
         Worker {
             index,
             reactor,
-            entries: KeyMap::default(),
-            timers: HashMap::new(),
+            entries: KeyMap::new(),
+            timers: HashMap::default(),
             over: VecDeque::new(),
             mailbox,
             notice,
             deadline: None,
             cut: false,
-            data: Vec::new(),
+            data: read_buffer(),
         }
     }
 
@@ -136,19 +148,27 @@ impl Worker {
 
     /// One event, for the handler that it concerns.
     fn step(&mut self) -> bool {
-        let Some(event) = self.reactor.next_event() else {
-            return false;
-        };
+        match self.reactor.next_step() {
+            Some(Step::Data { key, len, .. }) => self.data(key, len),
+            Some(Step::Event(event)) => self.event(event),
+            // Sockets for datagrams are not here.
+            Some(Step::Datagram { .. }) => {}
+            None => return false,
+        }
+        true
+    }
+
+    fn data(&mut self, key: Key, len: usize) {
+        self.reactor.swap_read_buffer(&mut self.data);
+        let data = std::mem::take(&mut self.data);
+        self.call(key, |handler, conn| handler.on_incoming(conn, &data[..len]));
+        self.data = data;
+    }
+
+    fn event(&mut self, event: Event<'static>) {
         match event {
-            Event::Data { key, data, .. } => {
-                let mut copy = std::mem::take(&mut self.data);
-                copy.clear();
-                copy.extend_from_slice(data);
-                self.call(key, |handler, conn| handler.on_incoming(conn, &copy));
-                self.data = copy;
-            }
             Event::Connected { key } => {
-                if self.entries.get(&key).is_some_and(|it| it.awaits_header) {
+                if self.entries.get(key).is_some_and(|it| it.awaits_header) {
                     self.begin(key);
                 } else {
                     self.connected(key);
@@ -162,17 +182,17 @@ impl Worker {
             Event::ReadTimeout { key } => self.read_timeout(key),
             Event::Predrain { key } => self.call(key, |handler, conn| handler.on_predrain(conn)),
             Event::Drain { key } => self.call(key, |handler, conn| handler.on_drain(conn)),
-            Event::Closed { key, reason } => self.end(key, reason),
+            Event::Closed { key, reason, .. } => self.end(key, reason),
             Event::Timer { id } => self.timer(id),
             Event::Notice { level, text } => (self.notice)(level, &text),
-            // Listeners, watches and signals are not here.
-            Event::Accepted { .. }
+            // Data is no event of its own; listeners, watches, signals and sockets for datagrams are not here.
+            Event::Data { .. }
+            | Event::Accepted { .. }
             | Event::Ready { .. }
             | Event::Signal { .. }
             | Event::Datagram { .. }
             | Event::DatagramError { .. } => {}
         }
-        true
     }
 
     fn carry_out(&mut self, request: Request) {
@@ -186,7 +206,7 @@ impl Worker {
             } => {
                 let Ok(handler) = catch_unwind(AssertUnwindSafe(|| (plan.factory)())) else {
                     let text = "a connection was refused: what makes its handler panicked";
-                    return (self.notice)(Level::Error, text);
+                    return tell(&self.notice, Level::Error, text);
                 };
                 let fronts = &plan.fronts;
                 match self
@@ -195,7 +215,9 @@ impl Worker {
                 {
                     Ok(key) => {
                         let mut entry = Entry::new(handler, place);
-                        entry.contexts = plan.contexts.clone();
+                        if let Some(contexts) = &plan.contexts {
+                            entry.more().contexts = Some(contexts.clone());
+                        }
                         entry.awaits_header = self.reactor.expects_header(key);
                         let awaits_header = entry.awaits_header;
                         self.entries.insert(key, entry);
@@ -222,7 +244,7 @@ impl Worker {
                 self.deadline = Some(deadline);
                 // Those that are still to begin are told then.
                 for key in self.keys() {
-                    let Some(entry) = self.entries.get(&key) else {
+                    let Some(entry) = self.entries.get(key) else {
                         continue;
                     };
                     if entry.begun {
@@ -238,11 +260,11 @@ impl Worker {
 
     /// The client itself speaks from here on.
     fn begin(&mut self, key: Key) {
-        let Some(entry) = self.entries.get_mut(&key) else {
+        let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
         entry.awaits_header = false;
-        match entry.contexts.take() {
+        match entry.take_contexts() {
             Some(contexts) => {
                 entry.awaits_tls = true;
                 // Cannot fail on a connection that has just begun.
@@ -253,7 +275,7 @@ impl Worker {
     }
 
     fn connected(&mut self, key: Key) {
-        if let Some(entry) = self.entries.get_mut(&key) {
+        if let Some(entry) = self.entries.get_mut(key) {
             entry.begun = true;
         }
         self.call(key, |handler, conn| handler.on_connect(conn));
@@ -264,17 +286,14 @@ impl Worker {
 
     pub(super) fn serve_tls(&mut self, key: Key, contexts: &Contexts) -> Result<(), Error> {
         self.reactor.start_tls(key, contexts.start())?;
-        if let Some(entry) = self.entries.get_mut(&key) {
-            entry.contexts = Some(contexts.clone());
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.more().contexts = Some(contexts.clone());
         }
         Ok(())
     }
 
     fn choose(&mut self, key: Key, name: Option<&str>) {
-        let contexts = self
-            .entries
-            .get_mut(&key)
-            .and_then(|entry| entry.contexts.take());
+        let contexts = self.entries.get_mut(key).and_then(Entry::take_contexts);
         // Fails only where the connection is over.
         let _ = match contexts {
             Some(contexts) => self.reactor.accept_tls(key, contexts.choose(name), None),
@@ -283,10 +302,10 @@ impl Worker {
     }
 
     fn secured(&mut self, key: Key) {
-        let Some(entry) = self.entries.get_mut(&key) else {
+        let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
-        entry.contexts = None;
+        entry.take_contexts();
         let begins = std::mem::take(&mut entry.awaits_tls);
         self.call(key, |handler, conn| {
             handler.on_status(conn, Status::Secured)
@@ -300,8 +319,8 @@ impl Worker {
         let mut stays = true;
         self.call(key, |handler, conn| stays = handler.on_read_timeout(conn));
         if !stays {
-            if let Some(entry) = self.entries.get_mut(&key) {
-                entry.why = Some(Reason::ReadTimeout);
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.more().why = Some(Reason::ReadTimeout);
             }
             self.close(key);
         }
@@ -311,7 +330,7 @@ impl Worker {
     fn call(&mut self, key: Key, call: impl FnOnce(&mut dyn Handler, &mut Conn<'_>)) {
         let Some(mut handler) = self
             .entries
-            .get_mut(&key)
+            .get_mut(key)
             .and_then(|entry| entry.handler.take())
         else {
             return;
@@ -322,7 +341,7 @@ impl Worker {
         match outcome {
             // Entries leave between calls only.
             Ok(()) => {
-                if let Some(entry) = self.entries.get_mut(&key) {
+                if let Some(entry) = self.entries.get_mut(key) {
                     entry.handler = Some(handler);
                 }
             }
@@ -349,11 +368,12 @@ impl Worker {
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no message");
         let text = format!("{what}: {message}");
-        (self.notice)(Level::Error, &text);
+        tell(&self.notice, Level::Error, &text);
     }
 
     pub(super) fn close(&mut self, key: Key) {
-        if let Some(link) = self.entries.get(&key).and_then(|entry| entry.link.as_ref()) {
+        let more = self.entries.get(key).and_then(|entry| entry.more.as_ref());
+        if let Some(link) = more.and_then(|more| more.link.as_ref()) {
             link.cut();
         }
         if self.reactor.close(key) == Close::Done {
@@ -376,17 +396,18 @@ impl Worker {
 
     /// A connection is over.
     fn end(&mut self, key: Key, reason: Reason) {
-        let Some(mut entry) = self.entries.remove(&key) else {
+        let Some(mut entry) = self.entries.remove(key) else {
             return;
         };
-        if let Some(link) = &entry.link {
+        let more = entry.more.take().map_or_else(More::default, |more| *more);
+        if let Some(link) = &more.link {
             link.cut();
         }
-        for timer in entry.timers.drain(..) {
+        for timer in more.timers {
             self.timers.remove(&timer);
             self.reactor.cancel_timer(timer);
         }
-        let reason = entry.why.take().unwrap_or(reason);
+        let reason = more.why.unwrap_or(reason);
         if let Some(mut handler) = entry.handler.take() {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 handler.on_disconnect(&mut Conn { worker: self, key }, &reason);
@@ -413,7 +434,7 @@ impl Worker {
     }
 
     pub(super) fn keys(&self) -> Vec<Key> {
-        self.entries.keys().copied().collect()
+        self.entries.keys().collect()
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -422,8 +443,9 @@ impl Worker {
 
     pub(super) fn link(&mut self, key: Key) -> Option<&Arc<Link>> {
         let mailbox = &self.mailbox;
-        let entry = self.entries.get_mut(&key)?;
+        let entry = self.entries.get_mut(key)?;
         let link = entry
+            .more()
             .link
             .get_or_insert_with(|| Arc::new(Link::new(key, Arc::clone(mailbox))));
         Some(link)

@@ -32,8 +32,9 @@ impl Threads {
             // The thread may not have been told yet of what is queued, and the peer may have caught up.
             self.ask(key, Reactor::catch_up);
             if self.remote(key).is_some_and(is_full) {
+                let info = self.end_info(key).unwrap_or_default();
                 self.forget(local, key);
-                local.tell_end(key, Reason::SendBufferFull);
+                local.tell_end(key, Reason::SendBufferFull, info);
                 return Err(Error::SendBufferFull);
             }
         }
@@ -72,10 +73,10 @@ impl Threads {
             return Close::Flushing;
         }
         // Nothing is read any more.
-        if let Some(reason) = remote.held.take().and_then(|held| held.closed) {
+        if let Some((reason, info)) = remote.held.take().and_then(|held| held.closed) {
             // It is over already, and that was to be told behind what is not read any more.
             self.forget(local, key);
-            local.tell_end(key, reason);
+            local.tell_end(key, reason, info);
             return Close::Gone;
         }
         let nothing_left =
@@ -169,9 +170,9 @@ impl Threads {
             self.give_back(key, bytes);
         }
         // Nothing is left that it would have to be told behind.
-        if let Some(reason) = closed {
+        if let Some((reason, info)) = closed {
             self.forget(local, key);
-            local.tell_end(key, reason);
+            local.tell_end(key, reason, info);
         }
         Ok(())
     }

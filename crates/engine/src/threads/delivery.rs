@@ -39,18 +39,18 @@ impl Threads {
                 (tls.secured, tls.facts) = (true, facts);
                 Some(Step::Event(Event::Secured { key }))
             }
-            Report::Event(Event::Closed { key, reason }) => {
+            Report::Event(Event::Closed { key, reason, info }) => {
                 let Some(remote) = self.remote_mut(key) else {
                     // The loop has let go of it before.
                     self.let_go(local, thread, key);
                     return None;
                 };
                 if let Some(held) = &mut remote.held {
-                    held.closed = Some(reason);
+                    held.closed = Some((reason, info));
                     return None;
                 }
                 self.forget(local, key);
-                Some(Step::Event(Event::Closed { key, reason }))
+                Some(Step::Event(Event::Closed { key, reason, info }))
             }
             Report::Event(event) => self.event(event).map(Step::Event),
             Report::Died => {
@@ -90,6 +90,7 @@ impl Threads {
         let buffer = &mut local.read_buffer()[..bytes.len()];
         buffer.copy_from_slice(bytes);
         let remote = self.remote_mut(key).filter(|remote| !remote.is_closing())?;
+        remote.received += len as u64;
         if !remote.is_secured() {
             // The thread had read it before it heard that TLS was to begin; to the peer, it may have begun by then.
             let bytes = buffer.to_vec();
@@ -116,9 +117,9 @@ impl Threads {
         } else if std::mem::take(&mut held.ended) {
             Step::Event(Event::Ended { key })
         } else {
-            let reason = held.closed?;
+            let (reason, info) = held.closed?;
             self.forget(local, key);
-            return Some(Step::Event(Event::Closed { key, reason }));
+            return Some(Step::Event(Event::Closed { key, reason, info }));
         };
         if held.ended || held.closed.is_some() {
             remote.held = Some(held);

@@ -9,6 +9,7 @@ use crate::batch::{Batch, Reading};
 use crate::clock;
 use crate::command::{Close, Command};
 use crate::connection::NEWCOMER_READS;
+use crate::connection_info::EndInfo;
 use crate::error::{Error, Reason};
 use crate::event::{Chunk, Event};
 use crate::reactor::{Reactor, Step};
@@ -112,7 +113,7 @@ impl IoThread {
                 let facts = Facts::of(&self.reactor, key);
                 self.tell(key, Report::Secured { key, facts });
             }
-            Event::Closed { key, reason } => self.closed(key, reason),
+            Event::Closed { key, reason, info } => self.closed(key, reason, info),
             // The loop has its own; the rest it does not ask of a thread.
             Event::Predrain { .. }
             | Event::Ready { .. }
@@ -168,8 +169,8 @@ impl IoThread {
         self.tell(key, report);
     }
 
-    fn closed(&mut self, key: Key, reason: Reason) {
-        self.tell(key, Report::Event(Event::Closed { key, reason }));
+    fn closed(&mut self, key: Key, reason: Reason, info: EndInfo) {
+        self.tell(key, Report::Event(Event::Closed { key, reason, info }));
         self.newcomers.remove(key);
     }
 
@@ -242,7 +243,7 @@ impl IoThread {
             }
             Message::Connect(key, connection) => {
                 if let Err(error) = self.reactor.take_over(key, connection) {
-                    self.closed(key, Reason::Poller(error.to_string()));
+                    self.closed(key, Reason::Poller(error.to_string()), EndInfo::default());
                 }
             }
             Message::Configure(config) => self.reactor.configure(*config),
@@ -256,8 +257,9 @@ impl IoThread {
         }
         if matches!(command, Command::Close) {
             // All may have been sent since the loop said so, and the loop waits for the end.
+            let info = self.reactor.end_info(key).unwrap_or_default();
             if self.reactor.close(key) == Close::Done {
-                self.closed(key, Reason::Local);
+                self.closed(key, Reason::Local, info);
             }
             return;
         }

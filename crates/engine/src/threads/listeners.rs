@@ -9,7 +9,6 @@ use crate::error::Error;
 use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::socket;
-use crate::stage::Authentication;
 
 /// One of them. All but whether it is paused is known to the loop's reactor.
 pub(super) struct Lent {
@@ -43,8 +42,8 @@ impl Threads {
                 read_size: listener.read_size,
                 paused,
             });
-            if listener.authenticates {
-                let command = Command::Authentication(Authentication::Awaited);
+            if listener.authentication.is_newcomer() {
+                let command = Command::Authentication(listener.authentication);
                 self.tell(thread, key, command);
             }
         }

@@ -5,9 +5,9 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use super::messages::{CHANNEL_BINDING, CHANNEL_BINDING_LENGTH};
-use super::{Facts, Threads};
+use super::{Facts, Remote, Threads};
 use crate::config::SocketOption;
-use crate::connection_info::{ConnectionInfo, TcpInfo};
+use crate::connection_info::{ConnectionInfo, EndInfo, TcpInfo};
 use crate::error::Error;
 use crate::gauges::Gauges;
 use crate::name::Name;
@@ -58,6 +58,10 @@ impl Threads {
 
     pub(crate) fn pending(&self, key: Key) -> usize {
         self.remote(key).map_or(0, |remote| remote.pending())
+    }
+
+    pub(crate) fn end_info(&self, key: Key) -> Option<EndInfo> {
+        self.remote(key).map(Remote::end_info)
     }
 
     pub(crate) fn fd(&self, key: Key) -> Option<RawFd> {

@@ -3,9 +3,11 @@
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::messages::{Accepted, Facts};
 use crate::clock;
+use crate::connection_info::EndInfo;
 use crate::error::Reason;
 use crate::event::Chunk;
 use crate::name::Name;
@@ -24,6 +26,10 @@ pub(super) struct Remote {
     pub(super) phase: Phase,
     /// When the consumer was last told how far it has got, in nanoseconds of the [clock](clock::now).
     pub(super) told: u64,
+    /// When the loop heard of it, in nanoseconds of the [clock](clock::now).
+    began: u64,
+    /// Bytes that it has delivered.
+    pub(super) received: u64,
     /// Bytes that were written, and how many of them the thread has handed to the system.
     pub(super) written: u64,
     sent: Arc<AtomicU64>,
@@ -74,12 +80,13 @@ impl Tls {
 pub(super) struct Held {
     pub(super) data: Option<(Vec<u8>, Chunk)>,
     pub(super) ended: bool,
-    pub(super) closed: Option<Reason>,
+    pub(super) closed: Option<(Reason, EndInfo)>,
 }
 
 impl Remote {
     /// A connection as a thread tells of it.
     pub(super) fn new(thread: usize, phase: Phase, told: Accepted) -> Box<Remote> {
+        let now = clock::now();
         Box::new(Remote {
             thread,
             fd: told.fd,
@@ -87,7 +94,9 @@ impl Remote {
             local: told.local,
             proxied: told.proxied,
             phase,
-            told: clock::now(),
+            told: now,
+            began: now,
+            received: 0,
             written: 0,
             sent: told.sent,
             paused: false,
@@ -105,6 +114,16 @@ impl Remote {
     pub(super) fn pending(&self) -> usize {
         let sent = self.sent.load(Ordering::Acquire);
         usize::try_from(self.written.saturating_sub(sent)).unwrap_or(usize::MAX)
+    }
+
+    /// What it has come to, as far as the loop knows: what TLS adds is not counted.
+    pub(super) fn end_info(&self) -> EndInfo {
+        EndInfo {
+            age: Duration::from_nanos(clock::now().saturating_sub(self.began)),
+            received: self.received,
+            sent: self.sent.load(Ordering::Acquire),
+            in_handshake: !self.is_secured(),
+        }
     }
 
     pub(super) fn is_secured(&self) -> bool {

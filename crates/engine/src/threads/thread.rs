@@ -6,12 +6,10 @@ use std::thread::JoinHandle;
 
 use super::io_thread::IoThread;
 use super::messages::{Channel, Message, Report};
-use crate::addresses::Addresses;
 use crate::batch::{Batch, Reading};
 use crate::config::Config;
 use crate::error::Error;
-use crate::memory::Account;
-use crate::reactor::Reactor;
+use crate::reactor::{Common, Reactor};
 use crate::signals;
 use crate::waker::Waker;
 
@@ -32,12 +30,12 @@ impl Thread {
         number: u8,
         backend: &str,
         config: Config,
-        (addresses, memory): (Arc<Addresses>, &Arc<Account>),
+        common: Common,
         home: &Waker,
     ) -> Result<Thread, Error> {
-        let mut reactor = Reactor::on_credit(number, addresses);
+        let mut reactor = Reactor::on_credit(number);
         reactor.set_backend(backend)?;
-        reactor.share_memory(memory);
+        reactor.join(common);
         reactor.configure(config);
         let waker = reactor.waker()?;
         let channel = Arc::new(Channel::new(home.clone()));
@@ -126,8 +124,8 @@ mod tests {
     fn what_a_thread_is_told_while_it_looks_for_more_is_heard() {
         let home = Waker::open().expect("an eventfd");
         crate::reactor::raise_descriptor_limit();
-        let shared = (Addresses::new(), &Arc::default());
-        let thread = Thread::start(0, 1, "select", Config::default(), shared, &home);
+        let common = Reactor::new().common();
+        let thread = Thread::start(0, 1, "select", Config::default(), common, &home);
         let mut thread = thread.expect("a thread");
         for round in 0..2000 {
             while !home.begin_wait() {

@@ -11,7 +11,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
 use super::keys::Choice;
-use super::store::Store;
+use super::store::{Store, TrustedFiles};
 use super::verify::{Policy, Verifier};
 use super::x509::Role;
 use super::{Error, Material, Mode, OwnCertificate, Settings, ciphers, exporter, keys};
@@ -86,12 +86,24 @@ impl Context {
     /// In LuaSec's words, which Prosody parses: `"error loading private key (No such file or directory)"`,
     /// `"private key does not match public key"`. Settings that leave nothing to negotiate are errors, too.
     pub fn build(settings: &Settings) -> Result<(Context, Vec<String>), Error> {
+        Context::build_with(settings, &TrustedFiles::default())
+    }
+
+    /// The same for one of many contexts that are made together: what they trust is looked at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Context::build).
+    pub fn build_with(
+        settings: &Settings,
+        files: &TrustedFiles,
+    ) -> Result<(Context, Vec<String>), Error> {
         let mut remarks = Vec::new();
         let versions = ciphers::versions(settings, &mut remarks)?;
         let provider = Arc::new(ciphers::provider(settings, &versions, &mut remarks)?);
         remark_options(settings, &mut remarks);
         let choice = Arc::new(Choice(own_certificates(settings)?));
-        let policy = Arc::new(policy(settings, &provider, &mut remarks)?);
+        let policy = Arc::new(policy(settings, &provider, files, &mut remarks)?);
         let certificate = choice.0.first().cloned();
         let side = match settings.mode {
             Mode::Server => server(settings, provider, &versions, choice, &policy)?,
@@ -254,6 +266,7 @@ fn own_certificates(settings: &Settings) -> Result<Vec<Arc<CertifiedKey>>, Error
 fn policy(
     settings: &Settings,
     provider: &CryptoProvider,
+    files: &TrustedFiles,
     remarks: &mut Vec<String>,
 ) -> Result<Policy, Error> {
     let has = |list: &[String], word: &str| list.iter().any(|item| item == word);
@@ -280,12 +293,13 @@ fn policy(
         settings.cafile.is_none() && settings.capath.is_none() && settings.authorities.is_empty();
     Ok(Policy {
         store: if no_place && is_client && verify && settings.system_trust {
-            Store::of_system()?
+            Store::of_system(files)?
         } else {
             Store::load(
                 settings.cafile.as_deref(),
                 settings.capath.as_deref(),
                 &settings.authorities,
+                files,
             )?
         },
         // LuaSec's "ignore": what a certificate is for is checked, but not whether that is what it is used for

@@ -2,20 +2,8 @@
 
 use aws_lc_rs::digest::{SHA256, SHA512, digest};
 
+use super::Tlsa;
 use super::x509::Certificate;
-
-/// One TLSA record, as the DNS has it. It must have come with DNSSEC: that is for the caller to see to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tlsa {
-    /// 0 PKIX-TA, 1 PKIX-EE, 2 DANE-TA, 3 DANE-EE.
-    pub usage: u8,
-    /// 0: the certificate; 1: its public key.
-    pub selector: u8,
-    /// 0: the data itself; 1: its SHA-256; 2: its SHA-512.
-    pub matching: u8,
-    /// What to find.
-    pub data: Vec<u8>,
-}
 
 const PKIX_TA: u8 = 0;
 const PKIX_EE: u8 = 1;

@@ -8,6 +8,8 @@ use std::cell::Cell;
 use rustls::crypto::tls13::OkmBlock;
 use rustls::{KeyLog, SupportedCipherSuite};
 
+use super::key_log;
+
 /// The secret of one session. Erased when it is dropped.
 pub(super) struct Exporter {
     /// The exporter secret of TLS 1.3, or the master secret of TLS 1.2. The type is the one that rustls derives with.
@@ -37,7 +39,8 @@ const TLS12: &str = "CLIENT_RANDOM";
 
 impl KeyLog for Log {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        if self.will_log(label) && secret.len() <= OkmBlock::MAX_LEN {
+        key_log::write(label, client_random, secret);
+        if is_exporters(label) && secret.len() <= OkmBlock::MAX_LEN {
             LOGGED.set(Some(Logged {
                 secret: OkmBlock::new(secret),
                 client_random: client_random.try_into().ok().filter(|_| label == TLS12),
@@ -46,8 +49,12 @@ impl KeyLog for Log {
     }
 
     fn will_log(&self, label: &str) -> bool {
-        label == TLS13 || label == TLS12
+        is_exporters(label) || key_log::is_on()
     }
+}
+
+fn is_exporters(label: &str) -> bool {
+    label == TLS13 || label == TLS12
 }
 
 /// What the session that rustls was just called for can export with. `None` if nothing was logged, or the server's random

@@ -1,6 +1,6 @@
 //! Our own certificates and private keys, with the errors that Prosody explains to its operators.
 //!
-//! A certificate is taken as bytes: what is in it is for the peer to judge. All that is looked for is its public key.
+//! A certificate has to be one that can be read. What is in it is for the peer to judge: all that is looked for is its public key.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -93,13 +93,13 @@ impl Material {
 ///
 /// # Errors
 ///
-/// "error loading certificate (…)": the system's words, "no start line" for a file without one, "bad base64 decode".
+/// "error loading certificate (…)": the system's words, "no start line" for a file without one, "bad base64 decode", "wrong tag".
 fn certificates(from: &Material, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     match from.der(bytes) {
         Some(bytes) => pem::certificate(bytes).map(|certificate| vec![certificate]),
         None => pem::certificates(bytes),
     }
-    .map_err(|reason| from.refused(CERTIFICATE, reason))
+    .map_err(|reason| from.refused(CERTIFICATE, &reason))
 }
 
 /// The private key of a place: PKCS#1, PKCS#8 or SEC1; encrypted as PKCS#8 or in OpenSSL's traditional way.

@@ -47,6 +47,35 @@ impl Certificates {
     }
 }
 
+/// What `cafile` and `capath` hold, for contexts that are made together, as at a reload.
+///
+/// A context looks whether the files have changed since they were read. In a directory that is a look at each of its files, of which a
+/// system has 150. With this it is looked at once: what changes in a file of a directory meanwhile is not seen.
+#[derive(Default)]
+pub struct TrustedFiles(Mutex<HashMap<PathBuf, LookedAt>>);
+
+/// What a place was like, and what was in it.
+type LookedAt = (Option<State>, Arc<Certificates>);
+
+impl TrustedFiles {
+    fn get(
+        &self,
+        place: &Path,
+        read: impl FnOnce(&Path) -> Result<Vec<CertificateDer<'static>>, Error>,
+    ) -> Result<Arc<Certificates>, Error> {
+        let state = State::of(place);
+        let mut looked_at = lock(&self.0);
+        if let Some((before, certificates)) = looked_at.get(place)
+            && *before == state
+        {
+            return Ok(Arc::clone(certificates));
+        }
+        let certificates = cached(place, read)?;
+        looked_at.insert(place.to_owned(), (state, Arc::clone(&certificates)));
+        Ok(certificates)
+    }
+}
+
 /// Everything that one context trusts.
 #[derive(Default)]
 pub(super) struct Store {
@@ -63,17 +92,18 @@ impl Store {
         cafile: Option<&Path>,
         capath: Option<&Path>,
         authorities: &[u8],
+        files: &TrustedFiles,
     ) -> Result<Store, Error> {
         let refused = |reason: &str| keys::loading("CA locations", reason);
         let mut places = Vec::new();
         if let Some(file) = cafile {
-            places.push(cached(file, |file| {
+            places.push(files.get(file, |file| {
                 let text = keys::read(file, "CA locations")?;
                 keys::trusted_in_pem(&text).map_err(|reason| refused(reason).in_file(file))
             })?);
         }
         if let Some(directory) = capath {
-            places.push(cached(directory, |directory| Ok(hashed(directory)))?);
+            places.push(files.get(directory, |directory| Ok(hashed(directory)))?);
         }
         if !authorities.is_empty() {
             places.push(shared(
@@ -88,9 +118,9 @@ impl Store {
     /// # Errors
     ///
     /// That there is no file of it in any of the places that are known.
-    pub(super) fn of_system() -> Result<Store, Error> {
+    pub(super) fn of_system(files: &TrustedFiles) -> Result<Store, Error> {
         match SYSTEM.iter().map(Path::new).find(|file| file.exists()) {
-            Some(file) => Store::load(Some(file), None, &[]),
+            Some(file) => Store::load(Some(file), None, &[], files),
             None => Err(Error::new(
                 "there is nothing to verify servers with: the system has no file of trusted certificates, and neither \
                  cafile nor capath is set",

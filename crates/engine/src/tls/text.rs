@@ -1,15 +1,37 @@
 //! OpenSSL's words for what goes wrong in TLS: Prosody, its modules and its operators know them.
 
-use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible};
+use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible, ProtocolVersion};
 
-/// The same where the peer's first bytes are known: somebody may have come to the wrong port.
+/// The same where the peer's first bytes are known: somebody may have come to the wrong port, or with a version of long ago.
 pub(super) fn of_first(error: &Error, bytes: &[u8]) -> String {
+    /// Where a ClientHello has its version, behind the headers of the record and of the message.
+    const VERSION: std::ops::Range<usize> = 9..11;
     let begins = |word: &&str| bytes.starts_with(word.as_bytes());
+    let is_old = bytes
+        .get(VERSION)
+        .is_some_and(|version| version < &[3, 3][..]);
     match of(error) {
+        // Only since TLS 1.2 is there such an extension.
+        _ if is_old && *error == SIGNATURES => "unsupported protocol".into(),
         text if text != "wrong version number" => text,
         _ if ["GET ", "POST", "HEAD", "PUT "].iter().any(begins) => "http request".into(),
         _ if begins(&"CONNE") => "https proxy request".into(),
         text => text,
+    }
+}
+
+const SIGNATURES: Error =
+    Error::PeerIncompatible(PeerIncompatible::SignatureAlgorithmsExtensionRequired);
+
+/// The same where a version may have been agreed on. In TLS 1.2 a group is part of the cipher suite.
+pub(super) fn of_agreed(error: &Error, version: Option<ProtocolVersion>) -> String {
+    match error {
+        Error::PeerIncompatible(PeerIncompatible::NoKxGroupsInCommon)
+            if version == Some(ProtocolVersion::TLSv1_2) =>
+        {
+            "no shared cipher".into()
+        }
+        _ => of(error),
     }
 }
 

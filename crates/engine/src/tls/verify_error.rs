@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+#[cfg(feature = "tls")]
 use aws_lc_sys as ffi;
 
 macro_rules! errors {
@@ -22,6 +23,7 @@ macro_rules! errors {
             }
 
             /// From a number of aws-lc's verifier, which has some of its own.
+            #[cfg(feature = "tls")]
             pub(super) fn from_aws_lc(number: i32) -> VerifyError {
                 match number {
                     $($($aws => VerifyError::$name,)*)+
@@ -94,6 +96,7 @@ impl fmt::Display for VerifyError {
 
 impl std::error::Error for VerifyError {}
 
+#[cfg(feature = "tls")]
 impl VerifyError {
     /// Whether it is about name constraints, which aws-lc's verifier alone checks.
     pub(super) fn is_of_name_constraints(self) -> bool {

@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{c_int, c_long, c_uint, c_void};
+use std::ffi::{CStr, c_int, c_long, c_uint, c_void};
 use std::net::IpAddr;
 use std::ptr::{self, NonNull};
 
@@ -401,6 +401,26 @@ fn encoded(encode: impl FnOnce(*mut *mut u8) -> c_int) -> Vec<u8> {
         ffi::OPENSSL_free(out.cast::<c_void>());
         bytes
     }
+}
+
+/// What `parse` made of bytes, or else why it made nothing of them, in aws-lc's words, which are OpenSSL's: "wrong tag".
+pub(super) fn explained<T>(parse: impl FnOnce() -> Option<T>) -> Result<T, String> {
+    forget_errors();
+    let parsed = parse();
+    // SAFETY: no arguments; the first error that this thread noted, 0 for none.
+    let error = unsafe { ffi::ERR_peek_error() };
+    // SAFETY: the words of any number, for ever; a null pointer for a number without.
+    let words = unsafe { ffi::ERR_reason_error_string(error) };
+    forget_errors();
+    parsed.ok_or_else(|| {
+        if error == 0 || words.is_null() {
+            // Something stands behind what was read
+            return "too long".to_owned();
+        }
+        // SAFETY: it is not null, and such words end with a NUL.
+        let words = unsafe { CStr::from_ptr(words) };
+        words.to_string_lossy().to_lowercase().replace('_', " ")
+    })
 }
 
 /// Forgets what aws-lc noted about failures on this thread: nobody reads it.

@@ -1,21 +1,5 @@
 //! The suite: one file for each kind of refusal.
 
-macro_rules! driver {
-    () => {
-        match Driver::open() {
-            Some(driver) => driver,
-            None => return,
-        }
-    };
-    ($($setting:ident: $value:expr),+ $(,)?) => {{
-        let mut driver = driver!();
-        let mut config = driver.reactor.config().clone();
-        $(config.$setting = $value;)+
-        driver.reactor.configure(config);
-        driver
-    }};
-}
-
 mod accepting;
 mod matrix;
 #[allow(dead_code)]

@@ -247,7 +247,7 @@ fn clients_of_a_proxy_are_counted_by_their_own_address() {
     let mut driver = driver!(
         exempt_addresses: Networks::default(),
         max_connections_per_address: 2,
-        proxy_protocol: ProxyProtocol { trusted, ..ProxyProtocol::default() },
+        proxy_protocol: with!(ProxyProtocol::default(), trusted: trusted),
     );
     let (_, address) = driver.listen(ReadSize::All);
     let client = |of: &str| {

@@ -257,10 +257,9 @@ fn destroy_with_nothing_queued_is_an_end() {
 fn destroy_after_the_end_is_silent() {
     let mut driver = driver!();
     let (key, stream) = driver.serve();
-    driver.reactor.configure(trochee::Config {
-        max_send_buffer_size: 1000,
-        ..driver.reactor.config().clone()
-    });
+    driver
+        .reactor
+        .configure(with!(driver.reactor.config().clone(), max_send_buffer_size: 1000));
     driver.reactor.write(key, &[0; 1 << 24]).unwrap();
     assert!(driver.reactor.write(key, b"too much").is_err());
     assert!(driver.reactor.destroy(key));

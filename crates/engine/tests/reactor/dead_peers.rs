@@ -82,10 +82,9 @@ fn accepted_and_outgoing_connections_have_what_is_set() {
     driver.reactor.destroy(outgoing);
 
     // What is taken out of the settings is the system's again.
-    driver.reactor.configure(trochee::Config {
-        io_threads: io_threads(),
-        ..trochee::Config::default()
-    });
+    driver
+        .reactor
+        .configure(with!(trochee::Config::default(), io_threads: io_threads()));
     driver.reactor.stats();
     assert_eq!(options(driver.fd(listener)), defaults());
     let _another = peer(address);
@@ -121,16 +120,14 @@ fn a_port_may_have_options_of_its_own() {
     let mut driver = driver!(tcp_keepalive: KeepAlive::On, tcp_user_timeout: Some(seconds(90)));
     let (_, address) = driver.listen(ReadSize::All);
     let (_, other) = driver.listen(ReadSize::All);
-    let own = PortOptions {
+    let own = with!(PortOptions::default(),
         tcp_keepalive: Some(KeepAlive::Idle(seconds(60))),
         tcp_keepalive_interval: Some(seconds(9)),
         tcp_keepalive_count: Some(4),
         tcp_user_timeout: Some(seconds(30)),
-    };
-    let config = trochee::Config {
-        port_options: BTreeMap::from([(other.port(), own)]),
-        ..driver.reactor.config().clone()
-    };
+    );
+    let config =
+        with!(driver.reactor.config().clone(), port_options: BTreeMap::from([(other.port(), own)]));
     driver.reactor.configure(config);
     driver.reactor.stats();
     let (_, idle, interval, count, _) = defaults();

@@ -1,6 +1,6 @@
 //! What connections may hold of the memory: all together, and one whose peer takes too little.
 
-use trochee::Level;
+use trochee::{Authentication, Level};
 
 use super::*;
 
@@ -52,6 +52,50 @@ fn the_largest_queue_ends_when_all_hold_too_much() {
     assert!(driver.reactor.pending(small) > 0 && driver.reactor.pending(last) > 0);
     let stats = driver.reactor.stats();
     assert_eq!((stats.ended_for_memory, stats.slow_readers), (1, 0));
+}
+
+#[test]
+fn strangers_end_before_others_when_all_hold_too_much() {
+    let mut driver = driver!(max_queued_memory: Some(30 << 20), max_send_buffer_size: 4 * LARGE);
+    let (known, _known_peer) = driver.serve_narrow();
+    let (listener, address) = driver.listen(ReadSize::All);
+    let awaited = Authentication::Awaited;
+    assert!(driver.reactor.set_authentication(listener, awaited));
+    // Whoever answers this knows of that.
+    driver.reactor.stats();
+    let _peers = [narrow_peer(address), narrow_peer(address)];
+    let (small, large) = (driver.accepted(), driver.accepted());
+    driver.reactor.write(small, &pattern(14 << 20)).unwrap();
+    driver.reactor.write(large, &pattern(15 << 20)).unwrap();
+    driver.drive_for(SILENCE, |_, event| {
+        assert!(
+            !matches!(event, Seen::Closed(..)),
+            "{event:?}: there is room yet"
+        );
+    });
+    // It holds the most, and comes last.
+    driver.reactor.write(known, &pattern(27 << 20)).unwrap();
+    let (mut ended, mut warned) = (Vec::new(), false);
+    driver.drive("strangers to end, and the log to say so", |_, event| {
+        warned |= warns_of(&event, "max_queued_memory");
+        if let Seen::Closed(key, reason) = event {
+            assert_eq!(reason, Reason::Shed);
+            ended.push(key);
+        }
+        warned && ended.len() == 2
+    });
+    // Each thread tells of its own, and knows whose turn it is on the other.
+    if io_threads() == 0 {
+        assert_eq!(ended, [large, small]);
+    }
+    driver.drive_for(SILENCE, |_, event| {
+        assert!(
+            !matches!(event, Seen::Closed(..)),
+            "{event:?}: it is enough"
+        );
+    });
+    assert!(driver.reactor.pending(known) > 0);
+    assert_eq!(driver.reactor.stats().ended_for_memory, 2);
 }
 
 #[test]

@@ -20,23 +20,6 @@ macro_rules! one_thread {
     };
 }
 
-/// A driver, or a return from the test if the poller is not available here.
-macro_rules! driver {
-    () => {
-        match Driver::open() {
-            Some(driver) => driver,
-            None => return,
-        }
-    };
-    ($($setting:ident: $value:expr),+ $(,)?) => {{
-        let mut driver = driver!();
-        let mut config = driver.reactor.config().clone();
-        $(config.$setting = $value;)+
-        driver.reactor.configure(config);
-        driver
-    }};
-}
-
 mod accepting;
 mod addresses;
 #[allow(dead_code)] // of a row, the number is all that is read here
@@ -54,10 +37,12 @@ mod holding;
 mod keys;
 mod late;
 mod lingering;
+mod nested;
 mod newcomers;
 mod proxied;
 mod rates;
 mod reading;
+mod requests;
 mod settings;
 mod signals;
 mod support;

@@ -24,10 +24,9 @@ fn v2() -> Vec<u8> {
 }
 
 fn from(networks: &[&str]) -> ProxyProtocol {
-    ProxyProtocol {
+    with!(ProxyProtocol::default(),
         trusted: Networks::named(networks.iter().copied()).unwrap(),
-        ..ProxyProtocol::default()
-    }
+    )
 }
 
 fn name(address: &str) -> Option<Name> {
@@ -130,13 +129,9 @@ fn ports_are_chosen_and_a_change_counts_at_once() {
     let (_, address) = driver.listen(ReadSize::All);
     let (_, other) = driver.listen(ReadSize::All);
     let config = driver.reactor.config().clone();
-    driver.reactor.configure(trochee::Config {
-        proxy_protocol: ProxyProtocol {
-            ports: Some(vec![other.port()]),
-            ..from(&["127.0.0.1"])
-        },
-        ..config.clone()
-    });
+    driver.reactor.configure(with!(config.clone(),
+        proxy_protocol: with!(from(&["127.0.0.1"]), ports: Some(vec![other.port()])),
+    ));
     // Each thread has heard of it when it has answered.
     driver.reactor.stats();
     let _plain = peer(address);
@@ -154,10 +149,7 @@ fn ports_are_chosen_and_a_change_counts_at_once() {
 
 #[test]
 fn what_is_no_header_is_cut_off_and_the_log_says_so() {
-    let mut driver = driver!(max_connections: Some(2 * io_threads().max(1)), proxy_protocol: ProxyProtocol {
-        timeout: Duration::from_millis(50),
-        ..from(&["127.0.0.1"])
-    });
+    let mut driver = driver!(max_connections: Some(2 * io_threads().max(1)), proxy_protocol: with!(from(&["127.0.0.1"]), timeout: Duration::from_millis(50)));
     let (_, address) = driver.listen(ReadSize::All);
     let oversized = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff";
     let endless = [b"PROXY ", &[b'x'; 200][..]].concat();

@@ -95,7 +95,7 @@ impl From<Event<'_>> for Seen {
             Event::ReadTimeout { key } => Seen::ReadTimeout(key),
             Event::Predrain { key } => Seen::Predrain(key),
             Event::Drain { key } => Seen::Drain(key),
-            Event::Closed { key, reason } => Seen::Closed(key, reason),
+            Event::Closed { key, reason, .. } => Seen::Closed(key, reason),
             Event::Ready {
                 key,
                 readable,
@@ -141,10 +141,7 @@ impl Driver {
         reactor.set_backend(name).unwrap();
         let io_threads = io_threads();
         let config = reactor.config().clone();
-        reactor.configure(trochee::Config {
-            io_threads,
-            ..config
-        });
+        reactor.configure(with!(config, io_threads: io_threads));
         let mut driver = Driver {
             reactor,
             unfinished: false,

@@ -55,13 +55,9 @@ fn who_is_no_front_is_served_and_the_settings_count_where_the_listener_has_none(
     expect(&mut server.connect(), b"127.0.0.1 false");
     let trusted = trochee::Networks::named(["loopback"]).unwrap();
     let server = run(1, |builder| {
-        let config = Config {
-            proxy_protocol: ProxyProtocol {
-                trusted,
-                ..ProxyProtocol::default()
-            },
-            ..Config::default()
-        };
+        let config = with!(Config::default(),
+            proxy_protocol: with!(ProxyProtocol::default(), trusted: trusted),
+        );
         builder.config(config).listen("127.0.0.1:0", || Telling)
     });
     let mut stream = server.connect();

@@ -268,10 +268,7 @@ fn timers_fire_once_unless_they_are_taken_back() {
 fn silence_is_told_and_ends_a_connection_that_does_not_mind() {
     available!();
     let (make, calls) = probe(|_, _| {});
-    let config = Config {
-        read_timeout: Duration::from_millis(50),
-        ..Config::default()
-    };
+    let config = with!(Config::default(), read_timeout: Duration::from_millis(50));
     let server = run(1, |builder| {
         builder.config(config).listen("127.0.0.1:0", make)
     });
@@ -298,10 +295,7 @@ fn a_peer_that_does_not_read_is_seen_in_time_and_cut_off_at_the_limit() {
             }
         }
     });
-    let config = Config {
-        max_send_buffer_size: LIMIT,
-        ..Config::default()
-    };
+    let config = with!(Config::default(), max_send_buffer_size: LIMIT);
     let server = run(1, |builder| {
         builder.config(config).listen("127.0.0.1:0", make)
     });
@@ -315,10 +309,7 @@ fn no_more_than_max_connections_are_served_over_all_threads() {
     available!();
     for threads in THREADS {
         let (make, calls) = probe(|_, _| {});
-        let config = Config {
-            max_connections: Some(3),
-            ..Config::default()
-        };
+        let config = with!(Config::default(), max_connections: Some(3));
         let server = run(threads, |builder| {
             builder.config(config).listen("127.0.0.1:0", make)
         });
@@ -342,11 +333,10 @@ fn an_address_has_no_more_than_its_share_over_all_threads() {
     available!();
     for threads in THREADS {
         let (make, calls) = probe(|_, _| {});
-        let config = Config {
+        let config = with!(Config::default(),
             exempt_addresses: trochee::Networks::default(),
             max_connections_per_address: 3,
-            ..Config::default()
-        };
+        );
         let server = run(threads, |builder| {
             builder.config(config).listen("127.0.0.1:0", make)
         });

@@ -46,12 +46,11 @@ impl World {
         kernel::begin(seed);
         let mut reactor = Reactor::new();
         reactor.set_backend(poller).unwrap();
-        reactor.configure(Config {
-            read_timeout: READ_TIMEOUT,
-            // Peers that read nothing for long are none of the errors looked for.
-            send_timeout: Duration::from_secs(1 << 30),
-            ..Config::default()
-        });
+        let mut config = Config::default();
+        config.read_timeout = READ_TIMEOUT;
+        // Peers that read nothing for long are none of the errors looked for.
+        config.send_timeout = Duration::from_secs(1 << 30);
+        reactor.configure(config);
         let mut random = Random::new(seed);
         let storm = STORMS[random.below(STORMS.len() as u64) as usize];
         World {
@@ -258,7 +257,7 @@ fn happened(
             assert!(!lines[find(lines, *key)].over);
             return Some(*key);
         }
-        Event::Closed { key, reason } => lines[find(lines, *key)].end(reason),
+        Event::Closed { key, reason, .. } => lines[find(lines, *key)].end(reason),
         Event::Timer { id } => {
             let due = timers.remove(id).expect("a timer that nobody has set");
             assert!(due <= kernel::now(), "a timer that comes early");

@@ -104,10 +104,7 @@ fn when_too_many_wait_strangers_are_turned_away() {
     for protocol in ["tlsv1_2", "tlsv1_3"] {
         let mut driver = driver!(max_waiting_handshakes: 4);
         let server = server();
-        let known = context(&Settings {
-            protocol: Some(protocol.into()),
-            ..client_settings()
-        });
+        let known = context(&with!(client_settings(), protocol: Some(protocol.into())));
         let stranger = driver.client_hello(client());
         let resuming = resuming_hello(&mut driver, &server, &known);
         let mut hellos = vec![&stranger[..]; 20];

@@ -132,11 +132,7 @@ fn ours(
         .reactor
         .connect(server.address, SocketKind::Stream, ReadSize::All)
         .unwrap();
-    let start = Start {
-        server_name: Some(name.to_owned()),
-        tlsa: tlsa.to_vec(),
-        ..Start::new(context)
-    };
+    let start = with!(Start::new(context), server_name: Some(name.to_owned()), tlsa: tlsa.to_vec());
     driver.reactor.start_tls(key, start).unwrap();
     let mut ended = None;
     driver.drive("the handshake to end", |_, event| {
@@ -163,12 +159,11 @@ fn ours(
 }
 
 fn trusting(directory: &Path, name: &str, protocol: &str, verifyext: &[&str]) -> Context {
-    context(&Settings {
+    context(&with!(client_settings(),
         protocol: Some(protocol.to_owned()),
         cafile: Some(directory.join(format!("{name}.trusted"))),
         verifyext: words(verifyext),
-        ..client_settings()
-    })
+    ))
 }
 
 #[test]
@@ -224,11 +219,8 @@ fn a_chain_may_be_as_long_as_the_depth_says() {
         let trusted = directory.join(format!("{name}.trusted"));
         for depth in 0..5 {
             let expected = openssl(&server, &trusted, &["-verify_depth", &depth.to_string()]);
-            let context = context(&Settings {
-                cafile: Some(trusted.clone()),
-                depth: Some(depth),
-                ..tolerating()
-            });
+            let context =
+                context(&with!(tolerating(), cafile: Some(trusted.clone()), depth: Some(depth)));
             let found = ours(&mut driver, &server, context, "leaf.test", &[]);
             assert_eq!(found, Ok(expected), "{name} {depth}");
         }
@@ -244,12 +236,11 @@ fn judged(
 ) -> Vec<Vec<VerifyError>> {
     let (directory, _) = chains();
     let file = |kind: &str| directory.join(format!("{name}.{kind}"));
-    let server = context(&Settings {
+    let server = context(&with!(server_settings(server_pair()),
         cafile: Some(file("trusted")),
         verify: words(&["peer", "client_once"]),
         verifyext: words(verifyext),
-        ..server_settings(server_pair())
-    });
+    ));
     let (listener, address) = driver.listen(ReadSize::All);
     let mut child = Command::new("openssl")
         .args(["s_client", "-connect", &address.to_string(), protocol])
@@ -323,10 +314,7 @@ fn clients_are_judged_by_the_same_rules() {
 }
 
 fn tolerating() -> Settings {
-    Settings {
-        verifyext: words(&["lsec_continue"]),
-        ..client_settings()
-    }
+    with!(client_settings(), verifyext: words(&["lsec_continue"]))
 }
 
 /// The certificate, or its public key, of a file in DER.
@@ -429,12 +417,11 @@ fn tlsa_records_count_as_they_do_for_openssl() {
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let expected = openssl(server, &trusted, &arguments);
-        let context = context(&Settings {
+        let context = context(&with!(Settings::default(),
             mode: Mode::Client,
             cafile: Some(trusted),
             verifyext: words(&["lsec_continue"]),
-            ..Settings::default()
-        });
+        ));
         let found = ours(&mut driver, server, context, "leaf.test", &tlsa);
         if found.as_ref().ok() != Some(&expected) {
             wrong.push(format!(
@@ -479,10 +466,7 @@ fn a_hostile_chain_costs_what_its_depth_allows() {
     let begun = std::time::Instant::now();
     let ends = driver.pair(
         context(&server_settings(&pair)),
-        context(&Settings {
-            verifyext: words(&["lsec_continue"]),
-            ..client_settings()
-        }),
+        context(&with!(client_settings(), verifyext: words(&["lsec_continue"]))),
     );
     let took = begun.elapsed();
     let sent = driver.reactor.peer_certificates(ends.client).len();

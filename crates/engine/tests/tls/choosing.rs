@@ -3,17 +3,11 @@
 use super::*;
 
 pub fn choosing(context: Context) -> Start {
-    Start {
-        choose: true,
-        ..Start::new(context)
-    }
+    with!(Start::new(context), choose: true)
 }
 
 fn offering(names: &[&str]) -> Start {
-    named(context(&Settings {
-        alpn: words(names),
-        ..client_settings()
-    }))
+    named(context(&with!(client_settings(), alpn: words(names))))
 }
 
 fn hello(driver: &mut Driver) -> (Key, Option<String>, Vec<Vec<u8>>) {
@@ -97,10 +91,7 @@ fn protocols_are_agreed_on_in_the_servers_order_or_not_at_all() {
         (&[], &["a"], None),
         (&["a"], &[], None),
     ] {
-        let context = context(&Settings {
-            alpn: words(ours),
-            ..server_settings(server_pair())
-        });
+        let context = context(&with!(server_settings(server_pair()), alpn: words(ours)));
         let ends = driver.join_tls(named(context), offering(offered), ReadSize::All);
         driver.secure(ends);
         for key in [ends.server, ends.client] {
@@ -127,10 +118,7 @@ fn a_client_asks_for_the_a_label() {
         ("a b.test", None),
         ("127.0.0.1", None),
     ] {
-        let start = Start {
-            server_name: Some(name.into()),
-            ..Start::new(client())
-        };
+        let start = with!(Start::new(client()), server_name: Some(name.into()));
         let ends = driver.join_tls(choosing(server()), start, ReadSize::All);
         let (key, seen, _) = hello(&mut driver);
         assert_eq!(seen.as_deref(), asked, "{name}");

@@ -25,10 +25,7 @@ fn both_ends_export_the_same_key() {
     for protocol in ["tlsv1_2", "tlsv1_3"] {
         let ends = driver.pair(
             server(),
-            context(&Settings {
-                protocol: Some(protocol.into()),
-                ..client_settings()
-            }),
+            context(&with!(client_settings(), protocol: Some(protocol.into()))),
         );
         let mut export = |key| {
             driver
@@ -44,10 +41,8 @@ fn both_ends_export_the_same_key() {
 #[test]
 fn what_is_exported_is_what_the_standard_says() {
     for protocol in ["tlsv1_2", "tlsv1_3"] {
-        let server = context(&Settings {
-            protocol: Some(protocol.into()),
-            ..server_settings(server_pair())
-        });
+        let server =
+            context(&with!(server_settings(server_pair()), protocol: Some(protocol.into())));
         for context in [None, Some(&b""[..]), Some(b"a context")] {
             // Less than a block of the hash, and more than one.
             for length in [1, 200] {

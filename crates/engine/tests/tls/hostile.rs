@@ -143,17 +143,13 @@ fn garbage_after_the_handshake_is_a_bad_record() {
 fn an_old_protocol_is_unsupported() {
     let mut driver = driver!();
     let (key, _stream) = driver.serve();
-    let only13 = Settings {
-        protocol: Some("tlsv1_3".into()),
-        ..server_settings(server_pair())
-    };
+    let only13 = with!(server_settings(server_pair()), protocol: Some("tlsv1_3".into()));
     driver.reactor.destroy(key);
     let ends = driver.join_tls(
         named(context(&only13)),
-        named(context(&Settings {
-            protocol: Some("tlsv1_2".into()),
-            ..client_settings()
-        })),
+        named(context(
+            &with!(client_settings(), protocol: Some("tlsv1_2".into())),
+        )),
         ReadSize::All,
     );
     let (server, client) = driver.both_closed(ends);
@@ -165,11 +161,7 @@ fn an_old_protocol_is_unsupported() {
 fn nothing_in_common_is_no_shared_cipher() {
     let mut driver = driver!();
     let one = |list: &str, settings: Settings| {
-        context(&Settings {
-            protocol: Some("tlsv1_2".into()),
-            ciphers: Some(list.into()),
-            ..settings
-        })
+        context(&with!(settings, protocol: Some("tlsv1_2".into()), ciphers: Some(list.into())))
     };
     let ends = driver.join_tls(
         named(one(

@@ -184,12 +184,11 @@ fn what_openssl_loads_is_served_and_what_is_not_says_why() {
     for (name, script, outcome) in KINDS {
         made(&format!("n={name}\n{script}"));
         let place = |ending: &str| directory().join("kinds").join(format!("{name}.{ending}"));
-        let settings = Settings {
+        let settings = with!(Settings::default(),
             certificate: Some(place("crt")),
             key: Some(place("key")),
             password: Some("secret".into()),
-            ..Settings::default()
-        };
+        );
         let built = Context::build(&settings);
         match (outcome, built) {
             (Refused(words), Err(error)) if error.to_string() == *words => {
@@ -224,11 +223,8 @@ fn content(name: &str) -> Vec<u8> {
 }
 
 fn from_memory(certificate: &str, key: &str, password: Option<&[u8]>) -> OwnCertificate {
-    OwnCertificate {
-        certificate: Material::Memory(content(certificate)),
-        key: Material::Memory(content(key)),
-        password: password.map(<[u8]>::to_vec),
-    }
+    let [certificate, key] = [certificate, key].map(|name| Material::Memory(content(name)));
+    with!(OwnCertificate::new(certificate, key), password: password.map(<[u8]>::to_vec))
 }
 
 #[test]
@@ -240,10 +236,7 @@ fn each_client_is_shown_the_certificate_that_it_can_use() {
         from_memory("ec.crt", "ec.key", None),
     );
     for certificates in [[rsa.clone(), ec.clone()], [ec, rsa]] {
-        let server = context(&Settings {
-            certificates: certificates.to_vec(),
-            ..Settings::default()
-        });
+        let server = context(&with!(Settings::default(), certificates: certificates.to_vec()));
         for (arguments, kind) in [
             (&["-tls1_3", "-sigalgs", "RSA-PSS+SHA256"][..], "RSA-PSS"),
             (&["-tls1_3", "-sigalgs", "ECDSA+SHA256"], "ECDSA"),
@@ -295,26 +288,19 @@ fn certificates_and_keys_from_memory_are_pem_or_der() {
         let certified = from_memory(certificate, key, password);
         // Its own bytes are trusted: PEM, whatever form the server has it in
         let trusted = certificate.trim_end_matches(".der");
-        let server = context(&Settings {
-            certificates: vec![certified],
-            ..Settings::default()
-        });
-        let client = context(&Settings {
+        let server = context(&with!(Settings::default(), certificates: vec![certified]));
+        let client = context(&with!(Settings::default(),
             mode: Mode::Client,
             authorities: content(trusted),
             // These certificates have none where it counts, which is subjectAltName
             verify_name: false,
-            ..Settings::default()
-        });
+        ));
         let ends = driver.pair(server, client);
         driver.reactor.destroy(ends.client);
         driver.reactor.destroy(ends.server);
     }
     let refused = |own: OwnCertificate| {
-        let error = Context::build(&Settings {
-            certificates: vec![own],
-            ..Settings::default()
-        });
+        let error = Context::build(&with!(Settings::default(), certificates: vec![own]));
         let error = error.unwrap_err();
         assert_eq!(error.file(), None);
         error.to_string()
@@ -344,10 +330,7 @@ fn certificates_and_keys_from_memory_are_pem_or_der() {
     ] {
         assert_eq!(refused(from_memory(certificate, key, None)), words);
     }
-    let error = Context::build(&Settings {
-        authorities: content("rsa.key"),
-        ..Settings::default()
-    });
+    let error = Context::build(&with!(Settings::default(), authorities: content("rsa.key")));
     assert_eq!(
         error.unwrap_err().to_string(),
         "error loading CA locations (no start line)"
@@ -371,10 +354,9 @@ fn a_password_is_bytes() {
         ("text1.key", "grün".as_bytes()),
     ] {
         let built = |password: &[u8]| {
-            Context::build(&Settings {
+            Context::build(&with!(Settings::default(),
                 certificates: vec![from_memory("rsa.crt", key, Some(password))],
-                ..Settings::default()
-            })
+            ))
             .map(|_| ())
             .map_err(|error| error.to_string())
         };
@@ -391,19 +373,17 @@ fn a_password_is_bytes() {
 fn what_was_loaded_from_the_same_bytes_is_in_memory_once() {
     made("");
     let build = || {
-        context(&Settings {
-            certificates: vec![from_memory("rsa.crt", "rsa.key", None)],
-            ..Settings::default()
-        })
+        context(
+            &with!(Settings::default(), certificates: vec![from_memory("rsa.crt", "rsa.key", None)]),
+        )
     };
     let place = |context: &Context| context.certificates().next().unwrap().as_ptr();
     let first = build();
     let others: Vec<Context> = (0..100).map(|_| build()).collect();
     assert!(others.iter().all(|other| place(other) == place(&first)));
-    let other = context(&Settings {
-        certificates: vec![from_memory("ec.crt", "ec.key", None)],
-        ..Settings::default()
-    });
+    let other = context(
+        &with!(Settings::default(), certificates: vec![from_memory("ec.crt", "ec.key", None)]),
+    );
     assert_ne!(place(&other), place(&first));
 }
 

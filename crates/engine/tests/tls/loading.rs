@@ -42,12 +42,11 @@ fn certify(key: &str, name: &str) -> String {
 }
 
 fn settings(certificate: &str, key: &str, password: Option<&str>) -> Settings {
-    Settings {
+    with!(Settings::default(),
         certificate: Some(certificate.into()),
         key: Some(key.into()),
         password: password.map(Into::into),
-        ..Settings::default()
-    }
+    )
 }
 
 #[test]
@@ -135,12 +134,11 @@ fn keys_of_every_kind_and_form_work() {
     for (certificate, key, password) in cases {
         let server = context(&settings(&certificate, &key, password));
         for protocol in ["tlsv1_2", "tlsv1_3"] {
-            let client = context(&Settings {
+            let client = context(&with!(Settings::default(),
                 mode: Mode::Client,
                 protocol: Some(protocol.into()),
                 verify: words(&["none"]),
-                ..Settings::default()
-            });
+            ));
             let ends = driver.pair(server.clone(), client);
             driver.reactor.destroy(ends.client);
             driver.reactor.destroy(ends.server);
@@ -155,11 +153,10 @@ fn errors_have_the_form_that_prosody_parses() {
     let empty = file("nothing here\n");
     let missing = PathBuf::from("/nonexistent/file.pem");
     let build = |certificate: &PathBuf, key: &PathBuf| {
-        let settings = Settings {
+        let settings = with!(Settings::default(),
             certificate: Some(certificate.clone()),
             key: Some(key.clone()),
-            ..Settings::default()
-        };
+        );
         Context::build(&settings).unwrap_err().to_string()
     };
     assert_eq!(
@@ -182,10 +179,7 @@ fn errors_have_the_form_that_prosody_parses() {
         build(&pair.certificate, &other.key),
         "private key does not match public key"
     );
-    let settings = Settings {
-        cafile: Some(missing),
-        ..Settings::default()
-    };
+    let settings = with!(Settings::default(), cafile: Some(missing));
     assert_eq!(
         Context::build(&settings).unwrap_err().to_string(),
         "error loading CA locations (No such file or directory)"
@@ -194,13 +188,12 @@ fn errors_have_the_form_that_prosody_parses() {
 
 #[test]
 fn what_is_not_done_is_named() {
-    let settings = Settings {
+    let settings = with!(server_settings(server_pair()),
         options: words(&["no_ticket", "no_compression", "legacy_server_connect"]),
         dhparam: true,
         curveslist: Some("X25519:X448:P-256".into()),
         ciphers: Some("ECDHE-RSA-AES256-GCM-SHA384:AES256-SHA".into()),
-        ..server_settings(server_pair())
-    };
+    );
     let (_, remarks) = Context::build(&settings).unwrap();
     let all = remarks.join("\n");
     for named in [
@@ -215,10 +208,7 @@ fn what_is_not_done_is_named() {
     }
     assert!(!all.contains("no_compression"));
     for protocol in ["tlsv1", "sslv3", "nonsense"] {
-        let settings = Settings {
-            protocol: Some(protocol.into()),
-            ..server_settings(server_pair())
-        };
+        let settings = with!(server_settings(server_pair()), protocol: Some(protocol.into()));
         assert!(
             Context::build(&settings)
                 .unwrap_err()
@@ -234,12 +224,11 @@ fn a_hashed_directory_is_trusted() {
     let hashed = directory().join("hashed");
     std::fs::create_dir_all(&hashed).unwrap();
     std::fs::copy(&authority().file, hashed.join("0123abcd.0")).unwrap();
-    let client = context(&Settings {
+    let client = context(&with!(Settings::default(),
         mode: Mode::Client,
         capath: Some(hashed),
         verify: words(&["peer"]),
-        ..Settings::default()
-    });
+    ));
     driver.pair(server(), client);
 }
 
@@ -247,12 +236,11 @@ fn a_hashed_directory_is_trusted() {
 fn is_trusted(driver: &mut Driver, cafile: Option<&Path>, capath: Option<&Path>) -> bool {
     let ends = driver.pair(
         server(),
-        context(&Settings {
+        context(&with!(client_settings(),
             cafile: cafile.map(Into::into),
             capath: capath.map(Into::into),
             verifyext: words(&["lsec_continue"]),
-            ..client_settings()
-        }),
+        )),
     );
     let trusted = driver.reactor.peer_verification(ends.client).is_empty();
     driver.reactor.destroy(ends.client);
@@ -295,15 +283,45 @@ fn what_is_trusted_is_read_again_when_it_changes() {
 }
 
 #[test]
+fn contexts_that_are_made_together_look_once_what_is_trusted() {
+    let mut driver = driver!();
+    let hashed = directory().join("together");
+    fs::create_dir_all(&hashed).unwrap();
+    let inside = hashed.join("0123abcd.0");
+    fs::copy(&make_authority("another").file, &inside).unwrap();
+    let mut is_trusted = |files: &TrustedFiles| {
+        let settings = with!(
+            client_settings(),
+            cafile: None,
+            capath: Some(hashed.clone()),
+            verifyext: words(&["lsec_continue"]),
+        );
+        let client = Context::build_with(&settings, files).unwrap().0;
+        let ends = driver.pair(server(), client);
+        let trusted = driver.reactor.peer_verification(ends.client).is_empty();
+        driver.reactor.destroy(ends.client);
+        driver.reactor.destroy(ends.server);
+        trusted
+    };
+    let together = TrustedFiles::default();
+    assert!(!is_trusted(&together));
+    fs::copy(&authority().file, &inside).unwrap();
+    assert!(!is_trusted(&together));
+    assert!(is_trusted(&TrustedFiles::default()));
+    // What comes or goes is seen in the directory itself.
+    fs::remove_file(&inside).unwrap();
+    assert!(!is_trusted(&together));
+    fs::copy(&authority().file, hashed.join("89abcdef.0")).unwrap();
+    assert!(is_trusted(&together));
+}
+
+#[test]
 fn large_files_are_read_and_endless_ones_are_refused() {
     let mut driver = driver!();
     let words = "# trusted, in so many words\n".repeat(100_000);
     let large = file(&(words + &fs::read_to_string(&authority().file).unwrap()));
     assert!(is_trusted(&mut driver, Some(&large), None));
-    let endless = Settings {
-        cafile: Some("/dev/zero".into()),
-        ..client_settings()
-    };
+    let endless = with!(client_settings(), cafile: Some("/dev/zero".into()));
     assert_eq!(
         Context::build(&endless).unwrap_err().to_string(),
         "error loading CA locations (file too large)"

@@ -1,21 +1,5 @@
 //! The suite: one file for each property.
 
-macro_rules! driver {
-    () => {
-        match Driver::open() {
-            Some(driver) => driver,
-            None => return,
-        }
-    };
-    ($($setting:ident: $value:expr),+ $(,)?) => {{
-        let mut driver = driver!();
-        let mut config = driver.reactor.config().clone();
-        $(config.$setting = $value;)+
-        driver.reactor.configure(config);
-        driver
-    }};
-}
-
 mod admission;
 mod choosing;
 mod floods;
@@ -43,6 +27,6 @@ use std::time::Duration;
 use choosing::choosing;
 use pki::*;
 use support::*;
-use trochee::tls::{Context, Material, Mode, OwnCertificate, Settings, Start, Tlsa};
+use trochee::tls::{Context, Material, Mode, OwnCertificate, Settings, Start, Tlsa, TrustedFiles};
 use trochee::{Chunk, Close, Error, Key, ReadSize, Reason, SocketKind};
 use wire::*;

@@ -154,13 +154,12 @@ fn a_name_that_is_no_dns_name_does_not_end_the_handshake() {
         pair.certificate.to_string_lossy(),
         pair.key.to_string_lossy(),
     );
-    let server = context(&Settings {
+    let server = context(&with!(server_settings(pair),
         curveslist: Some("P-384:X25519".into()),
         verify: words(&["peer"]),
         verifyext: words(&["lsec_ignore_purpose"]),
         cafile: Some(authority().file.clone()),
-        ..server_settings(pair)
-    });
+    ));
     for (name, _) in ODD_NAMES {
         for arguments in [
             &["-tls1_3"][..],
@@ -191,10 +190,8 @@ fn sessions_with_such_a_name_are_resumed() {
         ("-tls1_3", "P-384"),
         ("-tls1_3", "P-256:P-384"),
     ] {
-        let server = context(&Settings {
-            curveslist: Some("P-384".into()),
-            ..server_settings(server_pair())
-        });
+        let server =
+            context(&with!(server_settings(server_pair()), curveslist: Some("P-384".into())));
         let session = directory().join(format!("odd-session{protocol}"));
         let session = session.to_string_lossy();
         for (argument, expected) in [("-sess_out", "New, TLS"), ("-sess_in", "Reused, TLS")] {
@@ -223,10 +220,7 @@ fn such_a_name_can_be_chosen_by() {
         let mut seen = None;
         driver.drive("the handshake", |reactor, event| match event {
             Seen::Accepted { key, .. } => {
-                let start = Start {
-                    choose: true,
-                    ..Start::new(server())
-                };
+                let start = with!(Start::new(server()), choose: true);
                 reactor.start_tls(key, start).unwrap();
                 false
             }

@@ -118,23 +118,21 @@ pub fn words(words: &[&str]) -> Vec<String> {
 
 /// Settings of a server with this certificate.
 pub fn server_settings(pair: &Pair) -> Settings {
-    Settings {
+    with!(Settings::default(),
         mode: Mode::Server,
         certificate: Some(pair.certificate.clone()),
         key: Some(pair.key.clone()),
-        ..Settings::default()
-    }
+    )
 }
 
 /// Settings of a client that trusts the authority, and takes it from nobody else that a name is right.
 pub fn client_settings() -> Settings {
-    Settings {
+    with!(Settings::default(),
         mode: Mode::Client,
         cafile: Some(authority().file.clone()),
         verify: words(&["peer"]),
         verify_name: false,
-        ..Settings::default()
-    }
+    )
 }
 
 #[track_caller]

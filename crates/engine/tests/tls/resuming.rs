@@ -22,10 +22,7 @@ fn sessions_are_resumed_across_connections() {
     let mut driver = driver!();
     for protocol in ["tlsv1_2", "tlsv1_3"] {
         let server = server();
-        let client = context(&Settings {
-            protocol: Some(protocol.into()),
-            ..client_settings()
-        });
+        let client = context(&with!(client_settings(), protocol: Some(protocol.into())));
         assert!(!visit(&mut driver, &server, &client));
         for _ in 0..3 {
             assert!(visit(&mut driver, &server, &client), "{protocol}");
@@ -38,10 +35,7 @@ fn sessions_are_resumed_across_connections() {
 #[test]
 fn without_tickets_nothing_is_resumed() {
     let mut driver = driver!();
-    let server = context(&Settings {
-        tickets: false,
-        ..server_settings(server_pair())
-    });
+    let server = context(&with!(server_settings(server_pair()), tickets: false));
     let client = client();
     assert!(!visit(&mut driver, &server, &client));
     assert!(!visit(&mut driver, &server, &client));
@@ -51,16 +45,14 @@ fn without_tickets_nothing_is_resumed() {
 fn a_resumed_session_still_knows_the_peers_certificate() {
     let mut driver = driver!();
     let own = self_signed("s2s.test");
-    let server = context(&Settings {
+    let server = context(&with!(server_settings(server_pair()),
         verify: words(&["peer"]),
         verifyext: words(&["lsec_continue"]),
-        ..server_settings(server_pair())
-    });
-    let client = context(&Settings {
+    ));
+    let client = context(&with!(client_settings(),
         certificate: Some(own.certificate.clone()),
         key: Some(own.key.clone()),
-        ..client_settings()
-    });
+    ));
     visit(&mut driver, &server, &client);
     let before = driver.reactor.stats();
     let ends = driver.pair(server, client);

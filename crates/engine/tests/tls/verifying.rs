@@ -7,11 +7,7 @@ use trochee::tls::VerifyError;
 use super::*;
 
 fn tolerant(settings: Settings) -> Settings {
-    Settings {
-        verify: words(&["peer"]),
-        verifyext: words(&["lsec_continue"]),
-        ..settings
-    }
+    with!(settings, verify: words(&["peer"]), verifyext: words(&["lsec_continue"]))
 }
 
 fn texts(errors: &[Vec<VerifyError>]) -> Vec<Vec<String>> {
@@ -86,12 +82,11 @@ fn unreadable_certificates_are_errors_for_those_who_go_on() {
     let version1 = version_1();
     let mut join = |pair: &Pair, protocol: &str, verifyext: &[&str], trusted: &Pair| {
         let server = super::s_server::Server::start(pair, &[]);
-        let client = context(&Settings {
+        let client = context(&with!(client_settings(),
             protocol: Some(protocol.into()),
             cafile: Some(trusted.certificate.clone()),
             verifyext: words(verifyext),
-            ..client_settings()
-        });
+        ));
         let key = driver
             .reactor
             .connect(server.address, SocketKind::Stream, ReadSize::All)
@@ -193,11 +188,10 @@ fn a_certificate_that_is_trusted_itself_is_good() {
     let authority = pair(&params.self_signed(&key).unwrap().pem(), &key);
     for pair in [self_signed("pinned.test"), authority] {
         let pinning = |verifyext: &[&str], trusted: &Pair| {
-            context(&Settings {
+            context(&with!(client_settings(),
                 cafile: Some(trusted.certificate.clone()),
                 verifyext: words(verifyext),
-                ..client_settings()
-            })
+            ))
         };
         let server = context(&server_settings(&pair));
         driver.pair(server.clone(), pinning(&[], &pair));
@@ -239,10 +233,7 @@ fn without_verify_anything_goes_and_is_judged_all_the_same() {
     let mut driver = driver!();
     let ends = driver.pair(
         context(&server_settings(&expired())),
-        context(&Settings {
-            verify: words(&["none"]),
-            ..client_settings()
-        }),
+        context(&with!(client_settings(), verify: words(&["none"]))),
     );
     assert_eq!(
         texts(&driver.reactor.peer_verification(ends.client)),
@@ -258,10 +249,7 @@ fn joined(
     settings: Settings,
     name: Option<&str>,
 ) -> Result<Vec<Vec<VerifyError>>, Reason> {
-    let start = Start {
-        server_name: name.map(str::to_owned),
-        ..Start::new(context(&settings))
-    };
+    let start = with!(Start::new(context(&settings)), server_name: name.map(str::to_owned));
     let ends = driver.join_tls(named(context(&server_settings(pair))), start, ReadSize::All);
     let mut ended = None;
     driver.drive("the client's handshake to end", |_, event| match event {
@@ -283,26 +271,17 @@ fn joined(
 #[test]
 fn a_client_verifies_unless_it_is_told_not_to() {
     let mut driver = driver!();
-    let client = || Settings {
-        mode: Mode::Client,
-        ..Settings::default()
-    };
+    let client = || with!(Settings::default(), mode: Mode::Client);
     let refused = Err(failed("certificate verify failed"));
     let name = Some("example.test");
     // The system trusts no authority of ours.
     assert_eq!(joined(&mut driver, server_pair(), client(), name), refused);
-    let trusting = || Settings {
-        cafile: Some(authority().file.clone()),
-        ..client()
-    };
+    let trusting = || with!(client(), cafile: Some(authority().file.clone()));
     assert_eq!(
         joined(&mut driver, server_pair(), trusting(), name),
         Ok(vec![])
     );
-    let careless = || Settings {
-        verify: words(&["none"]),
-        ..client()
-    };
+    let careless = || with!(client(), verify: words(&["none"]));
     assert!(joined(&mut driver, server_pair(), careless(), name).is_ok());
 }
 
@@ -310,11 +289,8 @@ fn a_client_verifies_unless_it_is_told_not_to() {
 fn a_client_wants_to_see_the_name_that_it_asked_for() {
     use VerifyError::{HostnameMismatch, IpAddressMismatch};
     let mut driver = driver!();
-    let client = || Settings {
-        mode: Mode::Client,
-        cafile: Some(authority().file.clone()),
-        ..Settings::default()
-    };
+    let client =
+        || with!(Settings::default(), mode: Mode::Client, cafile: Some(authority().file.clone()));
     let issue = |names: &[&str]| {
         let names = names
             .iter()
@@ -359,10 +335,7 @@ fn a_client_wants_to_see_the_name_that_it_asked_for() {
             Ok(Vec::from_iter(error.map(|error| vec![error]))),
             "{name:?}"
         );
-        let nameless = Settings {
-            verify_name: false,
-            ..client()
-        };
+        let nameless = with!(client(), verify_name: false);
         assert_eq!(
             joined(&mut driver, pair, nameless, name),
             Ok(vec![]),
@@ -375,19 +348,17 @@ fn a_client_wants_to_see_the_name_that_it_asked_for() {
 fn clients_have_certificates_too() {
     let mut driver = driver!();
     let with = |pair: &Pair| {
-        context(&Settings {
+        context(&with!(client_settings(),
             certificate: Some(pair.certificate.clone()),
             key: Some(pair.key.clone()),
-            ..client_settings()
-        })
+        ))
     };
     let asking = |verify: &[&str], verifyext: &[&str]| {
-        context(&Settings {
+        context(&with!(server_settings(server_pair()),
             cafile: Some(authority().file.clone()),
             verify: words(verify),
             verifyext: words(verifyext),
-            ..server_settings(server_pair())
-        })
+        ))
     };
     let server_only = purpose(ExtendedKeyUsagePurpose::ServerAuth);
     let s2s = asking(

@@ -9,9 +9,11 @@ local handle = require "trochee.handle";
 local watch = require "trochee.watch";
 local tls = require "trochee.tls.handle";
 local collector = require "trochee.collector";
+local ends = require "trochee.ends";
 local recent = require "trochee.recent";
 local bans = require "trochee.bans";
 local slow = require "trochee.slow";
+local trace = require "trochee.trace";
 local inherited = require "trochee.activation";
 local tls_builder = require "trochee.tls.builder";
 
@@ -106,7 +108,7 @@ local function new_client(key, addr, port, listeners, read_size, tls_ctx, extra)
 			return nil, err;
 		end
 	end
-	log("debug", "Client %s created", client);
+	log("debug", "Client %s created: %s", client, client.id);
 	return client;
 end
 
@@ -199,7 +201,7 @@ dispatch[events.ACCEPTED] = function (key, listener)
 		return;
 	end
 	local client = handle.new(key, server, server.listeners);
-	log("debug", "New connection %s on server %s", client, server);
+	log("debug", "New connection %s on server %s: %s", client, server, client.id);
 	if server.tls_direct then
 		tls.accept(client);
 	else
@@ -211,7 +213,7 @@ dispatch[events.CONNECTED] = function (key)
 	local conn = handles[key];
 	if conn and not conn._closing then
 		conn:updatenames();
-		log("debug", "Connected (%s)", conn);
+		log("debug", "Connected (%s): %s", conn, conn.id);
 		emit(conn, "onconnect");
 	end
 end
@@ -234,6 +236,7 @@ dispatch[events.READ_TIMEOUT] = function (key)
 	local conn = handles[key];
 	if conn and not emit(conn, "onreadtimeout") and conn[1] then
 		cut_off(conn);
+		ends.told(conn, "read timeout");
 		core.destroy(key);
 		finish(conn, "read timeout");
 	end
@@ -252,6 +255,7 @@ dispatch[events.CLOSED] = function (key, reason, is_cut_off)
 	if is_cut_off then
 		cut_off(conn);
 	end
+	ends.told(conn, reason, is_cut_off);
 	if reason then
 		finish(conn, reason);
 	else
@@ -291,7 +295,8 @@ local function closeall()
 	for_all("close");
 end
 
-local begin_turn, next_event, DATA = core.begin_turn, core.next_event, events.DATA;
+local next_event, DATA = core.next_event, events.DATA;
+trace.follow(function (functions) next_event = functions.next_event; end);
 local onincoming = handle.methods.onincoming;
 
 -- The connection that is being given data: the one to blame for an error that leaves turn()
@@ -304,31 +309,51 @@ dispatch[events.SLOW] = function (key, kind, milliseconds)
 	slow.note(kind == DATA and served or handles[key], kind, milliseconds);
 end
 
--- Hands out the events of a turn, or what an error has left of it. Most events are data, so these are delivered right here. This does
--- what emit() would do, but with one xpcall for each turn instead of one for each message
-local function turn()
-	for kind, key, a, b in next_event do
-		local conn = kind == DATA and handles[key];
-		if conn then
-			receiver, served = conn, conn;
-			local listeners, callback = conn.listeners, conn.onincoming;
-			if callback == onincoming then
-				callback = listeners and listeners.onincoming;
+-- Turns between two looks at the heap
+local PACE_EVERY = 32;
+
+-- How many turns take_turns() is to take
+local batch = 1;
+
+-- Whether loop() has something to see to before the next turn
+local called_away = false;
+
+-- Whether an error has left a turn, of which the rest is to be handed out
+local interrupted = false;
+
+-- Hands out the events of some turns. Most events are data, so these are delivered right here. This does what emit() would do, but with
+-- one xpcall for many turns instead of one for each message
+local function take_turns()
+	local rest = interrupted;
+	interrupted = false;
+	for _ = 1, batch do
+		for kind, key, a, b in next_event, rest do
+			local conn = kind == DATA and handles[key];
+			if conn then
+				receiver, served = conn, conn;
+				local listeners, callback = conn.listeners, conn.onincoming;
+				if callback == onincoming then
+					callback = listeners and listeners.onincoming;
+				end
+				if not callback then
+					emit(conn, "onincoming", a, b);
+				elseif b then
+					callback(conn, a, b);
+				else
+					callback(conn, a);
+				end
+				receiver = nil;
+			elseif dispatch[kind] then
+				dispatch[kind](key, a, b);
 			end
-			if not callback then
-				emit(conn, "onincoming", a, b);
-			elseif b then
-				callback(conn, a, b);
-			else
-				callback(conn, a);
-			end
-			receiver = nil;
-		elseif dispatch[kind] then
-			dispatch[kind](key, a, b);
+		end
+		rest = false;
+		-- Nobody asks for it any more, and it may be over
+		served = nil;
+		if called_away or collector.cycle_has_ended then
+			break;
 		end
 	end
-	-- Nobody asks for it any more, and it may be over
-	served = nil;
 end
 
 local function onerror(err)
@@ -339,42 +364,47 @@ local function onerror(err)
 	return traceback(err, 2);
 end
 
-local function protected_turn()
+local function take_protected_turns()
 	local ok, err;
 	repeat
-		ok, err = xpcall(turn, onerror);
+		ok, err = xpcall(take_turns, onerror);
+		interrupted = not ok;
 		if not ok and receiver then
 			handle.failed(receiver, "onincoming", err);
 		elseif not ok then
 			-- It is not the fault of a listener
 			error(err, 0);
 		end
-	until ok;
+	until ok or not settings.protect_listeners;
 end
 
--- Turns between two looks at the heap
-local PACE_EVERY = 32;
-local turns = 0;
+-- Turns since the last look at the heap
+local turns = PACE_EVERY;
 
 -- Runs until setquitting() was called and everything is closed. With once it runs a single turn. After an error that is not caught
 -- here, the next call goes on with the rest of that turn. A callback may call this, too
 local function loop(once)
 	local outer = receiver;
+	interrupted = false;
 	repeat
 		if quitting == "once" or quitting and next(handles) == nil then
 			break;
 		end
-		if turns % PACE_EVERY == 0 or collector.cycle_has_ended then
+		if turns >= PACE_EVERY or collector.cycle_has_ended then
 			collector.pace();
+			turns = 0;
 		end
-		turns = turns + 1;
-		begin_turn(settings.max_wait);
+		batch = (once or quitting) and 1 or PACE_EVERY;
+		turns = turns + batch;
+		called_away = false;
 		if settings.protect_listeners then
-			protected_turn();
+			take_protected_turns();
 		else
-			turn();
+			take_turns();
 		end
 	until once;
+	-- A loop that a callback has left may have others to see to as well
+	called_away = true;
 	receiver = outer;
 	if quitting == "once" then
 		quitting = nil;
@@ -385,6 +415,7 @@ end
 -- Closes everything, and ends the loop when that is done, or at the deadline. "once" ends the loop after this turn and closes
 -- nothing, and the loop can be entered again
 local function setquitting(quit)
+	called_away = true;
 	if not quit or quit == "once" then
 		quitting = quit or nil;
 		return;
@@ -410,7 +441,11 @@ return {
 	get_backend = function ()
 		return "trochee "..core.backend();
 	end;
-	set_config = state.configure;
+	set_config = function (network_settings)
+		-- Whether callbacks are protected may have changed
+		called_away = true;
+		return state.configure(network_settings);
+	end;
 	stats = core.stats;
 	describe_stats = core.describe_stats;
 	thread_stats = core.thread_stats;

@@ -5,12 +5,15 @@
 
 local state = require "trochee.state";
 local timers = require "trochee.timers";
+local ends = require "trochee.ends";
+local trace = require "trochee.trace";
 local plain_socket = require "trochee.socket";
 local tls_socket = require "trochee.tls.socket";
 local new_log = require "trochee.log";
 
 local core, handles, settings, log = state.core, state.handles, state.settings, state.log;
 local core_write = core.write;
+trace.follow(function (functions) core_write = functions.write; end);
 local xpcall, traceback = require "trochee.compat".xpcall, debug.traceback;
 local ipairs, setmetatable, tostring, type = ipairs, setmetatable, tostring, type;
 
@@ -147,9 +150,12 @@ end
 -- Sends what is queued first
 function handle:close()
 	local key = self[1];
-	if key and core.close(key) then
-		self:noise("Closed");
-		finish(self);
+	if key then
+		local age, received, sent, in_handshake = core.end_info(key);
+		if core.close(key) then
+			ends.tell(self, "closed here", age, received, sent, in_handshake);
+			finish(self);
+		end
 	end
 	-- Otherwise the core will tell when it is over, or has told already. Until then nothing new begins on it
 	self._closing = true;
@@ -157,6 +163,7 @@ end
 
 -- Discards what is queued, and calls no callback
 function handle:destroy()
+	ends.tell(self, "destroyed here", core.end_info(self[1]));
 	core.destroy(self[1]);
 	forget(self);
 end
@@ -261,8 +268,9 @@ function handle:setwritetimeout(t)
 	core.set_write_timeout(self[1], t == nil and settings.send_timeout or t);
 end
 
--- Whether the connection has authenticated: true, or false while it has to. nil is for those of whom nobody tells. On a listener it is
--- what its connections begin with. Returns whether there is such a connection
+-- Whether the connection has authenticated: true, or false while it has to. "request" is for those that have a request to make, which
+-- has not come yet; nil for those of whom nobody tells. On a listener it is what its connections begin with. Returns whether there is
+-- such a connection
 function handle:set_authenticated(has)
 	return core.set_authentication(self[1], has);
 end

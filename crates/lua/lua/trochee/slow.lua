@@ -1,13 +1,15 @@
--- Callbacks that have held the loop for longer than slow_callback: whose they were, and for how long. Nobody else is served meanwhile.
+-- Callbacks that have held the loop for longer than slow_callback: whose they were, for how long, and where they were meanwhile. Nobody
+-- else is served then.
 
 local state = require "trochee.state";
 local timers = require "trochee.timers";
 
-local events, log = state.events, state.log;
+local core, events, log = state.core, state.events, state.log;
 
--- The last ones that are remembered, and the seconds between two lines in the log
+-- The last ones that are remembered, the seconds between two lines in the log about one place, and the places that are told apart
 local MOST = 100;
 local LOG_EVERY = 10;
+local MOST_PLACES = 100;
 
 local names = {
 	[events.DATA] = "onincoming";
@@ -23,7 +25,10 @@ local names = {
 	[events.SIGNAL] = "a signal's callback";
 };
 
-local entries, last, next_line, untold = {}, 0, 0, 0;
+local entries, last = {}, 0;
+
+-- place -> { when the log may be told again, how often it was not told since }
+local told, places = {}, 0;
 
 -- The file and line where a function begins
 local function origin(f)
@@ -31,35 +36,83 @@ local function origin(f)
 	return info and ("%s:%d"):format(info.short_src, info.linedefined) or "?";
 end
 
-local function describe(handle, kind)
+local function of_timer()
+	local callback, param = timers.last();
+	-- Prosody's module:add_timer puts a callback of its own in front of that of the module
+	local module = type(param) == "table" and rawget(param, "module_env");
+	if type(module) == "table" and type(param.callback) == "function" then
+		return ("a timer's callback of mod_%s, "):format(module.name), origin(param.callback);
+	end
+	return "a timer's callback, ", origin(callback);
+end
+
+-- Whose callback it was, and where that begins: "" where nobody knows
+local function owner(handle, kind)
 	if kind == events.TIMER then
-		return "a timer's callback, "..origin(timers.last());
+		return of_timer();
 	end
 	local name = names[kind] or "a callback";
 	if not handle then
-		return name.." of a connection that is over";
+		return name.." of a connection that is over", "";
 	end
 	-- A handle's own comes before that of its listeners
 	local f = rawget(handle, name) or handle.listeners and handle.listeners[name];
-	return ("%s of %s, %s"):format(name, handle, origin(f));
+	local session = state.session_of and state.session_of(handle);
+	return ("%s of %s, %s, %s"):format(name, handle.id or "-", handle, session and session..", " or ""), origin(f);
+end
+
+-- The innermost line of Lua in a traceback, and the C function that was called there, if it was one
+local function place(trace)
+	local called;
+	for line in trace:gmatch("[^\n]+") do
+		local at = line:match("^%s*(.-:%d+): ");
+		if at then
+			return at, called;
+		end
+		called = called or line:match("^%s*%[C%]: in (.*)$");
+	end
+end
+
+-- Whether the log is to be told of this place now, and how often it was not told
+local function is_due(at, now)
+	local line = told[at];
+	if line and now < line[1] then
+		line[2] = line[2] + 1;
+		return false;
+	end
+	if not line and places >= MOST_PLACES then
+		-- Nobody needs to know of what was told long ago
+		told, places = {}, 0;
+	end
+	places = places + (line and 0 or 1);
+	told[at] = { now + LOG_EVERY, 0 };
+	return true, line and line[2] or 0;
 end
 
 -- The core says that what was done about an event took so many milliseconds. No handle: it is over
 local function note(handle, kind, milliseconds)
-	local entry = { time = os.time(), seconds = milliseconds / 1000, what = describe(handle, kind) };
-	last = last % MOST + 1;
-	entries[last] = entry;
-	if entry.time < next_line then
-		untold = untold + 1;
-		return;
+	local seconds, now = milliseconds / 1000, os.time();
+	local what, begins = owner(handle, kind);
+	local trace = core.blocked_at();
+	local at, called;
+	if trace then
+		at, called = place(trace);
 	end
-	next_line = entry.time + LOG_EVERY;
-	log("warn", "The loop stood still for %.2f s: %s%s", entry.seconds, entry.what,
-		untold > 0 and (" (and %d times more since the last line)"):format(untold) or "");
-	untold = 0;
+	what = what..begins;
+	if at then
+		what = ("%s, which was at %s%s"):format(what, at, called and " in "..called or "");
+	end
+	last = last % MOST + 1;
+	entries[last] = { time = now, seconds = seconds, what = what, trace = trace };
+	local due, untold = is_due(at or begins, now);
+	if due then
+		log("warn", "The loop stood still for %.2f s: %s%s%s", seconds, what,
+			untold > 0 and (" (and %d times more there since the last line)"):format(untold) or "", trace and "\n"..trace or "");
+	end
 end
 
--- Those of the last hundred that took longest, the longest first: tables with time, in seconds since 1970, seconds and what
+-- Those of the last hundred that took longest, the longest first: tables with time, in seconds since 1970, seconds, what, and the
+-- traceback if there is one
 local function list()
 	local found = {};
 	for _, entry in ipairs(entries) do

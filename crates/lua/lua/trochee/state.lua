@@ -15,6 +15,9 @@ local state = {
 	-- key -> signal
 	signals = {};
 
+	-- Prosody's mod_trochee puts a function here: the name of the session of a connection, and the name of its lines in the log; nil
+	session_of = nil;
+
 	-- The settings in force, by name. This table is filled below, and never replaced, so that other files may keep it
 	settings = {};
 };

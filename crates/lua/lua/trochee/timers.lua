@@ -88,8 +88,8 @@ local function to_absolute_time(t)
 	return t - core.monotonic() + core.now();
 end
 
--- The callback that runs, or that ran last
-local running;
+-- The callback that runs, or that ran last, and its parameter
+local running, running_param;
 
 -- The core says that a deadline has passed
 local function fire(key)
@@ -97,7 +97,7 @@ local function fire(key)
 	if not timer then return; end
 	timers[key], timer[2] = nil, false;
 	local callback, param = timer[1], timer[3];
-	running = callback;
+	running, running_param = callback, param;
 	local ok, ret;
 	if param == nil then
 		ok, ret = xpcall(callback, traceback, core.now(), timer);
@@ -123,6 +123,6 @@ return {
 	to_absolute_time = to_absolute_time;
 	fire = fire;
 	last = function ()
-		return running;
+		return running, running_param;
 	end;
 };

@@ -62,7 +62,7 @@ function handle:setlistener(listeners, data) end
 function handle:setreadtimeout(seconds) end
 ---@param seconds number|false|nil nil for the configured time
 function handle:setwritetimeout(seconds) end
----@param has? boolean true: it has authenticated; false: it has to, and on a listener all that it accepts; nil: nobody tells
+---@param has? boolean|"request" true: it has authenticated; false: it has to, and on a listener all that it accepts; "request": it has a request to make; nil: nobody tells
 ---@return boolean found
 function handle:set_authenticated(has) end
 ---@param name "keepalive"|"tcp-nodelay"|"tcp-keepidle"|"tcp-keepintvl"|"tcp-keepcnt"|"tcp-user-timeout" the last one is not LuaSocket's

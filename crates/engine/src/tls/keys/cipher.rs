@@ -1,4 +1,4 @@
-//! aws-lc's ciphers and key derivation for what keys are encrypted with: old ones, which aws-lc-rs does not offer.
+//! aws-lc's ciphers and key derivation for what keys are encrypted with, which aws-lc-rs does not offer.
 #![allow(unsafe_code)] // aws-lc's C functions
 
 use std::ffi::c_int;
@@ -12,53 +12,37 @@ pub(super) type Secret = Zeroizing<Vec<u8>>;
 
 /// A block cipher in CBC mode.
 #[derive(Clone, Copy)]
-pub(super) enum Cipher {
-    Aes128,
-    Aes192,
-    Aes256,
-    /// With three keys.
-    TripleDes,
-    /// With two keys.
-    TripleDes2,
+pub(super) struct Cipher {
+    /// The length of its key in bytes.
+    pub(super) key_length: usize,
+    /// The length of its block, and of the initialization vector, in bytes.
+    pub(super) block_length: usize,
+    /// Of aws-lc: takes nothing, and returns a constant.
+    pub(super) evp: unsafe extern "C" fn() -> *const sys::EVP_CIPHER,
 }
 
+pub(super) const AES_128: Cipher = Cipher::aes(16, sys::EVP_aes_128_cbc);
+pub(super) const AES_192: Cipher = Cipher::aes(24, sys::EVP_aes_192_cbc);
+pub(super) const AES_256: Cipher = Cipher::aes(32, sys::EVP_aes_256_cbc);
+
 impl Cipher {
-    /// The length of its key in bytes.
-    pub(super) fn key_length(self) -> usize {
-        match self {
-            Cipher::Aes128 | Cipher::TripleDes2 => 16,
-            Cipher::Aes192 | Cipher::TripleDes => 24,
-            Cipher::Aes256 => 32,
-        }
-    }
-
-    /// The length of its block, and of the initialization vector, in bytes.
-    pub(super) fn block_length(self) -> usize {
-        match self {
-            Cipher::Aes128 | Cipher::Aes192 | Cipher::Aes256 => 16,
-            Cipher::TripleDes | Cipher::TripleDes2 => 8,
-        }
-    }
-
-    fn evp(self) -> *const sys::EVP_CIPHER {
-        // SAFETY: these functions take nothing and return a pointer to a constant.
-        unsafe {
-            match self {
-                Cipher::Aes128 => sys::EVP_aes_128_cbc(),
-                Cipher::Aes192 => sys::EVP_aes_192_cbc(),
-                Cipher::Aes256 => sys::EVP_aes_256_cbc(),
-                Cipher::TripleDes => sys::EVP_des_ede3_cbc(),
-                Cipher::TripleDes2 => sys::EVP_des_ede_cbc(),
-            }
+    const fn aes(
+        key_length: usize,
+        evp: unsafe extern "C" fn() -> *const sys::EVP_CIPHER,
+    ) -> Cipher {
+        Cipher {
+            key_length,
+            block_length: 16,
+            evp,
         }
     }
 
     /// Decrypts what was padded as in PKCS#7; `None` where the padding says that the key is another.
     pub(super) fn open(self, key: &[u8], iv: &[u8], sealed: &[u8]) -> Option<Secret> {
-        if key.len() != self.key_length() || iv.len() != self.block_length() {
+        if key.len() != self.key_length || iv.len() != self.block_length {
             return None;
         }
-        let mut open: Secret = Zeroizing::new(vec![0; sealed.len() + self.block_length()]);
+        let mut open: Secret = Zeroizing::new(vec![0; sealed.len() + self.block_length]);
         let mut updated: c_int = 0;
         let mut finished: c_int = 0;
         let sealed_length = c_int::try_from(sealed.len()).ok()?;
@@ -69,7 +53,7 @@ impl Cipher {
             let done = !context.is_null()
                 && sys::EVP_DecryptInit_ex(
                     context,
-                    self.evp(),
+                    (self.evp)(),
                     ptr::null_mut(),
                     key.as_ptr(),
                     iv.as_ptr(),
@@ -92,25 +76,6 @@ impl Cipher {
         };
         open.truncate((updated + finished) as usize);
         done.then_some(open)
-    }
-
-    /// EVP_BytesToKey(3) with MD5 and one round, which OpenSSL's traditional format is encrypted with.
-    pub(super) fn key_from_salt(self, password: &[u8], salt: &[u8; 8]) -> Secret {
-        let mut key: Secret = Zeroizing::new(vec![0; self.key_length()]);
-        // SAFETY: the salt has the eight bytes that are read, and the key as many as the cipher takes. No vector is asked for.
-        unsafe {
-            sys::EVP_BytesToKey(
-                self.evp(),
-                sys::EVP_md5(),
-                salt.as_ptr(),
-                password.as_ptr(),
-                password.len(),
-                1,
-                key.as_mut_ptr(),
-                ptr::null_mut(),
-            );
-        }
-        key
     }
 }
 

@@ -1,11 +1,17 @@
 //! Private keys under a password.
 
-use aws_lc_rs::digest::{self, SHA1_FOR_LEGACY_USE_ONLY};
-use zeroize::Zeroizing;
-
-use super::cipher::{self, Cipher, Hash, Secret};
+use super::cipher::{self, AES_128, AES_192, AES_256, Cipher, Hash, Secret};
 use super::der;
 use super::pem::Section;
+
+#[cfg(feature = "legacy-keys")]
+mod legacy;
+#[cfg(not(feature = "legacy-keys"))]
+mod no_legacy;
+#[cfg(not(feature = "legacy-keys"))]
+use no_legacy as legacy;
+
+pub(super) use legacy::traditional;
 
 const NO_PASSWORD: &str = "bad password read";
 const WRONG_PASSWORD: &str = "bad decrypt";
@@ -18,32 +24,7 @@ pub(super) fn is_traditional(section: &Section<'_>) -> bool {
         .is_some_and(|value| value.ends_with("ENCRYPTED"))
 }
 
-/// Opens OpenSSL's traditional format.
-///
-/// # Errors
-///
-/// In OpenSSL's words; for a cipher that there is not here, its name.
-pub(super) fn traditional(
-    section: &Section<'_>,
-    password: Option<&[u8]>,
-) -> Result<Secret, String> {
-    let info = section.header("DEK-Info").ok_or("not dek info")?;
-    let (name, iv) = info.split_once(',').ok_or("not dek info")?;
-    let cipher = match name.trim() {
-        "AES-128-CBC" => Cipher::Aes128,
-        "AES-192-CBC" => Cipher::Aes192,
-        "AES-256-CBC" => Cipher::Aes256,
-        "DES-EDE3-CBC" => Cipher::TripleDes,
-        other => return Err(unsupported(other)),
-    };
-    let iv = hexadecimal(iv.trim()).ok_or("bad iv chars")?;
-    let salt = iv.first_chunk().ok_or("bad iv chars")?;
-    let sealed = section.decode()?;
-    let password = password.ok_or(NO_PASSWORD)?;
-    opened(cipher.open(&cipher.key_from_salt(password, salt), &iv, &sealed))
-}
-
-/// Opens EncryptedPrivateKeyInfo (RFC 5958): PBES2 (RFC 8018) with PBKDF2 or scrypt, or PKCS#12's scheme with Triple-DES.
+/// Opens EncryptedPrivateKeyInfo (RFC 5958): PBES2 (RFC 8018) with PBKDF2 or scrypt, or an older scheme.
 ///
 /// # Errors
 ///
@@ -56,9 +37,7 @@ pub(super) fn pkcs8(mut input: &[u8], password: Option<&[u8]>) -> Result<Secret,
     let parameters = der::take(&mut algorithm, der::SEQUENCE).ok_or(BROKEN)?;
     match scheme.as_str() {
         "1.2.840.113549.1.5.13" => pbes2(parameters, sealed, password),
-        "1.2.840.113549.1.12.1.3" => pkcs12(Cipher::TripleDes, parameters, sealed, password),
-        "1.2.840.113549.1.12.1.4" => pkcs12(Cipher::TripleDes2, parameters, sealed, password),
-        other => Err(unsupported(other)),
+        other => legacy::scheme(other, parameters, sealed, password),
     }
 }
 
@@ -66,11 +45,10 @@ fn pbes2(mut parameters: &[u8], sealed: &[u8], password: Option<&[u8]>) -> Resul
     let mut derivation = der::take(&mut parameters, der::SEQUENCE).ok_or(BROKEN)?;
     let mut encryption = der::take(&mut parameters, der::SEQUENCE).ok_or(BROKEN)?;
     let cipher = match oid(&mut encryption)?.as_str() {
-        "2.16.840.1.101.3.4.1.2" => Cipher::Aes128,
-        "2.16.840.1.101.3.4.1.22" => Cipher::Aes192,
-        "2.16.840.1.101.3.4.1.42" => Cipher::Aes256,
-        "1.2.840.113549.3.7" => Cipher::TripleDes,
-        other => return Err(unsupported(other)),
+        "2.16.840.1.101.3.4.1.2" => AES_128,
+        "2.16.840.1.101.3.4.1.22" => AES_192,
+        "2.16.840.1.101.3.4.1.42" => AES_256,
+        other => legacy::cipher(other).ok_or_else(|| unsupported(other))?,
     };
     let iv = der::take(&mut encryption, der::OCTET_STRING).ok_or(BROKEN)?;
     let key = match oid(&mut derivation)?.as_str() {
@@ -103,8 +81,7 @@ fn pbkdf2(
         },
     };
     let password = password.ok_or(NO_PASSWORD)?;
-    cipher::pbkdf2(hash, password, salt, iterations, cipher.key_length())
-        .ok_or_else(|| BROKEN.into())
+    cipher::pbkdf2(hash, password, salt, iterations, cipher.key_length).ok_or_else(|| BROKEN.into())
 }
 
 fn scrypt(
@@ -119,84 +96,8 @@ fn scrypt(
         *number = small(&mut parameters)?.into();
     }
     let password = password.ok_or(NO_PASSWORD)?;
-    cipher::scrypt(password, salt, numbers, cipher.key_length())
+    cipher::scrypt(password, salt, numbers, cipher.key_length)
         .ok_or_else(|| "memory limit exceeded".into())
-}
-
-/// The scheme of PKCS#12 (RFC 7292, appendix C), which `openssl pkcs8 -v1 PBE-SHA1-3DES` writes.
-fn pkcs12(
-    cipher: Cipher,
-    mut parameters: &[u8],
-    sealed: &[u8],
-    password: Option<&[u8]>,
-) -> Result<Secret, String> {
-    const KEY: u8 = 1;
-    const IV: u8 = 2;
-    let salt = der::take(&mut parameters, der::OCTET_STRING).ok_or(BROKEN)?;
-    let iterations = small(&mut parameters)?;
-    let password = password.ok_or(NO_PASSWORD)?;
-    let derived =
-        |what, length| pkcs12_derivation(what, password, salt, iterations, length).ok_or(BROKEN);
-    let (key, iv) = (
-        derived(KEY, cipher.key_length())?,
-        derived(IV, cipher.block_length())?,
-    );
-    opened(cipher.open(&key, &iv, sealed))
-}
-
-/// RFC 7292, appendix B.2, with SHA-1; `length` bytes of what `what` is the number of.
-fn pkcs12_derivation(
-    what: u8,
-    password: &[u8],
-    salt: &[u8],
-    iterations: u32,
-    length: usize,
-) -> Option<Secret> {
-    /// The block of SHA-1, in bytes.
-    const BLOCK: usize = 64;
-    if salt.is_empty() {
-        return None;
-    }
-    // UTF-16, and what is no UTF-8 byte by byte, as OpenSSL has it; with a zero at the end
-    let characters: Zeroizing<Vec<u16>> = Zeroizing::new(match std::str::from_utf8(password) {
-        Ok(text) => text.encode_utf16().chain([0]).collect(),
-        Err(_) => password.iter().copied().map(u16::from).chain([0]).collect(),
-    });
-    let password: Secret = Zeroizing::new(
-        characters
-            .iter()
-            .flat_map(|character| character.to_be_bytes())
-            .collect(),
-    );
-    let repeated = |bytes: &[u8]| -> Secret {
-        let length = bytes.len().next_multiple_of(BLOCK);
-        Zeroizing::new(bytes.iter().copied().cycle().take(length).collect())
-    };
-    let mut input: Secret = Zeroizing::new([&repeated(salt)[..], &repeated(&password)].concat());
-    let mut output: Secret = Zeroizing::new(Vec::new());
-    loop {
-        let mut hash = digest::Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
-        hash.update(&[what; BLOCK]);
-        hash.update(&input);
-        let mut hash = hash.finish();
-        for _ in 1..iterations {
-            hash = digest::digest(&SHA1_FOR_LEGACY_USE_ONLY, hash.as_ref());
-        }
-        output.extend_from_slice(hash.as_ref());
-        if output.len() >= length {
-            output.truncate(length);
-            return Some(output);
-        }
-        for block in input.chunks_exact_mut(BLOCK) {
-            let addend = hash.as_ref().iter().cycle().take(BLOCK);
-            let mut carry = 1;
-            for (byte, more) in block.iter_mut().zip(addend.collect::<Vec<_>>()).rev() {
-                let sum = u16::from(*byte) + u16::from(*more) + carry;
-                *byte = sum as u8;
-                carry = sum >> 8;
-            }
-        }
-    }
 }
 
 /// One wrong password in 256 passes the padding; what comes out is then no DER.
@@ -232,6 +133,9 @@ fn unsupported(algorithm: &str) -> String {
         "1.2.840.113549.1.12.1.5" => "PBE-SHA1-RC2-128",
         "1.2.840.113549.1.12.1.6" => "PBE-SHA1-RC2-40",
         "1.2.840.113549.3.2" => "RC2-CBC",
+        "1.2.840.113549.1.12.1.3" => "PBE-SHA1-3DES",
+        "1.2.840.113549.1.12.1.4" => "PBE-SHA1-2DES",
+        "1.2.840.113549.3.7" => "DES-EDE3-CBC",
         "1.3.14.3.2.7" => "DES-CBC",
         "1.2.392.200011.61.1.1.1.2" => "CAMELLIA-128-CBC",
         "1.2.392.200011.61.1.1.1.3" => "CAMELLIA-192-CBC",
@@ -242,18 +146,4 @@ fn unsupported(algorithm: &str) -> String {
         other => other,
     };
     format!("{name} is not supported: encrypt the key with AES-256-CBC")
-}
-
-fn hexadecimal(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text
-        .bytes()
-        .map(|digit| (digit as char).to_digit(16).map(|value| value as u8))
-        .collect();
-    let digits = digits?;
-    (digits.len() % 2 == 0).then(|| {
-        digits
-            .chunks(2)
-            .map(|pair| pair[0] << 4 | pair[1])
-            .collect()
-    })
 }

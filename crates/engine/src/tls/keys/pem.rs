@@ -6,6 +6,7 @@ use rustls::pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
 use super::der;
+use crate::tls::x509::{self, Certificate};
 
 /// The file has no section of the kind that is looked for.
 pub(super) const NO_START_LINE: &str = "no start line";
@@ -14,6 +15,8 @@ const BAD_BASE64: &str = "bad base64 decode";
 const WRONG_TAG: &str = "wrong tag";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+const CERTIFICATE: &[u8] = b"CERTIFICATE";
 
 /// The label of a certificate with OpenSSL's notes behind it.
 const TRUSTED: &[u8] = b"TRUSTED CERTIFICATE";
@@ -103,25 +106,25 @@ fn section<'a>(label: &'a [u8], lines: &mut impl Iterator<Item = &'a [u8]>) -> O
     None
 }
 
-/// The certificates of a PEM file in DER, in their order.
+/// Our own certificates in a PEM file, in DER and in their order.
 ///
 /// # Errors
 ///
-/// In OpenSSL's words: "no start line" where there is none; "bad end line", "bad base64 decode", "wrong tag" for one that
-/// is broken.
-pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
-    certificates_by(text, |_, bytes| certificate(bytes))
+/// In OpenSSL's words: "no start line" where there is none; "bad end line", "bad base64 decode", or those of [`own`] for
+/// one that is broken.
+pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    certificates_by(text, own)
 }
 
 /// The trusted certificates of a PEM file. Each `TRUSTED CERTIFICATE` keeps OpenSSL's notes on what it is trusted for behind
-/// its DER.
+/// its DER. What is in them is not looked at.
 ///
 /// # Errors
 ///
 /// Those of [`certificates`]: one that is broken makes the whole file unusable, as in OpenSSL.
 pub(in crate::tls) fn trusted(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
     certificates_by(text, |label, bytes| {
-        let bare = certificate(bytes)?;
+        let bare = bare(bytes)?;
         Ok(if label == TRUSTED {
             bytes.to_vec().into()
         } else {
@@ -130,10 +133,10 @@ pub(in crate::tls) fn trusted(text: &[u8]) -> Result<Vec<CertificateDer<'static>
     })
 }
 
-fn certificates_by(
+fn certificates_by<E: From<&'static str>>(
     text: &[u8],
-    take: impl Fn(&[u8], &[u8]) -> Result<CertificateDer<'static>, &'static str>,
-) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    take: impl Fn(&[u8], &[u8]) -> Result<CertificateDer<'static>, E>,
+) -> Result<Vec<CertificateDer<'static>>, E> {
     let mut certificates = Vec::new();
     for section in sections(text) {
         let section = section?;
@@ -142,22 +145,40 @@ fn certificates_by(
         }
     }
     if certificates.is_empty() {
-        return Err(NO_START_LINE);
+        return Err(NO_START_LINE.into());
     }
     Ok(certificates)
 }
 
 /// The labels under which OpenSSL finds a certificate.
 fn is_certificate(label: &[u8]) -> bool {
-    [&b"CERTIFICATE"[..], b"X509 CERTIFICATE", TRUSTED].contains(&label)
+    [CERTIFICATE, b"X509 CERTIFICATE", TRUSTED].contains(&label)
 }
 
-/// One certificate without what follows it: `TRUSTED CERTIFICATE` has OpenSSL's notes on what it is trusted for.
+/// One certificate of ours, if it can be read. A peer that cannot read it would not be told so by anybody.
 ///
 /// # Errors
 ///
-/// "wrong tag" for what is no certificate.
-pub(super) fn certificate(mut bytes: &[u8]) -> Result<CertificateDer<'static>, &'static str> {
+/// Why it is none, such as "wrong tag", "sequence length mismatch", "invalid time format".
+fn own(label: &[u8], bytes: &[u8]) -> Result<CertificateDer<'static>, String> {
+    x509::explained(|| match label {
+        TRUSTED => Certificate::parse_trusted(bytes),
+        _ => Certificate::parse(bytes),
+    })?;
+    Ok(bare(bytes)?)
+}
+
+/// One certificate of ours in DER.
+///
+/// # Errors
+///
+/// Those of [`own`].
+pub(super) fn certificate(bytes: &[u8]) -> Result<CertificateDer<'static>, String> {
+    own(CERTIFICATE, bytes)
+}
+
+/// One certificate without what follows it: `TRUSTED CERTIFICATE` has OpenSSL's notes on what it is trusted for.
+fn bare(mut bytes: &[u8]) -> Result<CertificateDer<'static>, &'static str> {
     der::next(&mut bytes)
         .filter(|element| element.tag == der::SEQUENCE)
         .map(|element| element.whole.to_vec().into())
@@ -202,7 +223,7 @@ mod tests {
             labels(b"-----BEGIN A-----\nMAMC\n-----BEGIN A-----\nMAMC\n-----END A-----\n"),
             [Err(BAD_END_LINE)]
         );
-        assert_eq!(certificates(b"nothing"), Err(NO_START_LINE));
+        assert_eq!(certificates(b"nothing"), Err(NO_START_LINE.into()));
         let broken = |body: &str| {
             let text = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
             certificates(text.as_bytes()).unwrap_err()

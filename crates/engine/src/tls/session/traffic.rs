@@ -52,7 +52,7 @@ impl Session {
         let filled = exchange.filled;
         if let Err(error) = result {
             // What was good before is still delivered.
-            self.failed = Some(text::of(&error));
+            self.failed = Some(text::of_agreed(&error, machine.common().protocol_version()));
         } else if self.held.len() > MOST_HELD {
             self.failed = Some(TOO_LONG.into());
         }

@@ -94,10 +94,10 @@ local function remark(text)
 	end
 end
 
-local function build(record)
+local function build(record, trusted_files)
 	if not record.native then
 		local config = record.config;
-		local native, remarks, file = core.tls_context(settings_of(config));
+		local native, remarks, file = core.tls_context(settings_of(config), trusted_files);
 		if not native then
 			return nil, remarks, file;
 		end
@@ -206,17 +206,21 @@ end
 -- in it, in any order
 local pass, pass_is_open = 0, false;
 
+-- In a pass: what its contexts trust, which is looked at once
+local trusted_files;
+
 -- Files of which it was said in this pass that they cannot be used
 local said = {};
 
 local function current_pass()
 	if not pass_is_open then
 		pass_is_open = true;
+		trusted_files = core.trusted_files();
 		-- To Lua a context is an object of a few bytes; with what it has outside of the heap it takes some 50 kB
 		collector.hurry();
 		timers.add_task(0, function ()
 			collector.pace();
-			pass, pass_is_open, said = pass + 1, false, {};
+			pass, pass_is_open, said, trusted_files = pass + 1, false, {}, nil;
 		end);
 	end
 	return pass;
@@ -303,13 +307,13 @@ local function new_context(newcontext, cfg)
 	if not ctx then
 		-- OpenSSL has no words for what the system refuses
 		local unexplained = tostring(err):find("((null))", 1, true) or tostring(err):find("(system lib)", 1, true);
-		local _, why, file = build(record);
+		local _, why, file = build(record, trusted_files);
 		return nil, unexplained and why or err, file, why;
 	end
 	-- A certificate is loaded now: a moment later its files may belong to a renewal that is half done, or no longer be
 	-- readable. And what cannot be used is better known when the server starts than when somebody connects
 	if cfg.certificate or cfg.certificates then
-		local ok, why, file = build(record);
+		local ok, why, file = build(record, trusted_files);
 		if not ok then
 			return nil, why, file, why;
 		end

@@ -6,6 +6,7 @@
 local state = require "trochee.state";
 local timers = require "trochee.timers";
 local handle = require "trochee.handle";
+local ends = require "trochee.ends";
 local tls = require "trochee.tls.context";
 local compat = require "trochee.compat";
 
@@ -68,6 +69,7 @@ local function fail(self, err)
 	local complain = err == "closed" and self.debug or self.error;
 	complain(self, "Cannot start TLS: %s", err);
 	-- At once: what is written from now on was not meant to be plaintext
+	ends.tell(self, "TLS: "..tostring(err), core.end_info(self[1]));
 	core.destroy(self[1]);
 	timers.add_task(0, function ()
 		if self[1] then
@@ -171,7 +173,8 @@ end
 local function secured(self)
 	local info = core.tls_info(self[1]);
 	if info then
-		log("debug", "TLS handshake complete on %s (%s with %s)", self, info.protocol, info.cipher);
+		log("debug", "%s has completed its TLS handshake: %s with %s%s, %s", self.id, info.protocol, info.cipher,
+			info.resumed and ", resumed" or "", self);
 	end
 	emit(self, "onstatus", "ssl-handshake-complete");
 	if self._connecting then

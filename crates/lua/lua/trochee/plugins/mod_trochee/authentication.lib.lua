@@ -1,25 +1,28 @@
 -- Who has authenticated: the network layer cannot see it, and Prosody's events tell.
 
+local http_server = require "net.http.server";
 local portmanager = require "core.portmanager";
 
--- The services whose connections have to authenticate. HTTP has no such moment
-local authenticating = {
-	c2s = true, c2s_direct_tls = true, legacy_ssl = true;
-	s2s = true, s2s_direct_tls = true;
-	component = true;
+-- What the connections of a service have to do: authenticate (false), or make a request. HTTP has no other moment at which somebody
+-- is known
+local awaited = {
+	c2s = false, c2s_direct_tls = false, legacy_ssl = false;
+	s2s = false, s2s_direct_tls = false;
+	component = false;
+	http = "request", https = "request";
 };
 
--- Says of all ports whether their connections have to authenticate: false, they have to, or nil
-local function ask(has)
+-- Says of all ports what their connections have to do: as above, or else of all the same
+local function ask(what)
 	for name, _, _, _, active in portmanager.get_active_services():iter(nil, nil, nil, nil) do
-		if authenticating[name] and active.server.set_authenticated then
-			active.server:set_authenticated(has);
+		if awaited[name] ~= nil and active.server.set_authenticated then
+			active.server:set_authenticated(what[name]);
 		end
 	end
 end
 
 local function ask_all()
-	ask(false);
+	ask(awaited);
 end
 
 -- Stock methods remain where a module has put an object of its own in the place of the connection
@@ -28,6 +31,20 @@ local function authenticated(event)
 	if conn and conn.set_authenticated then
 		conn:set_authenticated(true);
 	end
+end
+
+-- A request is complete, as far as Prosody wants it before it answers. Whoever asks for a WebSocket has to authenticate on it
+local function requested(handlers, event_name, event)
+	local conn = event.request and event.request.conn;
+	if not (conn and conn.set_authenticated) then
+		return handlers(event_name, event);
+	end
+	conn:set_authenticated(true);
+	local result = handlers(event_name, event);
+	if event.response and event.response.status_code == 101 then
+		conn:set_authenticated(false);
+	end
+	return result;
 end
 
 local function hook_host(host)
@@ -45,6 +62,7 @@ module:hook("service-added", ask_all);
 -- Another service of that name may have taken its place
 module:hook("service-removed", ask_all);
 module:hook("host-activated", hook_host);
+module:wrap_object_event(http_server._events, false, requested);
 
 for host in pairs(prosody.hosts) do
 	hook_host(host);
@@ -53,5 +71,5 @@ ask_all();
 
 -- What to do at the end
 return function ()
-	ask(nil);
+	ask {};
 end

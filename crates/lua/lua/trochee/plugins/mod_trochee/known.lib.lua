@@ -29,18 +29,40 @@ function known.service(conn, services)
 	return tostring(server.sockname):match("[^/]*$");
 end
 
--- The user or server at the other end, by Prosody's sessions
-function known.session(conn)
+local function session_of(conn)
 	for _, kind in ipairs { "c2s", "s2s", "component" } do
 		local session = module:shared("/*/"..kind.."/sessions")[conn];
 		if session then
-			local name = session.full_jid
-				or session.to_host and session.from_host and session.from_host.."->"..session.to_host
-				or session.host;
-			return tostring(name or "-").." ("..tostring(session.type)..")";
+			return session;
 		end
 	end
-	return "-";
+end
+
+local function describe(session)
+	local name = session.full_jid
+		or session.to_host and session.from_host and session.from_host.."->"..session.to_host
+		or session.host;
+	return tostring(name or "-").." ("..tostring(session.type)..")";
+end
+
+-- The user or server at the other end, by Prosody's sessions
+function known.session(conn)
+	local session = session_of(conn);
+	return session and describe(session) or "-";
+end
+
+-- What the lines of a session begin with in the log, as core.sessionmanager and mod_component make it where the session has no id
+local prefixes = { c2s = "c2s", component = "jcp" };
+
+-- The same with the name that its lines have in the log: romeo@localhost/balcony (c2s), c2s55d0c3a8e0; nil where there is no session
+function known.session_and_log(conn)
+	local session = session_of(conn);
+	if not session then
+		return nil;
+	end
+	local prefix = prefixes[tostring(session.type):match("^[^_]*")];
+	local log = session.id or prefix and prefix..(tostring(session):match("%x+$") or "");
+	return describe(session)..(log and ", "..log or "");
 end
 
 -- Every connection that has a handle, the oldest first: what the core knows of it, and the handle as conn

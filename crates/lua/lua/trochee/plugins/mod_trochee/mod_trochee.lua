@@ -7,12 +7,16 @@ if not require "net.server".describe_stats then
 	return;
 end
 
+local state = require "trochee.state";
 local stop_asking = module:require "authentication";
 module:require "statistics";
 local remove_from_shell = module:require "shell";
 local close_socket = module:require "stats_socket";
 
+state.session_of = module:require "known".session_and_log;
+
 function module.unload()
+	state.session_of = nil;
 	stop_asking();
 	remove_from_shell();
 	close_socket();

@@ -8,6 +8,7 @@ local bans = require "trochee.bans";
 local recent = require "trochee.recent";
 local slow = require "trochee.slow";
 local unpack = require "trochee.compat".unpack;
+local trace = require "trochee.trace";
 local version = require "trochee"._VERSION;
 
 local core, handles = state.core, state.handles;
@@ -22,6 +23,8 @@ local commands = {
 	addresses = "trochee:addresses(count) - The addresses with the most connections, 20 if not said otherwise";
 	errors = "trochee:errors(filter) - What went wrong lately, or what has this text in it";
 	slow = "trochee:slow(filter) - The callbacks that held the loop longest, of the last hundred that were slow";
+	trace = "trochee:trace(id) - Log what happens on the connection with this id, and when, until it ends or trochee:untrace(id)";
+	untrace = "trochee:untrace(id) - Log it no more; without an id, of no connection";
 	close = "trochee:close(id) - Close the connection with this id, as trochee:connections() shows it";
 	ban = "trochee:ban(address, seconds) - Serve an address or a network such as 192.0.2.0/24 no more, for an hour if not said otherwise";
 	unban = "trochee:unban(address) - Serve it again";
@@ -167,14 +170,51 @@ function section:slow(filter)
 	return true, ("%d callbacks, longer than %s s each"):format(#rows, tostring(state.settings.slow_callback));
 end
 
-function section:close(id)
+-- The connection with this id | nil, there is none
+local function with_id(id)
 	for _, conn in pairs(handles) do
 		if tostring(conn.id) == tostring(id) and not conn._listening and conn.close then
-			conn:close();
-			return true, "Closed";
+			return conn;
 		end
 	end
 	return nil, ("there is no connection %s: trochee:connections() shows their ids"):format(tostring(id));
+end
+
+function section:trace(id)
+	local conn, err = with_id(id);
+	if not conn then
+		return nil, err;
+	end
+	local ok, why = trace.start(conn);
+	if not ok then
+		return nil, why;
+	end
+	return true, "The log has what happens on it, in lines of trochee_trace";
+end
+
+function section:untrace(id)
+	local keys = trace.keys();
+	if id then
+		local conn, err = with_id(id);
+		if not conn then
+			return nil, err;
+		end
+		keys = { conn[1] };
+	end
+	local count = 0;
+	for _, key in ipairs(keys) do
+		count = count + (trace.stop(key, "the shell has ended it") and 1 or 0);
+	end
+	return true, ("%d traces were ended"):format(count);
+end
+
+function section:close(id)
+	local conn, err = with_id(id);
+	if not conn then
+		return nil, err;
+	end
+	conn:close();
+	return true, "Closed";
 end
 
 -- The connections that others have begun, from an address or network
