@@ -57,6 +57,7 @@ impl Chunks {
         self.release();
     }
 
+    #[cfg(feature = "tls")]
     fn pop_back(&mut self) {
         match &mut self.rest {
             Some(rest) => drop(rest.pop_back()),
