@@ -26,13 +26,19 @@ impl Reactor {
     /// Notes what a connection holds now.
     pub(super) fn recount(&mut self, key: Key) {
         if let Some(Source::Connection(connection)) = self.sources.get_mut(key) {
-            let (before, now) = connection.recount();
-            if now > before && now > WORTH_TELLING {
-                let grown = connection.precedence();
-                self.memory.grow(self.sources.thread(), grown);
-            }
-            self.account(before, now);
+            let change = connection.recount();
+            let precedence = connection.precedence();
+            self.account_for(change, precedence);
         }
+    }
+
+    /// Books what a connection held before and holds now, and has other threads know whether it is the first to end.
+    #[inline]
+    pub(super) fn account_for(&mut self, (before, now): (usize, usize), precedence: Precedence) {
+        if now > before && now > WORTH_TELLING {
+            self.memory.grow(self.sources.thread(), precedence);
+        }
+        self.account(before, now);
     }
 
     #[inline]

@@ -41,9 +41,10 @@ impl Reactor {
         let before = connection.sent;
         let flush = connection.flush();
         let sent = connection.sent - before;
-        let (before, now) = connection.recount();
+        let change = connection.recount();
+        let precedence = connection.precedence();
         self.stats.sent_bytes += sent;
-        self.account(before, now);
+        self.account_for(change, precedence);
         let connection = self.connection(key)?;
         match flush {
             Flush::Done => {
