@@ -145,6 +145,7 @@ pub use registry::Key;
 /// The number of an error of the system, in [`Error::Os`] and [`Reason::Os`].
 pub use rustix::io::Errno;
 pub use server::{Conn, Handle, Handler, Server};
+pub use signals::without_signals;
 pub use socket::{ListenAtError, SocketFile, listen_at_path};
 pub use stage::{Authentication, Stage, StageCounts};
 pub use stats::Stats;

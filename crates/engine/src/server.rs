@@ -191,7 +191,7 @@ impl Server {
                 }
             };
             let builder = ThreadBuilder::new().name(format!("trochee-{index}"));
-            match signals::blocked(|| builder.spawn(work)) {
+            match signals::without_signals(|| builder.spawn(work)) {
                 Ok(worker) => workers.push(worker),
                 Err(error) => {
                     let _ = ready.send(Err(start(error)));

@@ -43,8 +43,9 @@ extern "C" fn note(signal: libc::c_int) {
     }
 }
 
-/// Runs `spawn` with all signals blocked, which the threads that it starts inherit: signals are for the others.
-pub(crate) fn blocked<T>(spawn: impl FnOnce() -> T) -> T {
+/// Runs `spawn` with all signals blocked, which the threads that it starts inherit (pthread_sigmask(3)): signals are for the others.
+/// What was blocked before is blocked again when it returns.
+pub fn without_signals<T>(spawn: impl FnOnce() -> T) -> T {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigfillset writes `all` and always succeeds; pthread_sigmask reads it and writes `before`, and fails only

@@ -6,7 +6,7 @@
 //! Prosody forks before that.
 #![allow(unsafe_code)] // the signals of a new thread
 
-use std::mem::{MaybeUninit, forget};
+use std::mem::forget;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use std::time::Duration;
 use mlua::ffi::lua_State;
 use rustix::thread::gettid;
 use rustix::time::{ClockId, clock_gettime};
-use trochee::fork_generation;
+use trochee::{fork_generation, without_signals};
 
 pub(crate) use place::take as place;
 
@@ -169,21 +169,6 @@ impl Watcher {
         let _ = self.thread.join();
         place::watch(ptr::null());
     }
-}
-
-/// Runs `spawn` with all signals blocked, which the thread that it starts inherits: signals are for the loop.
-fn without_signals<T>(spawn: impl FnOnce() -> T) -> T {
-    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigfillset writes `all`; pthread_sigmask reads it and writes `before`, and fails only for another first argument.
-    unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), before.as_mut_ptr());
-    }
-    let result = spawn();
-    // SAFETY: `before` was written above.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
-    result
 }
 
 /// What the thread does: `whose` is that of the loop.

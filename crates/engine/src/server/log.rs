@@ -48,7 +48,7 @@ impl LogWriter {
         };
         let builder = thread::Builder::new().name("trochee-log".to_owned());
         // Signals are for threads that look at them.
-        signals::blocked(|| builder.spawn(move || writer.run(&entries)))?;
+        signals::without_signals(|| builder.spawn(move || writer.run(&entries)))?;
         Ok(LogWriter { queue, lost })
     }
 

@@ -41,7 +41,7 @@ impl Thread {
         let channel = Arc::new(Channel::new(home.clone()));
         let io_thread = IoThread::new(reactor, Arc::clone(&channel));
         let failed = Arc::clone(&channel);
-        let handle = signals::blocked(|| {
+        let handle = signals::without_signals(|| {
             std::thread::Builder::new()
                 .name(format!("trochee-io-{index}"))
                 .spawn(move || {
