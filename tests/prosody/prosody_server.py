@@ -92,8 +92,34 @@ def let_stock_settle(backend):
         time.sleep(0.3)
 
 
-# The last ones that were reserved: more than any test needs.
-_reserved = collections.deque(maxlen=100)
+# The last ones that were reserved: more than any test needs, two sockets each.
+_reserved = collections.deque(maxlen=200)
+
+
+def _hold(address, number):
+    """A socket that is bound to this port and never listens; an OSError if the port is not free."""
+    holder = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    try:
+        if holder.family == socket.AF_INET6:
+            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        holder.bind((address, number))
+    except OSError:
+        holder.close()
+        raise
+    # Only now: before, it would have allowed us a port that another has reserved in this way.
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return holder
+
+
+def _has_ipv6():
+    try:
+        _hold("::1", 0).close()
+    except OSError:
+        return False
+    return True
+
+
+_HAS_IPV6 = _has_ipv6()
 
 
 def reserve_port(address="127.0.0.1", number=0):
@@ -102,17 +128,22 @@ def reserve_port(address="127.0.0.1", number=0):
     What reserves it is a socket that is bound to it and never listens. Prosody can have it all the same, as both allow the port to
     be used again (SO_REUSEADDR); whoever asks the system for any port, by bind() or connect(), gets another one, and whoever
     asks for this one alone is refused. So tests, runs and their clients go on side by side.
+
+    A port of 127.0.0.1 that the system chooses is reserved on ::1 too, for "localhost" is both: a client of another test that came
+    to ::1 may have it there.
     """
-    holder = socket.socket()
-    try:
-        holder.bind((address, number))
-    except OSError:
-        holder.close()
-        raise
-    # Only now: before, it would have allowed us a port that another has reserved in this way.
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    _reserved.append(holder)
-    return holder.getsockname()[1]
+    for _ in range(100):
+        holder = _hold(address, number)
+        port = holder.getsockname()[1]
+        if (address, number) == ("127.0.0.1", 0) and _HAS_IPV6:
+            try:
+                _reserved.append(_hold("::1", port))
+            except OSError:
+                holder.close()
+                continue
+        _reserved.append(holder)
+        return port
+    raise OSError("no port is free on both 127.0.0.1 and ::1")
 
 
 def free_ports(count, address="127.0.0.1"):
