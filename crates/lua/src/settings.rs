@@ -307,7 +307,11 @@ impl Settings {
 
     fn warn_of_unknown(&mut self, table: &Table, messages: &mut Vec<Message>) -> Result<()> {
         for pair in table.pairs::<Value, Value>() {
-            let name = pair?.0.to_string()?;
+            // Whatever else Lua has as a key, no operator has meant it
+            let name = match pair?.0 {
+                Value::String(name) => name.to_string_lossy(),
+                other => described(&other),
+            };
             if SETTINGS.iter().all(|(known, _)| *known != name) && self.warned.insert(name.clone())
             {
                 let meant = similar(&name, SETTINGS.iter().map(|(known, _)| *known))
