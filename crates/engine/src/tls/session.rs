@@ -31,6 +31,10 @@ const UNRECOGNIZED_NAME: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 112];
 /// The longest ClientHello that is collected, records and all. Those of real clients are below 4 KiB.
 const MOST_HELLO: usize = 32 * 1024;
 
+/// How many of the protocols that a client offers (ALPN) are looked at. Real clients offer three or four. A ClientHello has room for
+/// thousands, and each would be an allocation of its own, in a list that waits for the consumer.
+const MOST_PROTOCOLS: usize = 64;
+
 /// What is said of more than is held.
 const TOO_LONG: &str = "excessive message size";
 
@@ -252,7 +256,7 @@ impl Session {
             .map(name::to_ascii);
         let alpn: Vec<Vec<u8>> = hello
             .alpn()
-            .map(|names| names.map(<[u8]>::to_vec).collect())
+            .map(|names| names.take(MOST_PROTOCOLS).map(<[u8]>::to_vec).collect())
             .unwrap_or_default();
         if self.choose {
             self.step_begun = now;
