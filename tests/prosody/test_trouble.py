@@ -68,6 +68,7 @@ def test_a_crowd_and_readers_that_do_not_read(make_server):
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         with make_server(limits={}, network_settings={"max_newcomers": 2 * CROWD}) as server, contextlib.ExitStack() as stack:
+            stream = stack.enter_context(RawStream(server))
             for _ in range(CROWD):
                 stack.enter_context(socket.create_connection((server.address, server.c2s_port), 10))
             # Those who ask for much and take nothing.
@@ -82,7 +83,6 @@ def test_a_crowd_and_readers_that_do_not_read(make_server):
             c2s, = [one for one in known["listeners"] if one.get("port") == server.c2s_port]
             assert c2s["open"] >= CROWD <= c2s["accepted"]
             # Everybody is served meanwhile.
-            with RawStream(server) as stream:
-                stream.open()
+            stream.open()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
