@@ -15,7 +15,7 @@ from terminal import PATIENCE
 
 TROCHEE = DIST / "bin" / "trochee"
 
-CROWD = 2000
+CROWD = 1000
 
 
 def _socket(server):
@@ -37,7 +37,7 @@ def _until(is_so, what):
         time.sleep(0.05)
 
 
-@pytest.mark.only_on("threads", "13-epoll")
+@pytest.mark.only_on("13-epoll")
 def test_a_daemon_and_what_a_killed_one_leaves(make_server):
     server = make_server().start(daemonize=True)
     with RawStream(server) as stream:
@@ -60,7 +60,7 @@ def test_a_daemon_and_what_a_killed_one_leaves(make_server):
         assert _known(server)["uptime"] < 60
 
 
-@pytest.mark.only_on("threads", "13-epoll")
+@pytest.mark.only_on("threads")
 def test_a_crowd_and_readers_that_do_not_read(make_server):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 2 * CROWD:
