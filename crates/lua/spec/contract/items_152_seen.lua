@@ -21,7 +21,7 @@ function (s)
 	end }
 	peer:send("0.15")
 	s.wait(function () return first end, 5, "the callback")
-	local pattern = "^The loop stood still for %d%.%d%d s: onincoming of "..tostring(conn.id)..",.-items_152_seen%.lua:%d+, which was at .-"
+	local pattern = "^The loop stood still for %d%.%d%d s: onincoming of "..tostring(conn.id)..",.-%.lua:%d+, which was at .-"
 		.."items_152_seen%.lua:(%d+)"
 	local logged = s.wait(function () return s.logged(pattern, "warn") end, s.is_trochee and 5 or 0.1, "the line about it")
 	local line = tonumber(logged[2]:match(pattern))
