@@ -28,7 +28,7 @@ impl Connection {
         let mut room = wanted
             .min(config.max_receive_buffer_size)
             .clamp(1, plain.len());
-        if let Some(limit) = &mut self.limit {
+        if let Some(limit) = self.rare.as_mut().and_then(|rare| rare.limit.as_mut()) {
             room = room.min(limit.allowance(now));
         }
         let most = if room > 2 * RECEIVED { RECEIVED } else { SMALL };
@@ -78,7 +78,7 @@ impl Connection {
         }
         let more = session.has_unread() || session.failure().is_some();
         self.read_since = now;
-        if let Some(limit) = &mut self.limit {
+        if let Some(limit) = self.rare.as_mut().and_then(|rare| rare.limit.as_mut()) {
             limit.spend(len, now);
         }
         let last = !more

@@ -159,8 +159,8 @@ impl Worker {
     }
 
     fn data(&mut self, key: Key, len: usize) {
-        self.reactor.swap_read_buffer(&mut self.data);
-        let data = std::mem::take(&mut self.data);
+        let other = std::mem::take(&mut self.data);
+        let data = self.reactor.exchange_read_buffer(other);
         self.call(key, |handler, conn| handler.on_incoming(conn, &data[..len]));
         self.data = data;
     }
