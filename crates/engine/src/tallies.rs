@@ -136,7 +136,8 @@ mod tests {
         for number in 0..1000 {
             tally.add(format!("name {number}"));
         }
-        assert_eq!(tally.iter().count(), MOST_NAMES);
+        let count = tally.iter().count();
+        assert_eq!(count, 64, "fails its handshakes in ever new ways");
         assert_eq!(tally.get(OTHER), 1000 - (MOST_NAMES as u64 - 1));
         assert_eq!(tally.get("name 5"), 1);
         let mut long = Tally::default();
