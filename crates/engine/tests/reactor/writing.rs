@@ -13,7 +13,8 @@ fn a_hundred_megabytes_to_a_slow_reader_in_order() {
     for _ in 0..BLOCKS {
         assert_eq!(driver.reactor.write(key, &pattern_block()).unwrap(), BLOCK);
     }
-    assert_eq!(driver.reactor.pending(key), BLOCK * BLOCKS);
+    // The system takes some at once.
+    assert!(driver.reactor.pending(key) > BLOCK * BLOCKS / 2);
     assert_eq!(driver.reactor.close(key), Close::Flushing);
 
     let mut end = None;
