@@ -146,7 +146,7 @@ GROUPS = {
                  "The same Prosody's `mod_http_files`: one client downloads a file of 100 MB again and again on one connection, and looks "
                  "at every byte of it."),
     "upload": ("Uploads to a real Prosody: time and CPU",
-               "The same Prosody's `mod_http_file_share`: one client uploads 20 MB again and again on one connection, over HTTP without TLS."),
+               "The same Prosody's `mod_http_file_share`: one client uploads 5 MB again and again on one connection, over HTTP without TLS."),
     "proxy65": ("A transfer through a real Prosody: CPU per megabyte",
                 "The same Prosody's `mod_proxy65`: a stream from one client to another, never more than 256 KiB of it on the way."),
     "storm": ("Reconnect storm: 2000 clients log in at once",
@@ -196,7 +196,7 @@ SHAPES = [
     talk("mixed", "stanzas", "200 clients, mixed", 200, 100, 20, "cccicpm"),
     download("http"),
     download("https"),
-    transfer("upload", "20 MB by http", "upload", "http", True),
+    transfer("upload", "5 MB by http", "upload", "http", True),
     transfer("proxy65", "1 stream", "proxy65", "proxy65", False),
     Shape("storm", "storm", "2000 clients",
           (*logins("full", "storm", "until all are online"), Metric("session_bytes", "memory per session", "B", 0, compared=False, shown=True, group="storm"),

@@ -45,7 +45,7 @@ usage: tls_load full PORT PID CLIENTS SECONDS       each client connects, shakes
 of a Prosody that has the file /files/data:
        tls_load download PORT PID SCHEME SECONDS    one client downloads it by http or https, again and again
 of a Prosody with mod_http_file_share at files.localhost, whose secret is in upload.rs:
-       tls_load upload PORT PID SECONDS             one client uploads a file of 20 MB, again and again
+       tls_load upload PORT PID SECONDS             one client uploads a file of 5 MB, again and again
 of a Prosody with mod_proxy65 that activates what two have joined:
        tls_load proxy65 PORT PID SECONDS            a stream from one client to the other
 of a Prosody with the accounts u0, u1, ...:

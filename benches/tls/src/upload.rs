@@ -15,7 +15,7 @@ use crate::usage::{Server, Spent, micros};
 const LEAST: usize = 3;
 
 /// Bytes of a file.
-const FILE: usize = 20_000_000;
+const FILE: usize = 5_000_000;
 
 /// What the slots are signed with: `http_file_share_secret` of the configuration.
 const SECRET: &[u8] = b"secret of the benches";
