@@ -7,6 +7,8 @@ DESTDIR=${DESTDIR:-}
 [[ -z $DESTDIR || $DESTDIR == /* ]] || die "DESTDIR=$DESTDIR is not an absolute path"
 installed=$DESTDIR${PREFIX%/}
 manifest=lib/trochee/manifest
+# The kernel, and `trochee enable`, name a file without the symbolic links that lead there.
+resolved=$(realpath -m "$installed")
 
 # Removes a file below PREFIX, and those of our own folders that are empty then
 remove() {
@@ -21,5 +23,5 @@ remove() {
 
 # The processes that have mapped a trochee.so of this folder that is no longer there
 running_on_the_old() {
-	grep -lsF "$installed/lib/trochee/lua/trochee.so (deleted)" /proc/[0-9]*/maps 2>/dev/null | cut -d/ -f3 || true
+	grep -lsF "${resolved%/}/lib/trochee/lua/trochee.so (deleted)" /proc/[0-9]*/maps 2>/dev/null | cut -d/ -f3 || true
 }

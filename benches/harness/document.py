@@ -1,11 +1,13 @@
 """docs/benchmarks.md and its charts, from the results of a full run."""
 
+import re
 import sys
 
 from .chart import Bar, Panel, bar_chart
+from .measure import not_applicable
 from .report import budgeted, number
-from .shapes import GROUPS
-from .subjects import FAMILIES, FLOOR, ROOT, STOCK
+from .shapes import GROUPS, SHAPES
+from .subjects import FAMILIES, ROOT, STOCK, SUBJECTS
 
 DOCS = ROOT / "docs"
 
@@ -48,19 +50,47 @@ METHOD = """\
 
 
 def write(results):
-    """Writes the page and the charts. A partial run would make a page with holes, so it is refused."""
-    if not results.complete():
-        print("benches/run: the last results are not of a full run without failures; run `make bench` first", file=sys.stderr)
+    """Writes the page and the charts; of a run of some shapes the sections of which it has all, into the page as it is."""
+    if results.data["failures"]:
+        print("benches/run: the last run had failures, and a page with holes is none", file=sys.stderr)
         return 1
-    charts = DOCS / "benchmarks"
+    groups = [group for group in GROUPS if results.complete() or is_whole(results, group)]
+    if not groups:
+        print("benches/run: the last results have no section of the page whole; run `make bench`, or all shapes of a section", file=sys.stderr)
+        return 1
+    charts, file = DOCS / "benchmarks", DOCS / "benchmarks.md"
     charts.mkdir(parents=True, exist_ok=True)
-    for group, (title, note) in GROUPS.items():
+    for group in groups:
+        title, note = GROUPS[group]
         (charts / f"{group}.svg").write_text(chart(results, group, title, note))
-    (DOCS / "benchmarks.md").write_text("\n".join(page(results)) + "\n")
-    if any(results.disturbed(shape.name, subject.name) for shape in results.shapes() for subject in results.subjects()):
+    if results.complete():
+        file.write_text("\n".join(page(results)) + "\n")
+    else:
+        file.write_text(with_sections(file.read_text(), {group: section(results, group, apart=True) for group in groups}))
+    if any(disturbed(results, results.shapes())):
         print("*** the page says that figures were disturbed: publish those of a quiet machine", file=sys.stderr)
-    print("wrote docs/benchmarks.md and docs/benchmarks/*.svg")
+    print(f"wrote docs/benchmarks.md: {', '.join(groups)}")
     return 0
+
+
+def is_whole(results, group):
+    """Whether a run has each figure of a section."""
+    shapes = [shape for shape in SHAPES if any((metric.group or shape.group) == group for metric in shape.metrics)]
+    return all(results.samples(shape.name, subject.name) or results.absent(shape.name, subject.name) != "not measured"
+               for shape in shapes for subject in SUBJECTS if not not_applicable(subject, shape))
+
+
+def with_sections(page, sections):
+    """The page with these sections in their places: each before the next one of the page that is there."""
+    order = [title for title, _ in GROUPS.values()]
+    parts = re.split(r"^(?=## )", page, flags=re.M)
+    for group, lines in sections.items():
+        title, text = GROUPS[group][0], "\n".join(lines) + "\n"
+        parts = [part for part in parts if not part.startswith(f"## {title}\n")]
+        behind = [f"## {other}\n" for other in [*order[order.index(title) + 1:], "How it is measured"]]
+        at = next(number for number, part in enumerate(parts) if part.startswith(tuple(behind)))
+        parts.insert(at, text)
+    return "".join(parts)
 
 
 def columns(results, group, kind="compared"):
@@ -125,26 +155,59 @@ def has_stock(subjects):
 def page(results):
     yield HEAD
     yield from budget(results)
-    for group, (title, note) in GROUPS.items():
-        yield f"## {title}\n"
-        yield f"{note}\n"
-        yield f"![{title}](benchmarks/{group}.svg)\n"
-        shown = columns(results, group)
-        subjects = rows_of(results, shown)
-        units = {metric.unit for _, metric in shown}
-        words = " ".join((*(units if len(units) == 1 else ()), *(["(of stock server_epoll)"] if has_stock(subjects) else ())))
-        yield from markdown_table(
-            [[words, *headings(shown)]]
-            + [[subject.title, *(cell(results, subject, shape, metric) for shape, metric in shown)] for subject in subjects])
-        more = columns(results, group, "shown")
-        if more:
-            yield from markdown_table(
-                [["", *headings(more)]]
-                + [[subject.title, *(cell(results, subject, shape, metric) for shape, metric in more)] for subject in subjects])
-        if group == "echo":
-            yield from latency(results, [shape for shape, _ in shown])
+    for group in GROUPS:
+        yield from section(results, group)
     yield METHOD.format(**results.data)
     yield from machine(results)
+
+
+def section(results, group, apart=False):
+    title, note = GROUPS[group]
+    yield f"## {title}\n"
+    yield f"{note}\n"
+    shown = columns(results, group)
+    if apart:
+        yield f"{when(results, {shape for shape, _ in shown})}\n"
+    yield f"![{title}](benchmarks/{group}.svg)\n"
+    subjects = rows_of(results, shown)
+    units = {metric.unit for _, metric in shown}
+    words = " ".join((*(units if len(units) == 1 else ()), *(["(of stock server_epoll)"] if has_stock(subjects) else ())))
+    yield from markdown_table(
+        [[words, *headings(shown)]]
+        + [[subject.title, *(cell(results, subject, shape, metric) for shape, metric in shown)] for subject in subjects])
+    more = columns(results, group, "shown")
+    if more:
+        # Headings name a metric where there are several.
+        metrics = {f"{metric.title}, {metric.unit}".rstrip(", ") for _, metric in more}
+        yield from markdown_table(
+            [[metrics.pop() if len(metrics) == 1 else "", *headings(more)]]
+            + [[subject.title, *(cell(results, subject, shape, metric) for shape, metric in more)] for subject in subjects])
+    if group == "echo":
+        yield from latency(results, [shape for shape, _ in shown])
+
+
+def when(results, shapes):
+    """Of a section that was measured apart from the rest: what the page says of the machine holds for it, but for this."""
+    facts = results.data["machine"]
+    words = [f"Measured apart from the rest of this page, on {facts['date']}, with trochee {facts['trochee'] or 'without a commit'}: "
+             f"{results.data['rounds']} rounds, spread ±{spread(results, shapes) * 100:.0f} % at most."]
+    if facts["load_before"] > 0.5:
+        words.append(f"The load average was {facts['load_before']:.1f} before the run.")
+    if any(figures := disturbed(results, shapes)):
+        words.append(f"Another process held the server's core in {sum(figures)} of {len(figures)} cases.")
+    return " ".join(words)
+
+
+def disturbed(results, shapes):
+    """Whether another process held the server's core, for each figure that may tell."""
+    return [results.disturbed(shape.name, subject.name) for shape in shapes for subject in results.subjects()
+            if results.value(shape.name, subject.name, "server_waited") is not None]
+
+
+def spread(results, shapes):
+    """The largest."""
+    return max((found for shape in shapes for subject in results.subjects() for metric in shape.metrics
+                if metric.compared and (found := results.spread(shape.name, subject.name, metric.key)) is not None), default=0)
 
 
 def budget(results):
@@ -171,17 +234,14 @@ def machine(results):
     facts = results.data["machine"]
     virtual = ", virtual" if facts["hypervisor"] else ""
     pinned = "server and load pinned to one each" if facts["pinned"] else "shared by server and load"
-    disturbed = [results.disturbed(shape.name, subject.name) for shape in results.shapes() for subject in results.subjects()
-                 if results.value(shape.name, subject.name, "server_waited") is not None]
-    spreads = [spread for shape in results.shapes() for subject in results.subjects() for metric in shape.metrics
-               if metric.compared and (spread := results.spread(shape.name, subject.name, metric.key)) is not None]
+    figures = disturbed(results, results.shapes())
     yield "## The machine\n"
     yield f"- {facts['processor']}{virtual}; {facts['cores']} cores, {pinned}"
     yield f"- {facts['system']}, Linux {facts['kernel']}"
     yield f"- Prosody {facts['prosody']}, {(facts['lua'] or 'Lua').split('  ')[0]}"
     yield f"- trochee {facts['trochee'] or 'without a commit'}, {facts['rust']}; C loop: {facts['c']}, -O2"
-    yield f"- {facts['date']}; {results.data['rounds']} rounds; spread of the rounds ±{max(spreads, default=0) * 100:.0f} % at most"
+    yield f"- {facts['date']}; {results.data['rounds']} rounds; spread of the rounds ±{spread(results, results.shapes()) * 100:.0f} % at most"
     if facts["load_before"] > 0.5:
         yield f"- not a quiet machine: load average {facts['load_before']:.1f} before the run"
-    if any(disturbed):
-        yield f"- {sum(disturbed)} of {len(disturbed)} figures were disturbed: another process held the server's core"
+    if any(figures):
+        yield f"- {sum(figures)} of {len(figures)} figures were disturbed: another process held the server's core"

@@ -31,13 +31,16 @@ def _files(folder):
 
 @pytest.mark.parametrize("version", ["0.12", "13.0"])
 def test_again_and_again_under_a_running_server(tmp_path, version):
-    prefix = tmp_path / "prefix"
+    """In a place with a space in its name, to which a symbolic link leads: the kernel tells another name than PREFIX."""
+    prefix, place = tmp_path / "my prefix", tmp_path / "real place"
+    place.mkdir()
+    prefix.symlink_to(place)
     _install(PREFIX=prefix)
 
     class Installed(Server):
-        tree = prefix / "lib" / "trochee"
+        tree = place / "lib" / "trochee"
 
-    takeover = Installed.tree / "lua" / "trochee" / "takeover.lua"
+    takeover = prefix / "lib" / "trochee" / "lua" / "trochee" / "takeover.lua"
     backend = _backend(version, BACKENDS["epoll"].waits_in)
     with Installed(tmp_path / "prosody", backend, {}, environment={"LUA_INIT": f"@{takeover}"}) as server:
         for _ in range(3):
@@ -94,6 +97,12 @@ def test_uninstall_while_prosody_is_told_to_use_it(tmp_path):
     drop_in.write_text("[Service]\nEnvironment=LUA_INIT=@/usr/lib/trochee/lua/trochee/takeover.lua\n")
     status, said = _make("uninstall", DESTDIR=tmp_path, PREFIX="/usr")
     assert status != 0 and str(drop_in) in said and "trochee disable" in said, said
+    # `trochee enable` names what a symbolic link leads to.
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "usr")
+    drop_in.write_text(f"[Service]\nEnvironment=LUA_INIT=@{tmp_path}/usr/lib/trochee/lua/trochee/takeover.lua\n")
+    status, said = _make("uninstall", DESTDIR=tmp_path, PREFIX="/link")
+    assert status != 0 and str(drop_in) in said, said
     drop_in.unlink()
     status, said = _make("uninstall", DESTDIR=tmp_path, PREFIX="/usr")
     assert status == 0, said
@@ -110,6 +119,21 @@ def test_what_cannot_be_written_leaves_the_old_installation(tmp_path):
     status, said = _make("install", PREFIX=tmp_path)
     assert status != 0 and "manifest.new" in said, said
     assert (tree / "lua" / "trochee.so").stat().st_ino == inode
+    assert not [name for name in _files(tmp_path) if name.suffix == ".new"]
+
+
+def test_a_place_that_is_read_only(tmp_path):
+    _install(PREFIX=tmp_path)
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a place that root cannot write to")
+    program = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && PREFIX=$1 exec scripts/install'
+    for place in (tmp_path, tmp_path / "below"):
+        place.mkdir(exist_ok=True)
+        result = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", program, "sh", place], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        assert result.returncode != 0, result
+        assert "Read-only file system" in result.stderr and "PREFIX=/opt/trochee" in result.stderr, result
     assert not [name for name in _files(tmp_path) if name.suffix == ".new"]
 
 

@@ -5,8 +5,6 @@
 //! service. No file of Prosody is touched.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,6 +12,12 @@ use clap::Args;
 
 use crate::unit::{Machine, UNIT};
 use crate::{prosody, trial};
+use configuration::Configuration;
+use running::Outcome;
+
+mod configuration;
+mod files;
+mod running;
 
 /// The two files, with the folder of an installation by `make install`.
 const DROP_IN: &str = include_str!("../../../packaging/systemd/trochee.conf");
@@ -28,34 +32,20 @@ pub struct Change {
     restart: bool,
 }
 
-/// Files of Prosody's configuration that name trochee by themselves.
-fn configurations_with_trochee(machine: &Machine) -> Vec<PathBuf> {
-    let folder = machine.path("etc/prosody");
-    let files = [folder.clone(), folder.join("conf.d")]
-        .into_iter()
-        .filter_map(|folder| fs::read_dir(folder).ok())
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()));
-    files.filter(|file| names_trochee(file)).collect()
-}
-
-fn names_trochee(configuration: &Path) -> bool {
-    let text = fs::read(configuration).unwrap_or_default();
-    String::from_utf8_lossy(&text).lines().any(|line| {
-        let line = line.trim_start();
-        !line.starts_with("--")
-            && (line.contains("trochee/takeover.lua")
-                || line.starts_with("network_backend") && line.contains("trochee"))
-    })
-}
-
 /// Makes the service use trochee. What comes back says what was done, or why nothing was.
 pub fn enable(change: &Change) -> Result<String, String> {
     let machine = as_root()?;
     let root = prosody::lua_root()?;
     let mut said = try_out(&machine, &root)?;
-    write_files(&machine, &root, &mut said)?;
-    apply(&machine, change, "Prosody runs on trochee", &mut said)?;
+    let reach = write_files(&machine, &root, &mut said)?;
+    if !machine.runs_systemd() {
+        said.push_str(&without_systemd(&reach, &root));
+        return Ok(said);
+    }
+    apply(change, "Prosody runs on trochee", &mut said)?;
+    if change.restart {
+        see(&root, &mut said)?;
+    }
     Ok(said)
 }
 
@@ -63,8 +53,10 @@ pub fn enable(change: &Change) -> Result<String, String> {
 pub fn disable(change: &Change) -> Result<String, String> {
     let machine = as_root()?;
     let mut said = String::new();
-    let removed = remove_files(&machine, &mut said)?;
-    for file in configurations_with_trochee(&machine) {
+    let removed = remove_files(&machine, &mut said);
+    let mut then = "Prosody runs on its own network backend";
+    for file in Configuration::of(&machine).naming_trochee(&machine) {
+        then = "By that line Prosody runs on trochee still";
         // Writing to a String does not fail, here and below.
         let _ = writeln!(
             said,
@@ -72,15 +64,24 @@ pub fn disable(change: &Change) -> Result<String, String> {
             file.display()
         );
     }
-    if removed || change.restart {
-        apply(
-            &machine,
-            change,
-            "Prosody runs on its own network backend",
-            &mut said,
-        )?;
+    // Of what was removed systemd has to know, also if something is left.
+    if change.restart || !matches!(removed, Ok(false)) {
+        if !machine.runs_systemd() {
+            let _ = writeln!(
+                said,
+                "systemd does not run here. {then} after its next restart."
+            );
+        } else {
+            apply(change, then, &mut said)?;
+            if change.restart {
+                let _ = writeln!(said, "{then}.");
+            }
+        }
     }
-    Ok(said)
+    match removed {
+        Ok(_) => Ok(said),
+        Err(problem) => Err(but(&said, &problem)),
+    }
 }
 
 fn as_root() -> Result<Machine, String> {
@@ -88,6 +89,14 @@ fn as_root() -> Result<Machine, String> {
         return Err("only root may change how a service runs; use sudo".to_owned());
     }
     Ok(Machine::here())
+}
+
+/// What has been done already is told all the same.
+fn but(done: &str, problem: &str) -> String {
+    match done.trim_end() {
+        "" => problem.to_owned(),
+        done => format!("{done} But {problem}"),
+    }
 }
 
 /// Has the Lua of the service load trochee, as the user of the service.
@@ -111,119 +120,83 @@ fn try_out(machine: &Machine, root: &Path) -> Result<String, String> {
     ))
 }
 
-/// Whether a file is one that `trochee enable` may replace: not what somebody has put there under its name.
-fn is_ours(text: &str) -> bool {
-    text.contains("trochee/takeover.lua")
+/// Who runs on trochee by the files that were written.
+#[derive(Debug, PartialEq)]
+enum Reach {
+    /// Whatever reads Prosody's configuration.
+    Configuration(PathBuf),
+    /// The service alone, by its environment.
+    Service,
 }
 
-/// The file beside Prosody's configuration, where that includes it.
-fn included(machine: &Machine) -> Option<PathBuf> {
-    let text = fs::read(machine.path("etc/prosody/prosody.cfg.lua")).ok()?;
-    let includes = String::from_utf8_lossy(&text).lines().any(|line| {
-        let line = line.trim_start();
-        line.to_ascii_lowercase().starts_with("include") && line.contains("conf.d/*.cfg.lua")
-    });
-    includes.then(|| machine.included())
-}
-
-fn write_files(machine: &Machine, root: &Path, said: &mut String) -> Result<(), String> {
+fn write_files(machine: &Machine, root: &Path, said: &mut String) -> Result<Reach, String> {
+    // The last two mean something in a search path of Lua, and those before in a unit file or in Lua.
     let root = root
         .to_str()
-        .filter(|root| !root.contains(['\'', '"', '\\', '%', '\n']))
-        .ok_or_else(|| format!("the name of the folder {} does not fit into a unit file; install trochee elsewhere", root.display()))?;
-    write_file(
-        &machine.drop_in(),
-        &DROP_IN.replace(TEMPLATE_ROOT, root),
+        .filter(|root| !root.contains(['\'', '"', '\\', '%', '\n', ';', '?']))
+        .ok_or_else(|| {
+            format!(
+                "the name of the folder {} does not fit into a unit file or a search path of Lua; install trochee elsewhere",
+                root.display()
+            )
+        })?;
+    let mut texts = vec![(machine.drop_in(), DROP_IN.replace(TEMPLATE_ROOT, root))];
+    let included = machine.included();
+    let is_included = Configuration::of(machine).includes(&included);
+    if is_included {
+        texts.push((included.clone(), INCLUDED.replace(TEMPLATE_ROOT, root)));
+    }
+    files::write(&texts, said).map_err(|problem| format!("nothing was changed: {problem}"))?;
+    if is_included {
+        return Ok(Reach::Configuration(included));
+    }
+    let _ = writeln!(
         said,
-    )?;
-    match included(machine) {
-        Some(file) => write_file(&file, &INCLUDED.replace(TEMPLATE_ROOT, root), said),
-        None => {
-            let _ = writeln!(
-                said,
-                "Prosody's configuration does not include conf.d/*.cfg.lua, so prosodyctl itself does not know of \
-                 trochee; `trochee prosodyctl` does."
-            );
-            Ok(())
-        }
-    }
+        "Prosody's configuration does not include {}, so prosodyctl itself does not know of trochee; `trochee prosodyctl` does.",
+        included.display()
+    );
+    Ok(Reach::Service)
 }
 
-fn write_file(file: &Path, text: &str, said: &mut String) -> Result<(), String> {
-    match fs::read_to_string(file) {
-        Ok(existing) if existing == text => {
-            let _ = writeln!(said, "{} is there already.", file.display());
-            return Ok(());
-        }
-        Ok(existing) if !is_ours(&existing) => {
-            return Err(format!(
-                "{} was not written by trochee; rename it",
-                file.display()
-            ));
-        }
-        _ => {}
-    }
-    let problem = |error: io::Error| format!("{} cannot be written: {error}", file.display());
-    let folder = file.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder).map_err(problem)?;
-    // Whoever reads it meanwhile, or after a power failure, finds all of it or nothing.
-    let mut new = file.as_os_str().to_owned();
-    new.push(".new");
-    let mut opened = fs::File::create(&new).map_err(problem)?;
-    opened.write_all(text.as_bytes()).map_err(problem)?;
-    opened.sync_all().map_err(problem)?;
-    fs::rename(&new, file).map_err(problem)?;
-    let _ = writeln!(said, "{} was written.", file.display());
-    Ok(())
-}
-
-/// Whether there was something to remove.
+/// Whether there was something to remove. One file that cannot be removed does not keep the other.
 fn remove_files(machine: &Machine, said: &mut String) -> Result<bool, String> {
-    let removed = remove_file(&machine.drop_in(), said)?;
-    if removed {
-        if let Some(folder) = machine.drop_in().parent() {
+    let drop_in = machine.drop_in();
+    let of_service = files::remove(&drop_in, said);
+    match of_service {
+        Ok(true) => {
             // Fails if there are drop-ins of others in it, as it should.
-            let _ = fs::remove_dir(folder);
+            let _ = drop_in.parent().map(std::fs::remove_dir);
         }
-    } else {
-        let _ = writeln!(said, "There is no {}.", machine.drop_in().display());
+        Ok(false) => {
+            let _ = writeln!(said, "There is no {}.", drop_in.display());
+        }
+        Err(_) => {}
     }
-    Ok(remove_file(&machine.included(), said)? || removed)
+    let of_configuration = files::remove(&machine.included(), said);
+    Ok(of_service? | of_configuration?)
 }
 
-/// Whether it was there.
-fn remove_file(file: &Path, said: &mut String) -> Result<bool, String> {
-    match fs::read_to_string(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Ok(existing) if !is_ours(&existing) => {
-            return Err(format!(
-                "{} was not written by trochee; remove it by hand if it is not needed",
-                file.display()
-            ));
-        }
-        _ => {}
+/// Where Prosody is started by something else, the drop-in means nothing; the other file does.
+fn without_systemd(reach: &Reach, root: &Path) -> String {
+    match reach {
+        Reach::Configuration(file) => format!(
+            "systemd does not run here. By {} Prosody runs on trochee after its next restart, whoever starts it.\n",
+            file.display()
+        ),
+        Reach::Service => format!(
+            "systemd does not run here. Whatever else starts Prosody, this line on top of its configuration makes it run on \
+             trochee: RunScript \"{}/trochee/takeover.lua\"\n",
+            root.display()
+        ),
     }
-    fs::remove_file(file)
-        .map_err(|error| format!("{} cannot be removed: {error}", file.display()))?;
-    let _ = writeln!(said, "{} was removed.", file.display());
-    Ok(true)
 }
 
 /// Tells systemd of the change, and restarts Prosody or says that this is due.
-fn apply(machine: &Machine, change: &Change, then: &str, said: &mut String) -> Result<(), String> {
-    if !machine.runs_systemd() {
-        let _ = writeln!(
-            said,
-            "systemd does not run here. {then} once systemd starts it."
-        );
-        return Ok(());
-    }
-    // What has been done already is told all the same.
-    let but = |done: &str, error| format!("{} But {error}", done.trim_end());
-    systemctl(&["daemon-reload"]).map_err(|error| but(said, error))?;
+fn apply(change: &Change, then: &str, said: &mut String) -> Result<(), String> {
+    systemctl(&["daemon-reload"]).map_err(|problem| but(said, &problem))?;
     if change.restart {
-        systemctl(&["restart", UNIT]).map_err(|error| but(said, error))?;
-        let _ = writeln!(said, "{UNIT} was restarted. {then}.");
+        systemctl(&["restart", UNIT]).map_err(|problem| but(said, &problem))?;
+        let _ = writeln!(said, "{UNIT} was restarted.");
     } else {
         let _ = writeln!(
             said,
@@ -233,10 +206,31 @@ fn apply(machine: &Machine, change: &Change, then: &str, said: &mut String) -> R
     Ok(())
 }
 
-fn systemctl(arguments: &[&str]) -> Result<(), String> {
+/// Whether Prosody runs on trochee now, and not on the backend on which it falls back.
+fn see(root: &Path, said: &mut String) -> Result<(), String> {
+    match running::outcome(root).map_err(|problem| but(said, &problem))? {
+        Outcome::Trochee => {
+            said.push_str("Prosody runs on trochee.\n");
+            Ok(())
+        }
+        Outcome::AnotherBackend => Err(but(
+            said,
+            "it has not loaded trochee, so its own backend serves; Prosody's log, or the journal, says why",
+        )),
+        Outcome::Ended => Err(but(
+            said,
+            "Prosody does not run; `systemctl status prosody` and its log say why",
+        )),
+    }
+}
+
+/// What it prints.
+fn systemctl(arguments: &[&str]) -> Result<String, String> {
     let command = format!("systemctl {}", arguments.join(" "));
     match Command::new("systemctl").args(arguments).output() {
-        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) if output.status.success() => {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        }
         Ok(output) => Err(format!("{command} failed: {}", trial::reason(&output))),
         Err(error) => Err(format!("{command} cannot be started: {error}")),
     }

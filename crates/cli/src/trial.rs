@@ -12,11 +12,15 @@ const TRIAL: &str = "local made_for, this = dofile(arg[1]..'/trochee/made_for.lu
      package.cpath = arg[1]..'/?.so' \
      io.write(require 'trochee'._VERSION)";
 
+/// Where Debian has it; Debian's `su` leaves that folder out of PATH.
+const RUNUSER: &str = "/usr/sbin/runuser";
+
 /// A command that runs as `user`, or as whoever calls if that is `None`.
 pub fn as_user(user: Option<&str>, program: &str) -> Command {
     match user {
         Some(user) => {
-            let mut command = Command::new("runuser");
+            let is_there = Path::new(RUNUSER).exists();
+            let mut command = Command::new(if is_there { RUNUSER } else { "runuser" });
             command.args(["-u", user, "--", program]);
             command
         }
@@ -29,16 +33,19 @@ pub fn load(interpreter: &[String], user: Option<&str>, root: &Path) -> Result<S
     let (program, arguments) = interpreter
         .split_first()
         .ok_or("there is no name of a Lua after \"#!\"")?;
-    let tried = as_user(user, program)
+    let mut command = as_user(user, program);
+    command
         .args(arguments)
         // With "-" the program comes from standard input, and arguments can follow.
         .arg("-")
         .arg(root)
         .env_remove("LUA_INIT")
         .env_remove("LUA_INIT_5_4")
-        .stdin(standard_input(TRIAL).map_err(|error| format!("a pipe: {error}"))?)
+        .stdin(standard_input(TRIAL).map_err(|error| format!("a pipe: {error}"))?);
+    let started = command.get_program().to_string_lossy().into_owned();
+    let tried = command
         .output()
-        .map_err(|error| format!("it cannot be started: {error}"))?;
+        .map_err(|error| format!("{started} cannot be started: {error}"))?;
     if tried.status.success() {
         Ok(String::from_utf8_lossy(&tried.stdout).into_owned())
     } else {

@@ -67,20 +67,60 @@ pub fn facts(machine: &Machine) -> Vec<Fact> {
 
 fn enabled(machine: &Machine) -> Fact {
     let drop_in = machine.drop_in();
-    let is_ours = fs::read_to_string(&drop_in).is_ok_and(|text| text.contains("trochee"));
-    if is_ours {
-        return Fact::fine("takeover", format!("enabled by {}", drop_in.display()));
+    let text = fs::read_to_string(&drop_in).unwrap_or_default();
+    if !text.contains("trochee") {
+        return Fact::fine(
+            "takeover",
+            "not enabled: unless its configuration names trochee, the service runs on Prosody's own backend until \
+             `trochee enable`",
+        );
     }
-    Fact::fine(
-        "takeover",
-        "not enabled: unless its configuration names trochee, the service runs on Prosody's own backend until \
-         `trochee enable`",
-    )
+    match loaded_by(&text).filter(|file| !machine.path(file.trim_start_matches('/')).is_file()) {
+        Some(file) => Fact::problem(
+            "takeover",
+            format!(
+                "enabled by {}, which names {file}, and that is not there: Prosody runs on its own backend",
+                drop_in.display()
+            ),
+            "sudo trochee enable names this installation instead; sudo trochee disable removes it",
+        ),
+        None => Fact::fine("takeover", format!("enabled by {}", drop_in.display())),
+    }
+}
+
+/// The file that a drop-in has Lua load.
+fn loaded_by(drop_in: &str) -> Option<&str> {
+    let (_, rest) = drop_in.split_once("loadfile('")?;
+    Some(rest.split_once('\'')?.0)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::fact::Level;
     use super::*;
+
+    #[test]
+    fn a_drop_in_of_an_installation_that_is_gone_is_told() {
+        let root = std::env::temp_dir().join(format!("trochee-enabled-{}", std::process::id()));
+        let machine = Machine::below(&root);
+        assert!(enabled(&machine).state.contains("not enabled"));
+        let takeover = root.join("opt/t/lua/trochee/takeover.lua");
+        for file in [&machine.drop_in(), &takeover] {
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+        }
+        let text = "Environment=\"LUA_INIT=local t = loadfile('/opt/t/lua/trochee/takeover.lua')\"";
+        fs::write(machine.drop_in(), text).unwrap();
+        let fact = enabled(&machine);
+        assert_eq!(fact.level, Level::Problem);
+        assert!(
+            fact.state.contains("/opt/t/lua/trochee/takeover.lua"),
+            "{}",
+            fact.state
+        );
+        fs::write(&takeover, "").unwrap();
+        assert_eq!(enabled(&machine).level, Level::Fine);
+        fs::remove_dir_all(root).unwrap();
+    }
 
     #[test]
     fn limits_are_written_in_systemds_ways() {

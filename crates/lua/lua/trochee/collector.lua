@@ -133,16 +133,21 @@ local function wait_for_calm()
 	end);
 end
 
--- To be called when many objects come in the place of others that are then garbage, and have nearly all of their memory outside of the
--- heap, where the collector does not see it. Until the next pace() it works as Prosody has set it, and nobody is served meanwhile anyway
-function collector.hurry()
+-- To be called when objects come in the place of others that are then garbage, and have nearly all of their memory outside of the heap,
+-- where the collector does not see it: the heap is cleaned when it is calm
+function collector.will_be_due()
 	if is_off() then return; end
-	set_pause(false);
-	set_speed(false);
-	-- A cycle begins now, and the next one by these settings
-	collectgarbage("step", 0);
 	is_due = true;
-	wait_for_calm();
+	if not calm then
+		wait_for_calm();
+	end
+end
+
+-- To be called for each of them, with what it has outside, in kB. The collector goes on as if the heap had grown by that, so what is
+-- replaced again and again is bounded by gc_headroom as well. Nobody waits for a whole cycle
+function collector.weigh(size)
+	if is_off() then return; end
+	collectgarbage("step", size);
 end
 
 -- To be called now and then, and when a cycle has ended: what lives changes, and so may the configuration. Without effect in

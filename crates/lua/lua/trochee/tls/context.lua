@@ -206,6 +206,9 @@ end
 -- in it, in any order
 local pass, pass_is_open = 0, false;
 
+-- To Lua a context is an object of a few bytes; with what it has outside of the heap, LuaSec's and ours, it takes so many kB
+local SIZE = 50;
+
 -- In a pass: what its contexts trust, which is looked at once
 local trusted_files;
 
@@ -216,10 +219,8 @@ local function current_pass()
 	if not pass_is_open then
 		pass_is_open = true;
 		trusted_files = core.trusted_files();
-		-- To Lua a context is an object of a few bytes; with what it has outside of the heap it takes some 50 kB
-		collector.hurry();
+		collector.will_be_due();
 		timers.add_task(0, function ()
-			collector.pace();
 			pass, pass_is_open, said, trusted_files = pass + 1, false, {}, nil;
 		end);
 	end
@@ -245,6 +246,10 @@ local function remember(place, ctx)
 	made = made + 1;
 	places[place][made] = ctx;
 	known[ctx].pass = current_pass();
+	-- Those of the start replace none
+	if pass > 0 then
+		collector.weigh(SIZE);
+	end
 end
 
 -- The newest one of before this pass, which is what a reload replaces, and the newest of the same files
