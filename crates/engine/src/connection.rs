@@ -44,6 +44,8 @@ mod memory;
 mod newcomer;
 mod proxy;
 mod rate;
+mod room;
+mod through;
 mod tls;
 
 pub(crate) use credit::Credit;
@@ -52,6 +54,8 @@ pub(crate) use newcomer::NEWCOMER_READS;
 pub(crate) use proxy::HeaderRead;
 use proxy::Proxy;
 use rate::RateLimit;
+pub(crate) use room::{LARGEST_READ, READ_BUFFER};
+pub(crate) use through::LARGE;
 
 /// See the drawing at the top of this file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +100,9 @@ pub(crate) struct Connection {
     pub(crate) out: OutQueue,
     /// From `start_tls` on. What is in `out` then is encrypted on its way.
     pub(crate) tls: Option<Box<Session>>,
-    pub(crate) read_size: ReadSize,
+    read_size: ReadSize,
+    /// How often the room for a read has doubled.
+    grown: u8,
     pub(crate) limit: Option<Box<RateLimit>>,
 
     pub(crate) paused: bool,
@@ -214,6 +220,7 @@ impl Connection {
             out: OutQueue::default(),
             tls: None,
             read_size,
+            grown: 0,
             limit: None,
             paused: false,
             writes_paused: false,
@@ -316,19 +323,13 @@ impl Connection {
         if self.tls.is_some() {
             return self.read_tls(buffer, config, now);
         }
-        let wanted = match self.read_size {
-            ReadSize::UpTo(size) => size,
-            ReadSize::All => usize::MAX,
-        };
-        let mut room = wanted
-            .min(config.max_receive_buffer_size)
-            .clamp(1, buffer.len());
-        if self.kind == SocketKind::Datagram {
+        let wanted = self.wanted_room();
+        let room = if self.kind == SocketKind::Datagram {
             // A shorter read would cut the datagram.
-            room = buffer.len();
-        } else if let Some(limit) = &mut self.limit {
-            room = room.min(limit.allowance(now));
-        }
+            LARGEST_READ
+        } else {
+            self.room(wanted, config, now)
+        };
         let len = match socket::receive(&self.fd, &mut buffer[..room]) {
             Ok(0) if self.kind == SocketKind::Stream => return Read::End,
             Ok(0) => return Read::Nothing,
@@ -341,6 +342,7 @@ impl Connection {
         if let Some(limit) = &mut self.limit {
             limit.spend(len, now);
         }
+        self.adapt_room(len, wanted);
         let drained = len < room;
         // Where the sides end one by one, the end is an event of its own.
         let last = drained

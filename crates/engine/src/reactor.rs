@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::addresses::Addresses;
 use crate::clock::LastNotice;
 use crate::config::Config;
-use crate::connection::Connection;
+use crate::connection::{Connection, READ_BUFFER};
 use crate::error::Error;
 use crate::event::{Chunk, Event, Level};
 use crate::listener::{Gate, Listener};
@@ -71,10 +71,6 @@ mod tls;
 mod turn;
 mod untold;
 mod waiting;
-
-/// The largest read. With it a fast sender costs few system calls, and an idle connection no memory: there is one
-/// buffer for all.
-const READ_BUFFER: usize = 64 * 1024;
 
 /// Every connection, listener, watch, signal and timer of one thread, above one [`Poller`](crate::Poller).
 ///
