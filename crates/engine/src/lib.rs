@@ -113,6 +113,7 @@ pub mod poller;
 pub mod proxy_protocol;
 mod ranked;
 mod reactor;
+mod read_buffer;
 mod registered;
 mod registry;
 pub mod server;
