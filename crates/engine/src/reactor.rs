@@ -4,7 +4,7 @@
 //! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, [`accepting`] listeners, [`places`] how many connections they may have, [`output`] flushing and
 //! closing, [`alarms`] what time brings, [`lingering`] what a close leaves for a moment, [`tls`] TLS, [`handshakes`] whose handshake is answered when,
 //! [`newcomers`] who is not established yet, [`credit`] what a consumer that answers later needs, [`memory`] who ends when all hold too much, [`companion`] who else may take part in the turn,
-//! [`proxied`] what a proxy says before its client, [`strangers`] what is told of those who are refused and of those who fail.
+//! [`measuring`] what is in use, [`proxied`] what a proxy says before its client, [`strangers`] what is told of those who are refused and of those who fail.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,10 +14,8 @@ use crate::addresses::Addresses;
 use crate::clock::LastNotice;
 use crate::config::Config;
 use crate::connection::{Connection, READ_BUFFER};
-use crate::descriptors;
 use crate::error::Error;
 use crate::event::{Chunk, Event, Level};
-use crate::gauges::Gauges;
 use crate::listener::{Gate, Listener};
 use crate::memory::Account;
 use crate::name::Name;
@@ -26,6 +24,7 @@ use crate::read_buffer::ReadBuffer;
 use crate::registry::{Key, Registry};
 use crate::spans;
 use crate::stats::Stats;
+use crate::tallies::Tallies;
 use crate::timers::{TimerId, Timers};
 
 pub(crate) use common::Common;
@@ -57,6 +56,7 @@ mod flushes;
 mod handshakes;
 mod input;
 mod lingering;
+mod measuring;
 mod memory;
 mod newcomers;
 mod opening;
@@ -117,6 +117,7 @@ pub struct Reactor {
     newcomers_notices: newcomers::Notices,
     warned_of_fd_limit: bool,
     stats: Stats,
+    tallies: Tallies,
     /// What the connections of all threads hold.
     memory: Arc<Account>,
     memory_notices: memory::Notices,
@@ -183,6 +184,7 @@ impl Reactor {
             newcomers_notices: newcomers::Notices::default(),
             warned_of_fd_limit: false,
             stats: Stats::default(),
+            tallies: Tallies::default(),
             memory: Arc::default(),
             memory_notices: memory::Notices::default(),
         }
@@ -218,19 +220,24 @@ impl Reactor {
         self.stats
     }
 
-    /// What is in use now, by this reactor or by the whole process, and how much there may be of it.
-    pub fn gauges(&self) -> Gauges {
-        let (descriptors, descriptors_allowed) = descriptors::open_and_allowed();
-        Gauges {
-            descriptors,
-            descriptors_allowed,
-            places: self.places.taken() as u64,
-            places_allowed: self.most_connections() as u64,
-            waiting_handshakes: self.ready.waiting_handshakes() as u64,
-            waiting_handshakes_allowed: self.config.max_waiting_handshakes as u64,
-            queued_memory_bytes: self.memory.held() as u64,
-            queued_memory_allowed_bytes: self.most_queued_memory() as u64,
-        }
+    /// The same by kind: why connections ended, for instance.
+    pub fn tallies(&self) -> Tallies {
+        self.tallies.clone()
+    }
+
+    /// A batch was handed to another thread, which had to be woken or not.
+    pub(crate) fn count_batch(&mut self, woke: bool) {
+        self.stats.batches += 1;
+        self.stats.wakes += u64::from(woke);
+    }
+
+    pub(crate) fn count_callback(&mut self, nanoseconds: u64) {
+        self.stats.callback_seconds.took(nanoseconds);
+    }
+
+    /// The monotonic clock as it was read last, in nanoseconds.
+    pub(crate) fn clock(&self) -> u64 {
+        self.turn.now
     }
 
     pub(crate) fn count_slow_callback(&mut self) {
@@ -258,7 +265,9 @@ impl Reactor {
 
     /// As [`next_event`](Reactor::next_event), with somebody who takes part in the turn.
     pub(crate) fn next_event_with(&mut self, companion: &mut impl Companion) -> Option<Event<'_>> {
-        match self.step(companion)? {
+        let step = self.step(companion)?;
+        self.turn.events += 1;
+        match step {
             Step::Event(event) => Some(event),
             Step::Data { key, len, end } => Some(Event::Data {
                 key,
@@ -275,7 +284,9 @@ impl Reactor {
 
     /// The next event, with its data in the [read buffer](Reactor::read_buffer).
     pub(crate) fn next_step(&mut self) -> Option<Step> {
-        self.step(&mut Alone)
+        let step = self.step(&mut Alone)?;
+        self.turn.events += 1;
+        Some(step)
     }
 
     /// Takes the read buffer with what was read, and gives another in its place.

@@ -12,6 +12,8 @@ mod macros;
 
 #[path = "security/bounds.rs"]
 mod bounds;
+#[path = "tls/forger.rs"]
+mod forger;
 #[path = "tls/pki.rs"]
 mod pki;
 #[path = "reactor/support.rs"]
@@ -19,11 +21,12 @@ mod support;
 #[path = "tls/wire.rs"]
 mod wire;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use bounds::at_most;
+use forger::*;
 use pki::*;
 use support::*;
 use trochee::tls::{Context, Mode, Settings, Start};
@@ -111,10 +114,101 @@ fn silent_peers_hold_less_than_their_budget() {
     }
 }
 
+/// What the server holds for each of `count` clients after all of `send` has arrived.
+fn held_after(count: usize, mut send: impl FnMut(&mut Driver, Key, &TcpStream)) -> usize {
+    let server = server();
+    let mut driver = Driver::open_named("poll").unwrap();
+    let all: Vec<(Key, TcpStream)> = (0..count)
+        .map(|_| {
+            let (key, stream) = driver.serve();
+            let start = named(server.clone());
+            driver.reactor.start_tls(key, start).unwrap();
+            send(&mut driver, key, &stream);
+            (key, stream)
+        })
+        .collect();
+    driver.drive_for(SILENCE, |_, event| {
+        assert!(!matches!(event, Seen::Closed(..)), "{event:?}");
+    });
+    let before = allocated();
+    for (key, _) in &all {
+        driver.reactor.destroy(*key);
+    }
+    (before - allocated()) / count
+}
+
+/// Writes piece by piece, while the server reads.
+fn write_slowly(driver: &mut Driver, mut stream: &TcpStream, bytes: &[u8]) {
+    for part in bytes.chunks(3000) {
+        stream.write_all(part).unwrap();
+        driver.turn();
+    }
+}
+
+/// Clients that go on with a certificate, of which they do not send the end.
+fn second_steps_hold_less_than_their_budget() {
+    const CERTIFICATE: u8 = 11;
+    const LENGTH: usize = 65_000;
+    let most = at_most(
+        "Memory",
+        "goes on with the handshake in a message without its end",
+    );
+    let hello = include_bytes!("../../../fuzz/client_hellos/openssl-3.0-tls1.2");
+    let mut message = vec![0; LENGTH];
+    message[..4].copy_from_slice(&[CERTIFICATE, 0, 0xff, 0xff]);
+    let step: Vec<u8> = message
+        .chunks(16_000)
+        .flat_map(|part| {
+            [
+                &[HANDSHAKE, 3, 3][..],
+                &(part.len() as u16).to_be_bytes(),
+                part,
+            ]
+            .concat()
+        })
+        .collect();
+    let held = held_after(20, |driver, _, stream| {
+        write_slowly(driver, stream, hello);
+        let mut theirs = stream.try_clone().unwrap();
+        driver.drive_peer(move || theirs.read_exact(&mut [0]).unwrap(), |_, _| {});
+        write_slowly(driver, stream, &step);
+    });
+    println!("certificate without its end: {held} bytes");
+    assert!(held > LENGTH * 9 / 10, "{held} bytes: it was not kept");
+    assert!(held < most, "{held} bytes");
+}
+
+/// Clients that have shaken hands, and say nothing whole since.
+fn incomplete_records_hold_less_than_their_budget() {
+    const TICKET: u8 = 4;
+    const RECORD: usize = 16_000;
+    let most = at_most(
+        "Memory",
+        "shakes hands, and sends a record or a message without its end",
+    );
+    let (tls12, tls13) = (&rustls::version::TLS12, &rustls::version::TLS13);
+    let mut message = vec![0; RECORD];
+    message[..4].copy_from_slice(&[TICKET, 0, 0xff, 0xff]);
+    for (version, content, cut) in [(tls12, DATA, 1), (tls13, DATA, 1), (tls13, HANDSHAKE, 0)] {
+        let held = held_after(20, |driver, _, stream| {
+            let theirs = stream.try_clone().unwrap();
+            let join = move || (Forger::join(&theirs, version), theirs);
+            let (mut forger, _theirs) = driver.drive_peer(join, |_, _| {});
+            let record = forger.seal(content, &message);
+            write_slowly(driver, stream, &record[..record.len() - cut]);
+        });
+        println!("{version:?}, {content}, without its end: {held} bytes");
+        assert!(held > RECORD * 9 / 10, "{held} bytes: it was not kept");
+        assert!(held < most, "{held} bytes");
+    }
+}
+
 #[test]
 fn connections_hold_less_than_their_budget() {
     silent_peers_hold_less_than_their_budget();
     hellos_hold_less_than_their_budget();
+    second_steps_hold_less_than_their_budget();
+    incomplete_records_hold_less_than_their_budget();
     idle_ends_hold_less_than_their_budget();
 }
 

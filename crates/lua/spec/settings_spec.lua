@@ -160,11 +160,17 @@ local any_value = [=[
 		for i, v in ipairs(value) do all[i] = show(v) end
 		return "{"..table.concat(all, ",").."}"
 	end
+	-- As a file in another encoding has it, and what is no name at all
+	local keys = { "gr\xf6\xdfe", "\0", "", ("x"):rep(500), 1, 0.5, true, print, {}, cyclic,
+		setmetatable({}, { __tostring = error, __name = 7 }), io.stdout }
 	local before = core.configure(nil)
 	for _ = 1, 3000 do
 		local given = {}
 		for _ = 1, math.random(1, 3) do
 			given[names[math.random(#names)]] = values[math.random(#values)]
+		end
+		if math.random(10) == 1 then
+			given[keys[math.random(#keys)]] = true
 		end
 		-- Threads that were begun would stay
 		given.io_threads = nil
@@ -189,6 +195,16 @@ local any_value = [=[
 ]=]
 
 describe("network_settings", function ()
+	it("warns of a name that it does not know, in whatever encoding that is", function ()
+		local said, status = process.lua([[
+			local _, messages = require "trochee".new().configure { ["gr\xf6\xdfe"] = 1, read_timeout = "long" }
+			for _, message in ipairs(messages) do print(message[1], message[2]) end
+		]])
+		assert.equal(0, status, said)
+		assert.truthy(said:find("network_settings.read_timeout must be", 1, true), said)
+		assert.truthy(said:find("warn\tnetwork_settings.gr\u{fffd}\u{fffd}e is not a setting that trochee knows", 1, true), said)
+	end)
+
 	it("takes or refuses whatever it is given", function ()
 		local names = sorted_keys((known()))
 		local said, status = process.lua(any_value:format(table.concat(names, " ")))

@@ -181,28 +181,56 @@ impl Told {
 fn begin(core: &Core) {
     // An error may have left the last turn. What came since is nobody's callback.
     core.busy.end();
+    core.sample.give_up();
     core.watch();
     core.with(|reactor| reactor.begin_turn(Some(core.max_wait.get())));
 }
 
 /// The next event, or before it that what Lua did about the last one took too long.
 fn next(core: &Core, state: *mut lua_State) -> Option<Told> {
+    if let Some(took) = core.sample.end() {
+        core.with(|reactor| reactor.count_callback(took));
+    }
     if let Some(began) = core.busy.end()
         && let Some(most) = core.slow_callback.get()
     {
-        let took = coarse_clock().saturating_sub(began);
-        if took >= most {
-            core.with(|reactor| reactor.count_slow_callback());
-            core.slow_since.set(began);
-            let (kind, key) = core.last.get();
-            let (kind, took) = (Pushed::Integer(kind), Pushed::Integer(took));
-            return Some(Told::new(SLOW, key).with(kind, took));
+        let now = coarse_clock();
+        core.looked.set(now);
+        if now - began >= most {
+            return Some(tell_slow(core, began, now));
         }
     }
     let told = pull(core)?;
     core.last.set((told.kind, told.key));
-    core.busy.begin(state);
+    core.sample.begin();
+    if core.slow_callback.get().is_some() {
+        core.busy.begin(state, beginning(core, told.kind));
+    }
     Some(told)
+}
+
+/// When the event begins that Lua is about to be given. The clock was looked at when Lua had dealt with the event before, and by the
+/// reactor after its last wait: the later of the two costs nothing.
+#[inline]
+fn beginning(core: &Core, kind: i64) -> i64 {
+    let looked = core.looked.get();
+    match kind {
+        DATA | ACCEPTED | TIMER | READY if looked != 0 => looked.max(core.turned.get()),
+        // The others may come before the wait, and nobody has looked since the turn before.
+        _ => coarse_clock(),
+    }
+}
+
+#[cold]
+fn tell_slow(core: &Core, began: i64, now: i64) -> Told {
+    core.with(|reactor| reactor.count_slow_callback());
+    core.slow_since.set(began);
+    // To tell of it takes time as well.
+    core.looked.set(0);
+    let (kind, key) = core.last.get();
+    let milliseconds = (now - began) / 1_000_000;
+    let (kind, took) = (Pushed::Integer(kind), Pushed::Integer(milliseconds));
+    Told::new(SLOW, key).with(kind, took)
 }
 
 fn pull(core: &Core) -> Option<Told> {
@@ -215,7 +243,7 @@ fn pull(core: &Core) -> Option<Told> {
     };
     let pulled = core.with(|reactor| {
         let of = |kind: i64, key: Key| Told::new(kind, key_number(key));
-        Some(match reactor.next_event()? {
+        let told = match reactor.next_event()? {
             Event::Data { key, data, end } => {
                 let data = Bytes(data.as_ptr(), data.len());
                 let err = match end {
@@ -274,7 +302,9 @@ fn pull(core: &Core) -> Option<Told> {
             }
             // A kind that a later engine has, and that Lua does not know.
             _ => Told::new(0, 0),
-        })
+        };
+        core.turned.set(reactor.clock() as i64);
+        Some(told)
     });
     pulled.flatten()
 }

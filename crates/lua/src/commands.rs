@@ -14,7 +14,7 @@ use trochee::{
 
 use crate::convert::{self, answer, done, key, opened};
 use crate::core::Functions;
-use crate::{blocked, capi, connections, descriptor, proxied, socket_option, tls};
+use crate::{blocked, capi, connections, descriptor, proxied, socket_option, statistics, tls};
 
 /// Makes a reactor and the functions to command it.
 pub(crate) fn new(lua: &Lua) -> Result<Table> {
@@ -65,6 +65,7 @@ fn backend(functions: &Functions<'_>) -> Result<()> {
     functions.add("describe_stats", |lua, _, ()| {
         lua.create_table_from(Stats::describe())
     })?;
+    statistics::register(functions)?;
     // stages() → number of connections by stage
     functions.add("stages", |lua, core, ()| {
         let counts = core.with(|reactor| reactor.stages()).unwrap_or_default();

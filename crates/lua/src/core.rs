@@ -11,6 +11,7 @@ use trochee::{EndInfo, EventLoop, Key, ReadSize, fork_generation};
 
 use crate::blocked::{self, Busy};
 use crate::convert::{Answer, answer, key};
+use crate::sample::Sample;
 use crate::settings::Settings;
 
 /// What the functions of one core share.
@@ -34,11 +35,17 @@ pub(crate) struct Core {
     pub(crate) ended: Cell<Option<(Key, EndInfo)>>,
     /// The event that Lua has been given last: its kind and its key.
     pub(crate) last: Cell<(i64, i64)>,
-    /// From how many milliseconds on Lua is told how long it took.
+    /// From how many nanoseconds on Lua is told how long it took.
     pub(crate) slow_callback: Cell<Option<i64>>,
+    /// What the clock said when Lua had dealt with the event before; 0 where nobody has looked.
+    pub(crate) looked: Cell<i64>,
+    /// What it said when the reactor had looked last.
+    pub(crate) turned: Cell<i64>,
+    /// What is measured of how long Lua takes.
+    pub(crate) sample: Sample,
     /// When the last one began that took so long: see [`Busy`].
     pub(crate) slow_since: Cell<i64>,
-    /// In which process the loop is watched, and from how many milliseconds on.
+    /// In which process the loop is watched, and from how many nanoseconds on.
     pub(crate) watched: Cell<Option<(u32, Option<i64>)>>,
 }
 
@@ -121,6 +128,9 @@ impl Functions<'_> {
             ended: Cell::new(None),
             last: Cell::new((0, 0)),
             slow_callback: Cell::new(None),
+            looked: Cell::new(0),
+            turned: Cell::new(0),
+            sample: Sample::new(),
             slow_since: Cell::new(0),
             watched: Cell::new(None),
             reactor: RefCell::new(Some(reactor)),

@@ -307,7 +307,11 @@ impl Settings {
 
     fn warn_of_unknown(&mut self, table: &Table, messages: &mut Vec<Message>) -> Result<()> {
         for pair in table.pairs::<Value, Value>() {
-            let name = pair?.0.to_string()?;
+            // Whatever else Lua has as a key, no operator has meant it
+            let name = match pair?.0 {
+                Value::String(name) => name.to_string_lossy(),
+                other => described(&other),
+            };
             if SETTINGS.iter().all(|(known, _)| *known != name) && self.warned.insert(name.clone())
             {
                 let meant = similar(&name, SETTINGS.iter().map(|(known, _)| *known))
@@ -428,10 +432,16 @@ impl Settings {
         self.front.max_wait
     }
 
-    /// From how many milliseconds on a callback is slow.
+    /// From how many nanoseconds on a callback is slow.
     pub(crate) fn slow_callback(&self) -> Option<i64> {
-        let most = self.front.slow_callback?.as_millis();
-        Some(i64::try_from(most).unwrap_or(i64::MAX).max(1))
+        /// A clock that goes on every few milliseconds tells no shorter time.
+        const LEAST: i64 = 1_000_000;
+        let most = self.front.slow_callback?.as_nanos();
+        Some(
+            i64::try_from(most)
+                .unwrap_or(i64::MAX)
+                .clamp(LEAST, i64::MAX / 2),
+        )
     }
 
     /// The settings in force by their names, as a Lua table.

@@ -10,7 +10,7 @@ use crate::command::{Close, Command, command_methods};
 use crate::config::{SocketKind, SocketOption};
 use crate::connection::{Connection, Flush, LARGE, OwnSide, State, Timeout};
 use crate::connection_info::TcpInfo;
-use crate::error::{Error, Reason};
+use crate::error::{CLOSED_HERE, DESTROYED_HERE, Error, Reason};
 use crate::name::Name;
 use crate::registry::Key;
 use crate::socket;
@@ -106,6 +106,7 @@ impl Reactor {
                 return Close::Flushing;
             }
         }
+        self.count_closed(key, CLOSED_HERE);
         self.remove(key, true);
         Close::Done
     }
@@ -188,6 +189,7 @@ impl Reactor {
             },
             Command::Destroy => {
                 let untold = self.untold.withdraw(key);
+                self.count_closed(key, DESTROYED_HERE);
                 if self.discard(key) || untold {
                     Ok(())
                 } else {
@@ -221,6 +223,7 @@ impl Reactor {
                 connection.detached = false;
                 connection.read_since = clock::now();
             }
+            self.stats.read_pauses += u64::from(paused);
         }
         self.want(key);
         if !paused {
@@ -235,6 +238,7 @@ impl Reactor {
             connection.writes_paused = paused;
             connection.write_since = clock::now();
             connection.restart_watch();
+            self.stats.write_pauses += u64::from(paused);
             self.want(key);
             self.queue_flush(key);
         }
@@ -314,6 +318,7 @@ impl Reactor {
 impl Reactor {
     /// Has [`Event::Timer`](crate::Event) come after this time, once, and never in the turn that set it.
     pub fn set_timer(&mut self, after: Duration) -> TimerId {
+        self.stats.timers_set += 1;
         self.timers.insert(deadline(after), Alarm::Consumer)
     }
 

@@ -72,6 +72,7 @@ impl Reactor {
                 }
             }
             Flush::Blocked => {
+                self.stats.blocked_writes += 1;
                 self.want(key);
             }
             Flush::More => self.queue_flush(key),
@@ -88,7 +89,12 @@ impl Reactor {
     /// Ends a connection and has the consumer told, if it has heard of the connection.
     pub(crate) fn end(&mut self, key: Key, reason: Reason) {
         let is_failure = matches!(reason, Reason::Tls(_) | Reason::HandshakeTimeout);
-        self.stats.tls_failures += u64::from(is_failure);
+        if is_failure {
+            self.stats.tls_failures += 1;
+            self.tallies
+                .failed_tls
+                .add(reason.text().unwrap_or_default());
+        }
         self.tell_failed_handshake(key, &reason);
         self.end_untold(key, reason);
     }
@@ -114,6 +120,7 @@ impl Reactor {
                     | Reason::NewcomerTimeout
             );
             self.stats.ended += 1;
+            self.tallies.closed_connections.add(reason.kind());
             self.stats.timed_out += u64::from(timed_out);
             if unheard {
                 self.sources.free(key);
@@ -177,6 +184,13 @@ impl Reactor {
         true
     }
 
+    /// The consumer ends a connection, if it is one.
+    pub(super) fn count_closed(&mut self, key: Key, reason: &'static str) {
+        if self.connection(key).is_some() {
+            self.tallies.closed_connections.add(reason);
+        }
+    }
+
     fn has_unsent(&mut self, key: Key) -> bool {
         self.connection(key)
             .is_some_and(|connection| connection.has_unsent())
@@ -199,13 +213,15 @@ impl Reactor {
         if has_place {
             self.leave_place();
         }
-        if authentication.is_newcomer()
-            && let Some(key) = listener
+        if let Some(key) = listener
             && let Some(Source::Listener(listener)) = self.sources.get_mut(key)
         {
-            listener.newcomers -= 1;
-            if listener.newcomers + 1 == self.config.max_newcomers {
-                self.want(key);
+            listener.open -= 1;
+            if authentication.is_newcomer() {
+                listener.newcomers -= 1;
+                if listener.newcomers + 1 == self.config.max_newcomers {
+                    self.want(key);
+                }
             }
         }
         while let Some(key) = self.resting.pop() {

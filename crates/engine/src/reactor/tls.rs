@@ -175,8 +175,13 @@ impl Reactor {
 
     fn count_handshake(&mut self, key: Key) {
         self.stats.handshakes += 1;
+        if let Some(session) = self.session(key) {
+            let took = clock::now().saturating_sub(session.begun());
+            self.stats.handshake_seconds.took(took);
+        }
         if let Some(info) = self.tls_info(key) {
             self.stats.handshakes_resumed += u64::from(info.resumed);
+            self.tallies.agreed_ciphers.add(info.cipher);
             match info.protocol {
                 "TLSv1.2" => self.stats.handshakes_tls12 += 1,
                 _ => self.stats.handshakes_tls13 += 1,

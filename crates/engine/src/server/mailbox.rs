@@ -61,7 +61,7 @@ pub(super) enum Request {
         peer: Option<SocketAddr>,
         visit: Option<Visit>,
         plan: Arc<Plan>,
-        place: Option<Place>,
+        place: Place,
     },
     Write(Key, Arc<[u8]>),
     Apply(Key, Command),

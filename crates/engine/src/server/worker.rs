@@ -215,7 +215,7 @@ impl Worker {
                     .adopt_accepted(fd, peer, visit, plan.read_size, fronts)
                 {
                     Ok(key) => {
-                        let mut entry = Entry::new(handler, place);
+                        let mut entry = Entry::new(handler, Some(place));
                         if let Some(contexts) = &plan.contexts {
                             entry.more().contexts = Some(contexts.clone());
                         }

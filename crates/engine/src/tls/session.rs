@@ -32,6 +32,10 @@ const UNRECOGNIZED_NAME: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 112];
 /// The longest ClientHello that is collected, records and all. Those of real clients are below 4 KiB.
 const MOST_HELLO: usize = 32 * 1024;
 
+/// How many of the protocols that a client offers (ALPN) are looked at. Real clients offer three or four. A ClientHello has room for
+/// thousands, and each would be an allocation of its own, in a list that waits for the consumer.
+const MOST_PROTOCOLS: usize = 64;
+
 /// What is said of more than is held.
 const TOO_LONG: &str = "excessive message size";
 
@@ -66,6 +70,7 @@ pub(crate) struct Session {
     waits_for_answer: bool,
     /// Its client shows a ticket of ours.
     resumes: bool,
+    begun: u64,
     /// When the peer was last given its whole time for a step, and how often it may be again.
     step_begun: u64,
     steps_left: u8,
@@ -124,6 +129,7 @@ impl Session {
             errors: Vec::new(),
             waits_for_answer: false,
             resumes: false,
+            begun: 0,
             step_begun: 0,
             steps_left: 0,
             tell_connected: false,
@@ -132,7 +138,7 @@ impl Session {
 
     /// Begins the handshake on a connection that stands. `peer` is what sessions are remembered by where there is no name.
     pub(crate) fn begin(&mut self, peer: Option<IpAddr>, now: u64) -> Result<(), String> {
-        self.step_begun = now;
+        (self.begun, self.step_begun) = (now, now);
         self.phase = match self.context.side() {
             Side::Server { .. } => Phase::Hello(0),
             Side::Client { config, with_tlsa } => {
@@ -162,6 +168,11 @@ impl Session {
         let begun = self.run(&mut [], now);
         self.steps_left = STEPS - 1;
         begun.map(|_| ())
+    }
+
+    /// When its handshake began, in nanoseconds of the clock.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun
     }
 
     pub(crate) fn is_secured(&self) -> bool {
@@ -253,7 +264,7 @@ impl Session {
             .map(name::to_ascii);
         let alpn: Vec<Vec<u8>> = hello
             .alpn()
-            .map(|names| names.map(<[u8]>::to_vec).collect())
+            .map(|names| names.take(MOST_PROTOCOLS).map(<[u8]>::to_vec).collect())
             .unwrap_or_default();
         if self.choose {
             self.step_begun = now;

@@ -37,6 +37,7 @@ mod holding;
 mod keys;
 mod late;
 mod lingering;
+mod measuring;
 mod nested;
 mod newcomers;
 mod proxied;

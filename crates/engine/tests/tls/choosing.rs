@@ -53,6 +53,25 @@ fn a_name_gets_its_context() {
     ));
 }
 
+/// A list without end is work and memory for nothing.
+#[test]
+fn of_many_protocols_the_first_are_looked_at() {
+    const MOST: usize = 64;
+    let mut driver = driver!();
+    let many: Vec<String> = (0..3000).map(|number| format!("p{number}")).collect();
+    let ours = context(&with!(server_settings(server_pair()), alpn: words(&["p7"])));
+    let offering = || named(context(&with!(client_settings(), alpn: many.clone())));
+    let ends = driver.join_tls(choosing(server()), offering(), ReadSize::All);
+    let (key, name, alpn) = hello(&mut driver);
+    assert_eq!(name.as_deref(), Some("example.test"));
+    assert_eq!(alpn.len(), MOST);
+    assert_eq!(alpn[MOST - 1], b"p63");
+    driver.reactor.accept_tls(key, ours, None).unwrap();
+    driver.secure(ends);
+    let agreed = driver.reactor.tls_info(ends.server).unwrap().alpn;
+    assert_eq!(agreed.as_deref(), Some(&b"p7"[..]));
+}
+
 #[test]
 fn an_unknown_name_is_refused() {
     let mut driver = driver!();

@@ -2,94 +2,12 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::sync::Arc;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ConnectionTrafficSecrets, ProtocolVersion, SupportedProtocolVersion};
+use trochee::{Level, Networks};
 
+use super::bounds::at_most;
+use super::forger::*;
 use super::*;
-
-const CHANGE_CIPHER_SPEC: u8 = 20;
-const ALERT: u8 = 21;
-const HANDSHAKE: u8 = 22;
-const DATA: u8 = 23;
-
-/// A client after an honest handshake, whose records are made here.
-struct Forger {
-    version: ProtocolVersion,
-    key: LessSafeKey,
-    iv: Vec<u8>,
-    sequence: u64,
-}
-
-impl Forger {
-    fn join(stream: &TcpStream, version: &'static SupportedProtocolVersion) -> Forger {
-        let mut roots = rustls::RootCertStore::empty();
-        roots
-            .add(CertificateDer::from(authority().der.clone()))
-            .unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.enable_secret_extraction = true;
-        let name = ServerName::try_from("example.test").unwrap();
-        let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
-        let mut both_ways = stream;
-        while client.is_handshaking() || client.wants_write() {
-            client.complete_io(&mut both_ways).unwrap();
-        }
-        let (sequence, secrets) = client.dangerous_extract_secrets().unwrap().tx;
-        let ConnectionTrafficSecrets::Aes256Gcm { key, iv } = secrets else {
-            panic!("another cipher");
-        };
-        Forger {
-            version: version.version,
-            key: LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_ref()).unwrap()),
-            iv: iv.as_ref().to_vec(),
-            sequence,
-        }
-    }
-
-    /// A record: RFC 8446, section 5.2; RFC 5246, section 6.2.3.3 with RFC 5288.
-    fn seal(&mut self, content: u8, payload: &[u8]) -> Vec<u8> {
-        let mut nonce: [u8; 12] = self.iv.as_slice().try_into().unwrap();
-        let sequence = self.sequence.to_be_bytes();
-        self.sequence += 1;
-        for (byte, other) in nonce[4..].iter_mut().zip(sequence) {
-            *byte ^= other;
-        }
-        let mut sealed = payload.to_vec();
-        let length = |length: usize| u16::try_from(length).unwrap().to_be_bytes();
-        let tag = AES_256_GCM.tag_len();
-        let (mut record, added) = if self.version == ProtocolVersion::TLSv1_3 {
-            sealed.push(content);
-            let mut header = vec![DATA, 3, 3];
-            header.extend(length(sealed.len() + tag));
-            (header.clone(), header)
-        } else {
-            let mut header = vec![content, 3, 3];
-            header.extend(length(8 + sealed.len() + tag));
-            header.extend(&nonce[4..]);
-            let mut added = sequence.to_vec();
-            added.extend([content, 3, 3]);
-            added.extend(length(sealed.len()));
-            (header, added)
-        };
-        self.key
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(added),
-                &mut sealed,
-            )
-            .unwrap();
-        record.extend(sealed);
-        record
-    }
-}
 
 /// Sends what `flood` makes, again and again, until the server has had enough; it must, and say why.
 fn enough(
@@ -167,6 +85,24 @@ fn a_flood_of_what_is_no_data_ends_the_connection() {
         });
         assert!(found.contains(text), "{version:?}, {content}: {found}");
     }
+}
+
+/// Nothing that comes after the handshake is as long as a chain of certificates.
+#[test]
+fn a_message_longer_than_a_record_ends_the_connection() {
+    const TICKET: u8 = 4;
+    let mut driver = driver!();
+    let (key, stream) = driver.serve();
+    driver.reactor.start_tls(key, named(server())).unwrap();
+    let join = move || (Forger::join(&stream, &rustls::version::TLS13), stream);
+    let (mut forger, mut stream) = driver.drive_peer(join, |_, _| {});
+    let mut message = vec![0; 24_000];
+    message[..4].copy_from_slice(&[TICKET, 0, 0xff, 0xff]);
+    for part in message.chunks(12_000) {
+        stream.write_all(&forger.seal(HANDSHAKE, part)).unwrap();
+    }
+    let (reason, _) = driver.expect_closed(key);
+    assert_eq!(reason, failed("excessive message size"));
 }
 
 /// What needs no key: anybody on the way can send it, and anybody before a handshake.
@@ -278,4 +214,36 @@ fn a_flood_between_data_waits_its_turn() {
         driver.reactor.destroy(other);
         driver.turn();
     }
+}
+
+/// However many addresses strangers come from, the log has a bound.
+#[test]
+fn the_log_names_so_many_strangers_and_no_more() {
+    const INTERVAL: Duration = Duration::from_secs(10);
+    let most = at_most("Log", "fails, from ever new addresses");
+    let mut driver = driver!(exempt_addresses: Networks::default());
+    let server = server();
+    let (_, address) = driver.listen(ReadSize::All);
+    let begun = std::time::Instant::now();
+    let mut named_in_log = 0;
+    for number in 0..most as u32 + 100 {
+        let from = std::net::Ipv4Addr::from_bits(0x7f01_0001 + number);
+        let mut stream = peer_from(&from.to_string(), address);
+        stream.write_all(b"no TLS at all\n").unwrap();
+        driver.drive("the end of it", |reactor, event| match event {
+            Seen::Accepted { key, .. } => {
+                reactor.start_tls(key, named(server.clone())).unwrap();
+                false
+            }
+            Seen::Notice(Level::Info, text) if text.starts_with("Stranger ") => {
+                named_in_log += 1;
+                false
+            }
+            Seen::Closed(..) => true,
+            _ => false,
+        });
+    }
+    let intervals = 1 + begun.elapsed().div_duration_f64(INTERVAL) as usize;
+    assert!(named_in_log >= most, "{named_in_log}");
+    assert!(named_in_log <= intervals * most, "{named_in_log}");
 }

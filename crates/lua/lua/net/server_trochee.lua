@@ -452,6 +452,11 @@ return {
 	stats = core.stats;
 	describe_stats = core.describe_stats;
 	thread_stats = core.thread_stats;
+	histograms = core.histograms;
+	describe_histograms = core.describe_histograms;
+	tallies = core.tallies;
+	describe_tallies = core.describe_tallies;
+	listeners = core.listeners;
 	gauges = core.gauges;
 	describe_gauges = core.describe_gauges;
 	stages = core.stages;

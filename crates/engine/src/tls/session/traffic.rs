@@ -21,6 +21,9 @@ const MOST_SEALED: usize = 64 * 1024;
 /// The beginning of a record or handshake message that may wait for the rest. No certificate chain is longer.
 const MOST_HELD: usize = 64 * 1024;
 
+/// The same once the handshake is complete. All that comes then besides data are tickets and new keys, and they fit into a record.
+const MOST_HELD_LATER: usize = 20 * 1024;
+
 impl Session {
     /// Takes what was received; what it decrypts to goes to `room`, and what does not fit stays for
     /// [`take_out`](Session::take_out). Returns how much of the room is filled.
@@ -33,6 +36,11 @@ impl Session {
             return 0;
         }
         let hides_name = self.hides_name && !self.secured;
+        let most_held = if self.secured {
+            MOST_HELD_LATER
+        } else {
+            MOST_HELD
+        };
         let _restoring = hides_name.then(Restoring::new);
         let (filled, result) = Records::lend(|records| {
             let mut exchange = Exchange::new(records, room, &mut self.unread);
@@ -41,7 +49,7 @@ impl Session {
                 self.held = bytes[consumed..].to_vec();
                 result
             } else {
-                append(&mut self.held, bytes, MOST_HELD);
+                append(&mut self.held, bytes, most_held);
                 if hides_name {
                     // After a HelloRetryRequest the client says it all again.
                     hello::hide_name(&mut self.held);
@@ -58,7 +66,7 @@ impl Session {
         if let Err(error) = result {
             // What was good before is still delivered.
             self.failed = Some(text::of_agreed(&error, machine.common().protocol_version()));
-        } else if self.held.len() > MOST_HELD {
+        } else if self.held.len() > most_held {
             self.failed = Some(TOO_LONG.into());
         }
         if self.held.is_empty() || self.failed.is_some() || self.peer_closed {

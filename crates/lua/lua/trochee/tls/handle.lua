@@ -119,13 +119,25 @@ end
 
 --- Events
 
+-- Hosts as the configuration has them -> their names with A-labels. Strangers cannot add any
+local ascii_names = {};
+
+local function ascii_name(host)
+	local name = ascii_names[host];
+	if not name then
+		name = core.ascii_name(host);
+		ascii_names[host] = name;
+	end
+	return name;
+end
+
 -- The context of the host that a client asks for. The name has A-labels in lower case; hosts are written as users do
 local function named(hosts, name)
 	if hosts[name] then
 		return hosts[name];
 	end
 	for host, ctx in pairs(hosts) do
-		if type(host) == "string" and core.ascii_name(host) == name then
+		if type(host) == "string" and ascii_name(host) == name then
 			return ctx;
 		end
 	end
