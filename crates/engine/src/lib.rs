@@ -115,6 +115,7 @@ pub mod poller;
 pub mod proxy_protocol;
 mod ranked;
 mod reactor;
+mod read_buffer;
 mod registered;
 mod registry;
 pub mod server;

@@ -20,6 +20,7 @@ use crate::listener::{Gate, Listener};
 use crate::memory::Account;
 use crate::name::Name;
 use crate::poller::Readiness;
+use crate::read_buffer::ReadBuffer;
 use crate::registry::{Key, Registry};
 use crate::spans;
 use crate::stats::Stats;
@@ -97,7 +98,7 @@ pub struct Reactor {
     ready: ReadyQueue,
     /// Connections whose TLS session has input that the poller does not know of, until step 5 begins.
     backlog: Vec<Key>,
-    read_buffer: Box<[u8]>,
+    read_buffer: ReadBuffer,
     flushes: Flushes,
     untold: Untold,
     /// The signals that are watched.
@@ -138,8 +139,8 @@ pub(crate) enum Step {
 }
 
 /// Memory for the largest read.
-pub(crate) fn read_buffer() -> Box<[u8]> {
-    vec![0; READ_BUFFER].into_boxed_slice()
+pub(crate) fn read_buffer() -> ReadBuffer {
+    ReadBuffer::new(READ_BUFFER)
 }
 
 impl Default for Reactor {
@@ -289,7 +290,7 @@ impl Reactor {
     }
 
     /// Takes the read buffer with what was read, and gives another in its place.
-    pub(crate) fn swap_read_buffer(&mut self, other: &mut Box<[u8]>) {
+    pub(crate) fn swap_read_buffer(&mut self, other: &mut ReadBuffer) {
         std::mem::swap(&mut self.read_buffer, other);
     }
 
