@@ -58,15 +58,6 @@ impl Chunks {
         self.release();
     }
 
-    #[cfg(feature = "tls")]
-    fn pop_back(&mut self) {
-        match &mut self.rest {
-            Some(rest) => drop(rest.pop_back()),
-            None => self.first = None,
-        }
-        self.release();
-    }
-
     /// Nothing behind the first takes no memory.
     fn release(&mut self) {
         if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
@@ -135,31 +126,6 @@ impl OutQueue {
             }
             Cow::Borrowed(data) => self.push(data),
         }
-    }
-
-    /// Appends to the stream what `fill` writes into `most` bytes; it says how many it used. After an error, nothing.
-    #[cfg(feature = "tls")]
-    pub(crate) fn push_with<E>(
-        &mut self,
-        most: usize,
-        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
-    ) -> Result<(), E> {
-        let last = self.chunks.back_mut();
-        if last.is_none_or(|last| last.len() + most > CHUNK) {
-            self.chunks.push_back(Vec::new());
-        }
-        let Some(chunk) = self.chunks.back_mut() else {
-            return Ok(());
-        };
-        let len = chunk.len();
-        chunk.resize(len + most, 0);
-        let used = fill(&mut chunk[len..]);
-        chunk.truncate(len + used.as_ref().map_or(0, |used| *used));
-        self.len += chunk.len() - len;
-        if chunk.is_empty() {
-            self.chunks.pop_back();
-        }
-        used.map(|_| ())
     }
 
     /// Appends a datagram; it stays a chunk of its own, empty or not.
@@ -279,40 +245,6 @@ mod tests {
                 sent += take;
                 prop_assert_eq!(queue.len(), written.len() - sent);
                 prop_assert_eq!(queue.is_empty(), sent == written.len());
-            }
-        }
-
-        #[test]
-        fn sends_what_was_filled_in_between(
-            steps in prop::collection::vec((0usize..20_000, 0usize..9_000, any::<bool>(), 0usize..40_000), 1..60)
-        ) {
-            let mut queue = OutQueue::default();
-            let (mut written, mut sent) = (0, 0);
-            let byte = |place: usize| (place % 251) as u8;
-            for (size, used, fails, take) in steps {
-                let data: Vec<u8> = (written..written + size).map(byte).collect();
-                queue.push(&data);
-                written += size;
-                let most = used + 100;
-                let filled = queue.push_with(most, |room| {
-                    prop_assert_eq!(room.len(), most);
-                    for (place, room) in room.iter_mut().enumerate() {
-                        *room = byte(written + place);
-                    }
-                    if fails { Err(TestCaseError::reject("no")) } else { Ok(used) }
-                });
-                if filled.is_ok() {
-                    written += used;
-                }
-                prop_assert_eq!(filled.is_err(), fails);
-                prop_assert_eq!(queue.len(), written - sent);
-                let front = front_bytes(&queue, 64);
-                let expected: Vec<u8> = (sent..sent + front.len()).map(byte).collect();
-                prop_assert_eq!(front, expected);
-                let take = take.min(queue.len());
-                queue.consume(take);
-                sent += take;
-                prop_assert_eq!(queue.is_empty(), sent == written);
             }
         }
 

@@ -46,7 +46,9 @@ mod newcomer;
 mod proxy;
 mod rare;
 mod rate;
+mod room;
 mod straight;
+mod through;
 mod tls;
 
 pub(crate) use credit::Credit;
@@ -55,6 +57,8 @@ pub(crate) use newcomer::NEWCOMER_READS;
 pub(crate) use proxy::HeaderRead;
 use rare::Rare;
 use rate::RateLimit;
+pub(crate) use room::{LARGEST_READ, READ_BUFFER};
+pub(crate) use through::LARGE;
 
 /// See the drawing at the top of this file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +101,9 @@ pub(crate) struct Connection {
     pub(crate) out: OutQueue,
     /// From `start_tls` on. What is in `out` then is encrypted on its way.
     pub(crate) tls: Option<Box<Session>>,
-    pub(crate) read_size: ReadSize,
+    read_size: ReadSize,
+    /// How often the room for a read has doubled.
+    grown: u8,
     rare: Option<Box<Rare>>,
 
     pub(crate) paused: bool,
@@ -208,6 +214,7 @@ impl Connection {
             out: OutQueue::default(),
             tls: None,
             read_size,
+            grown: 0,
             rare: None,
             paused: false,
             writes_paused: false,
@@ -313,19 +320,13 @@ impl Connection {
     /// The same without TLS.
     #[inline(always)] // what is known of the connection spares checks
     pub(crate) fn read_socket(&mut self, buffer: &mut [u8], config: &Config, now: u64) -> Read {
-        let wanted = match self.read_size {
-            ReadSize::UpTo(size) => size,
-            ReadSize::All => usize::MAX,
-        };
-        let mut room = wanted
-            .min(config.max_receive_buffer_size)
-            .clamp(1, buffer.len());
-        if self.kind == SocketKind::Datagram {
+        let wanted = self.wanted_room();
+        let room = if self.kind == SocketKind::Datagram {
             // A shorter read would cut the datagram.
-            room = buffer.len();
-        } else if let Some(limit) = self.limit_mut() {
-            room = room.min(limit.allowance(now));
-        }
+            LARGEST_READ
+        } else {
+            self.room(wanted, config, now)
+        };
         let len = match socket::receive(&self.fd, &mut buffer[..room]) {
             Ok(0) if self.kind == SocketKind::Stream => return Read::End,
             Ok(0) => return Read::Nothing,
@@ -338,6 +339,7 @@ impl Connection {
         if let Some(limit) = self.limit_mut() {
             limit.spend(len, now);
         }
+        self.adapt_room(len, wanted);
         let drained = len < room;
         // Where the sides end one by one, the end is an event of its own.
         let last = drained

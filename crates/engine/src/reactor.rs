@@ -13,13 +13,14 @@ use std::time::Duration;
 use crate::addresses::Addresses;
 use crate::clock::LastNotice;
 use crate::config::Config;
-use crate::connection::Connection;
+use crate::connection::{Connection, READ_BUFFER};
 use crate::error::Error;
 use crate::event::{Chunk, Event, Level};
 use crate::listener::{Gate, Listener};
 use crate::memory::Account;
 use crate::name::Name;
 use crate::poller::Readiness;
+use crate::read_buffer::ReadBuffer;
 use crate::registry::{Key, Registry};
 use crate::spans;
 use crate::spares::Spares;
@@ -75,10 +76,6 @@ mod turn;
 mod untold;
 mod waiting;
 
-/// The largest read. With it a fast sender costs few system calls, and an idle connection no memory: there is one
-/// buffer for all.
-const READ_BUFFER: usize = 64 * 1024;
-
 /// Every connection, listener, watch, signal and timer of one thread, above one [`Poller`](crate::Poller).
 ///
 /// A reactor calls nobody: [`next_event`](Reactor::next_event) hands out what happened, and the commands record what
@@ -104,7 +101,7 @@ pub struct Reactor {
     ready: ReadyQueue,
     /// Connections whose TLS session has input that the poller does not know of, until step 5 begins.
     backlog: Vec<Key>,
-    read_buffer: Box<[u8]>,
+    read_buffer: ReadBuffer,
     flushes: Flushes,
     /// Out-queues of what was sent, for what is written next.
     spares: Spares,
@@ -147,8 +144,8 @@ pub(crate) enum Step {
 }
 
 /// Memory for the largest read.
-pub(crate) fn read_buffer() -> Box<[u8]> {
-    vec![0; READ_BUFFER].into_boxed_slice()
+pub(crate) fn read_buffer() -> ReadBuffer {
+    ReadBuffer::new(READ_BUFFER)
 }
 
 impl Default for Reactor {
@@ -300,7 +297,7 @@ impl Reactor {
 
     /// Takes the read buffer with what was read, and gives another in its place.
     #[inline]
-    pub(crate) fn exchange_read_buffer(&mut self, other: Box<[u8]>) -> Box<[u8]> {
+    pub(crate) fn exchange_read_buffer(&mut self, other: ReadBuffer) -> ReadBuffer {
         std::mem::replace(&mut self.read_buffer, other)
     }
 

@@ -340,6 +340,24 @@ fn send_chunks(fd: &OwnedFd, queue: &crate::buffer::OutQueue) -> rustix::io::Res
     send_slices(fd, &slices[..filled])
 }
 
+/// One vectored write of all that is in `queue`, and of `data` behind it. Of a long queue it sends the front alone.
+pub(crate) fn send_queue_and(
+    fd: &OwnedFd,
+    queue: &crate::buffer::OutQueue,
+    data: &[u8],
+) -> rustix::io::Result<usize> {
+    if queue.is_empty() {
+        return send(fd, data);
+    }
+    let mut slices = [IoSlice::new(&[]); VECTORED];
+    let mut filled = queue.fill(&mut slices);
+    if filled < VECTORED {
+        slices[filled] = IoSlice::new(data);
+        filled += 1;
+    }
+    send_slices(fd, &slices[..filled])
+}
+
 /// One vectored write.
 pub(crate) fn send_slices(fd: &OwnedFd, slices: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
     if let [slice] = slices {

@@ -81,7 +81,7 @@ fn backend(functions: &Functions<'_>) -> Result<()> {
         let mut settings = core.settings.borrow_mut();
         let messages = core.with(|reactor| {
             let messages = settings.apply(&given, reactor)?;
-            core.read_size.set(settings.config.read_size);
+            core.read_size.set(settings.config.usual_read_size());
             core.slow_callback.set(settings.slow_callback());
             core.max_wait.set(settings.max_wait());
             Ok::<_, mlua::Error>(messages)
@@ -238,11 +238,14 @@ fn commands(functions: &Functions<'_>) -> Result<()> {
 }
 
 fn options(functions: &Functions<'_>) -> Result<()> {
-    // set_read_size(key, size) → true | nil, why not
+    // set_read_size(key, size, whether it grows while reads come back full) → true | nil, why not
     functions.add_fallible(
         "set_read_size",
-        |core, (number, size): (Option<i64>, Value)| {
-            let size = convert::read_size(&size, core.read_size.get())?;
+        |core, (number, size, grows): (Option<i64>, Value, Option<bool>)| {
+            let size = match convert::read_size(&size, core.read_size.get())? {
+                ReadSize::UpTo(size) if grows == Some(true) => ReadSize::Growing(size),
+                size => size,
+            };
             core.command(|reactor| Ok(Value::Boolean(reactor.set_read_size(key(number), size))))
         },
     )?;

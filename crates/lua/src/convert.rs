@@ -133,9 +133,9 @@ pub(crate) fn peer(
 }
 
 /// LuaSocket's read patterns, as far as they make sense on a socket that does not block.
-pub(crate) fn read_size(value: &Value, default: usize) -> std::result::Result<ReadSize, String> {
+pub(crate) fn read_size(value: &Value, default: ReadSize) -> std::result::Result<ReadSize, String> {
     match value {
-        Value::Nil | Value::Boolean(false) => return Ok(ReadSize::UpTo(default)),
+        Value::Nil | Value::Boolean(false) => return Ok(default),
         Value::String(text) if text == "*a" || text == "a" => return Ok(ReadSize::All),
         Value::Number(number) if *number == f64::INFINITY => return Ok(ReadSize::All),
         _ => {}

@@ -116,6 +116,10 @@ mod tests {
             .expect("it is watched")
             - 10 * SECOND;
 
+        connection.blocked = false;
+        assert!(!connection.sends_straight(), "the watch has to end");
+        connection.blocked = true;
+
         connection.sent = 10_000;
         connection.renew_watch(&config, began + 10 * SECOND);
         let next = connection.progress_deadline(&config);

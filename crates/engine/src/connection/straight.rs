@@ -54,6 +54,7 @@ impl Connection {
             && self.kind == SocketKind::Stream
             && !(self.blocked | self.writes_paused | self.notify)
             && self.counted == 0
+            && self.watched().is_none()
             && self.tls.is_none()
             && self.credit.is_none()
     }

@@ -8,7 +8,7 @@ use crate::buffer::overflows;
 use crate::clock;
 use crate::command::{Close, Command, command_methods};
 use crate::config::{SocketKind, SocketOption};
-use crate::connection::{Connection, Flush, OwnSide, State, Timeout};
+use crate::connection::{Connection, Flush, LARGE, OwnSide, State, Timeout};
 use crate::connection_info::TcpInfo;
 use crate::error::{CLOSED_HERE, DESTROYED_HERE, Error, Reason};
 use crate::name::Name;
@@ -20,7 +20,8 @@ command_methods!(Reactor);
 
 /// Writing, closing, and commands as data.
 impl Reactor {
-    /// Queues `data`; returns its length. The next turn sends it, together with whatever else is queued by then.
+    /// Queues `data`; returns its length. The next turn sends it, together with whatever else is queued by then. Of 16 KiB and more the
+    /// system gets what it takes at once, behind what is queued, and only the rest is copied into the queue.
     ///
     /// # Errors
     ///
@@ -38,6 +39,11 @@ impl Reactor {
             connection = connection_of(&mut self.sources, key)?;
         }
         match connection.kind {
+            SocketKind::Stream if data.len() >= LARGE => {
+                connection.count_written(data.len());
+                self.write_through(key, data);
+                return Ok(data.len());
+            }
             SocketKind::Stream => {
                 connection.out.push_into(data, &mut self.spares);
                 connection.count_written(data.len());
@@ -48,6 +54,22 @@ impl Reactor {
             self.flushes.push(key, connection.notify);
         }
         Ok(data.len())
+    }
+
+    /// Sends what is large at once, as far as the system takes it. The flush sends the rest, and tells that all is gone.
+    #[inline(never)]
+    fn write_through(&mut self, key: Key, data: &[u8]) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        let before = connection.sent;
+        connection.write_through(data);
+        let (sent, blocked) = (connection.sent - before, connection.blocked);
+        self.stats.sent_bytes += sent;
+        if blocked {
+            self.want(key);
+        }
+        self.queue_flush(key);
     }
 
     /// More is to be written than may be queued; but the peer may have caught up since it was last looked at.
@@ -132,7 +154,7 @@ impl Reactor {
             Command::ReadSize(size) => {
                 match self.sources.get_mut(key) {
                     Some(Source::Listener(listener)) => listener.read_size = size,
-                    _ => self.found(key)?.read_size = size,
+                    _ => self.found(key)?.set_read_size(size),
                 }
                 Ok(())
             }

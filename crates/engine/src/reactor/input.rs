@@ -2,9 +2,9 @@
 
 use super::polling::WAKE_TOKEN;
 use super::ready::{Origin, Rank};
-use super::{READ_BUFFER, Reactor, Source, Step};
+use super::{Reactor, Source, Step};
 use crate::config::SocketKind;
-use crate::connection::{OwnSide, Read, State};
+use crate::connection::{LARGEST_READ, OwnSide, Read, State};
 use crate::error::Reason;
 use crate::event::{Chunk, Event};
 use crate::listener;
@@ -13,7 +13,7 @@ use crate::registry::Key;
 use crate::socket;
 
 /// Bytes that one connection may deliver per turn. A flooding peer gets that much, then everybody else has their turn.
-pub(super) const READ_BUDGET: usize = READ_BUFFER;
+pub(super) const READ_BUDGET: usize = LARGEST_READ;
 
 impl Reactor {
     /// Notes what the poller said, where that is more than that an established connection has something to read.

@@ -1,9 +1,9 @@
 //! TLS: beginning it, the handshake's steps in the turn, and what a connection tells of its session.
 
-use super::{READ_BUFFER, Reactor, Source, Step};
+use super::{Reactor, Source, Step};
 use crate::clock;
 use crate::config::SocketKind;
-use crate::connection::State;
+use crate::connection::{LARGEST_READ, State};
 use crate::error::{Error, Reason};
 use crate::event::Event;
 use crate::name::Name;
@@ -213,7 +213,7 @@ impl Reactor {
         }
         for key in std::mem::take(&mut self.backlog) {
             if let Some(connection) = self.connection(key) {
-                connection.budget = READ_BUFFER;
+                connection.budget = LARGEST_READ;
                 self.serve_in_turn(key);
             }
         }
