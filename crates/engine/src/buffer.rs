@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use crate::append::append;
+use crate::spares::Spares;
 
 /// Small writes are gathered into chunks of this many bytes, so that one vectored write carries hundreds of stanzas.
 const CHUNK: usize = 16 * 1024;
@@ -92,6 +93,17 @@ impl OutQueue {
         self.chunks.is_empty()
     }
 
+    /// The same as [`push`](OutQueue::push), in memory that is used again where that is enough.
+    #[inline]
+    pub(crate) fn push_into(&mut self, data: &[u8], spares: &mut Spares) {
+        if self.is_empty() && (1..=CHUNK).contains(&data.len()) {
+            self.len = data.len();
+            self.chunks.first = Some(spares.filled(data));
+        } else {
+            self.push(data);
+        }
+    }
+
     /// Appends a piece of a stream; its boundary means nothing.
     pub(crate) fn push(&mut self, data: &[u8]) {
         self.len += data.len();
@@ -148,6 +160,18 @@ impl OutQueue {
         self.chunks.front().map(|chunk| &chunk[self.sent..])
     }
 
+    /// The same as [`consume`](OutQueue::consume). The memory of what is sent is used again.
+    #[inline(always)] // nearly always it is all
+    pub(crate) fn consume_into(&mut self, count: usize, spares: &mut Spares) {
+        if count < self.len || self.chunks.rest.is_some() {
+            return self.consume(count);
+        }
+        (self.sent, self.len) = (0, 0);
+        if let Some(chunk) = self.chunks.first.take() {
+            spares.keep(chunk);
+        }
+    }
+
     /// Forgets the first `count` bytes, which are sent.
     pub(crate) fn consume(&mut self, mut count: usize) {
         self.len = self.len.saturating_sub(count);
@@ -197,19 +221,27 @@ mod tests {
         fn sends_what_was_written_in_order(
             steps in prop::collection::vec((0usize..40_000, 0usize..60_000), 1..40)
         ) {
-            let mut queue = OutQueue::default();
+            let (mut queue, mut spares) = (OutQueue::default(), Spares::default());
             let mut written = Vec::new();
             let mut sent = 0;
             for (size, take) in steps {
                 // A period that no chunk size is a multiple of: a byte out of place is a byte that differs.
                 let data: Vec<u8> = (written.len()..written.len() + size).map(|i| (i % 251) as u8).collect();
-                queue.push(&data);
+                if size % 2 == 0 {
+                    queue.push(&data);
+                } else {
+                    queue.push_into(&data, &mut spares);
+                }
                 written.extend(data);
                 prop_assert_eq!(queue.len(), written.len() - sent);
                 let front = front_bytes(&queue, 64);
                 prop_assert_eq!(&front[..], &written[sent..sent + front.len()]);
                 let take = take.min(queue.len());
-                queue.consume(take);
+                if size % 3 == 0 {
+                    queue.consume(take);
+                } else {
+                    queue.consume_into(take, &mut spares);
+                }
                 sent += take;
                 prop_assert_eq!(queue.len(), written.len() - sent);
                 prop_assert_eq!(queue.is_empty(), sent == written.len());

@@ -122,6 +122,7 @@ pub mod server;
 mod signals;
 mod socket;
 mod spans;
+mod spares;
 mod stage;
 mod stats;
 mod sync;

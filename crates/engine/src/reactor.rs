@@ -1,7 +1,7 @@
 //! The turn: one owner of every source of events, and the order in which things happen.
 //!
 //! The files below this one each hold one part: [`opening`] and [`commands`] what goes in, [`registration`] what the poller is
-//! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, [`accepting`] listeners, [`places`] how many connections they may have, [`output`] flushing and
+//! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, and [`straight`] where that is as usual, [`accepting`] listeners, [`places`] how many connections they may have, [`output`] flushing and
 //! closing, [`alarms`] what time brings, [`lingering`] what a close leaves for a moment, [`tls`] TLS, [`handshakes`] whose handshake is answered when,
 //! [`newcomers`] who is not established yet, [`credit`] what a consumer that answers later needs, [`memory`] who ends when all hold too much, [`companion`] who else may take part in the turn,
 //! [`measuring`] what is in use, [`proxied`] what a proxy says before its client, [`strangers`] what is told of those who are refused and of those who fail.
@@ -23,6 +23,7 @@ use crate::poller::Readiness;
 use crate::read_buffer::ReadBuffer;
 use crate::registry::{Key, Registry};
 use crate::spans;
+use crate::spares::Spares;
 use crate::stats::Stats;
 use crate::tallies::Tallies;
 use crate::timers::{TimerId, Timers};
@@ -41,6 +42,7 @@ use places::Places;
 use polling::Polling;
 use ready::ReadyQueue;
 use source::Source;
+use straight::Served;
 use turn::{Stage, Turn};
 use untold::Untold;
 
@@ -67,6 +69,7 @@ mod proxied;
 mod ready;
 mod registration;
 mod source;
+mod straight;
 mod strangers;
 mod tls;
 mod turn;
@@ -100,6 +103,8 @@ pub struct Reactor {
     backlog: Vec<Key>,
     read_buffer: ReadBuffer,
     flushes: Flushes,
+    /// Out-queues of what was sent, for what is written next.
+    spares: Spares,
     untold: Untold,
     /// The signals that are watched.
     signals: Vec<Key>,
@@ -173,6 +178,7 @@ impl Reactor {
             backlog: Vec::new(),
             read_buffer: read_buffer(),
             flushes: Flushes::default(),
+            spares: Spares::default(),
             untold: Untold::new(),
             signals: Vec::new(),
             gate: Gate::new(Addresses::new()),
@@ -290,6 +296,7 @@ impl Reactor {
     }
 
     /// Takes the read buffer with what was read, and gives another in its place.
+    #[inline]
     pub(crate) fn swap_read_buffer(&mut self, other: &mut ReadBuffer) {
         std::mem::swap(&mut self.read_buffer, other);
     }
@@ -349,7 +356,14 @@ impl Reactor {
                         let step = if first || !is_ready {
                             companion.next_share(self)
                         } else {
-                            self.next_io()
+                            match self.next_io() {
+                                Served::Data { key, len, end } => {
+                                    return Some(Step::Data { key, len, end });
+                                }
+                                Served::Read(key, read) => self.end_read(key, read),
+                                Served::Rare(key) => self.next_rare(key),
+                                Served::Nothing => None,
+                            }
                         };
                         if step.is_some() {
                             return step;

@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use mlua::{Lua, MultiValue, Result, Value};
-use trochee::{Key, Name, ReadSize, SocketOption, TimerId};
+use trochee::{Key, ReadSize, SocketOption, TimerId};
 
 /// What a command returns to Lua: its result, or why there is none.
 pub(crate) type Answer = std::result::Result<Value, String>;
@@ -192,20 +192,6 @@ pub(crate) fn socket_option(
             described(value)
         )
     })
-}
-
-/// The address and port of one end, as LuaSocket's `getsockname` gives them. A UNIX socket has a path and port 0.
-pub(crate) fn name(lua: &Lua, name: Option<Name>) -> Result<(Value, Value)> {
-    let (address, port) = match name {
-        Some(Name::Inet(address)) => (address.ip().to_string(), address.port()),
-        Some(Name::Unix(path)) => (path.to_string_lossy().into_owned(), 0),
-        // Prosody has no words for other names.
-        Some(_) | None => return Ok((Value::Nil, Value::Nil)),
-    };
-    Ok((
-        Value::String(lua.create_string(address)?),
-        Value::Integer(port.into()),
-    ))
 }
 
 /// A value in a sentence: "must be a number, not …".

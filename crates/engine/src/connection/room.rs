@@ -35,7 +35,7 @@ impl Connection {
         let room = wanted
             .min(config.max_receive_buffer_size)
             .clamp(1, LARGEST_READ);
-        match &mut self.limit {
+        match self.limit_mut() {
             Some(limit) => room.min(limit.allowance(now)),
             None => room,
         }

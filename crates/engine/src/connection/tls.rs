@@ -77,7 +77,7 @@ impl Connection {
         }
         let more = session.has_unread() || session.failure().is_some();
         self.read_since = now;
-        if let Some(limit) = &mut self.limit {
+        if let Some(limit) = self.rare.as_mut().and_then(|rare| rare.limit.as_mut()) {
             limit.spend(len, now);
         }
         let last = !more

@@ -12,7 +12,7 @@ use crate::connection::{Connection, Flush, LARGE, OwnSide, State, Timeout};
 use crate::connection_info::TcpInfo;
 use crate::error::{CLOSED_HERE, DESTROYED_HERE, Error, Reason};
 use crate::name::Name;
-use crate::registry::Key;
+use crate::registry::{Key, Registry};
 use crate::socket;
 use crate::timers::TimerId;
 
@@ -30,15 +30,14 @@ impl Reactor {
     /// writes are paused. [`Error::Unsupported`] for a key of something else.
     pub fn write(&mut self, key: Key, data: &[u8]) -> Result<usize, Error> {
         let limit = self.config.max_send_buffer_size;
-        let connection = self.found(key)?;
+        let mut connection = connection_of(&mut self.sources, key)?;
         if connection.state == State::Closing || connection.own_side != OwnSide::Open {
             return Err(Error::Closed);
         }
-        let connection = if overflows(connection.out.len(), data.len(), limit) {
-            self.make_room(key, data.len())?
-        } else {
-            connection
-        };
+        if overflows(connection.out.len(), data.len(), limit) {
+            self.make_room(key, data.len())?;
+            connection = connection_of(&mut self.sources, key)?;
+        }
         match connection.kind {
             SocketKind::Stream if data.len() >= LARGE => {
                 connection.count_written(data.len());
@@ -46,13 +45,13 @@ impl Reactor {
                 return Ok(data.len());
             }
             SocketKind::Stream => {
-                connection.out.push(data);
+                connection.out.push_into(data, &mut self.spares);
                 connection.count_written(data.len());
             }
             SocketKind::Datagram => connection.out.push_datagram(data),
         }
         if !std::mem::replace(&mut connection.in_flush, true) {
-            self.flushes.push(key);
+            self.flushes.push(key, connection.notify);
         }
         Ok(data.len())
     }
@@ -75,10 +74,11 @@ impl Reactor {
 
     /// More is to be written than may be queued; but the peer may have caught up since it was last looked at.
     #[cold]
-    fn make_room(&mut self, key: Key, len: usize) -> Result<&mut Connection, Error> {
+    fn make_room(&mut self, key: Key, len: usize) -> Result<(), Error> {
         let limit = self.config.max_send_buffer_size;
-        let connection = self.found(key)?;
-        let failed = connection.may_flush() && matches!(connection.flush(), Flush::Failed(_));
+        let connection = connection_of(&mut self.sources, key)?;
+        let failed = connection.may_flush()
+            && matches!(connection.flush(&mut self.spares), Flush::Failed(_));
         if failed || overflows(connection.out.len(), len, limit) {
             if !connection.writes_paused {
                 self.end(key, Reason::SendBufferFull);
@@ -86,7 +86,7 @@ impl Reactor {
             return Err(Error::SendBufferFull);
         }
         self.want(key);
-        self.found(key)
+        Ok(())
     }
 
     /// Sends what is queued, then ends the connection; nothing more is read. TLS says goodbye with close_notify; before
@@ -160,14 +160,14 @@ impl Reactor {
             }
             Command::ReadTimeout(after) => {
                 let connection = self.found(key)?;
-                connection.read_timeout = Timeout::from_option(after);
+                connection.set_read_timeout(Timeout::from_option(after));
                 connection.read_since = clock::now();
                 self.want(key);
                 Ok(())
             }
             Command::WriteTimeout(after) => {
                 let connection = self.found(key)?;
-                connection.write_timeout = Timeout::from_option(after);
+                connection.set_write_timeout(Timeout::from_option(after));
                 connection.write_since = clock::now();
                 connection.restart_watch();
                 self.want(key);
@@ -201,11 +201,7 @@ impl Reactor {
 
     /// The connection that a command is for.
     pub(super) fn found(&mut self, key: Key) -> Result<&mut Connection, Error> {
-        match self.sources.get_mut(key) {
-            Some(Source::Connection(connection)) => Ok(connection),
-            Some(_) => Err(Error::Unsupported),
-            None => Err(Error::Closed),
-        }
+        connection_of(&mut self.sources, key)
     }
 
     fn set_paused(&mut self, key: Key, paused: bool) -> Result<(), Error> {
@@ -341,6 +337,16 @@ impl Reactor {
     /// Ids can be made from any number, and must not reach the timers of connections.
     fn is_consumers(&self, id: TimerId) -> bool {
         matches!(self.timers.get(id), Some(Alarm::Consumer))
+    }
+}
+
+/// The connection that a command is for, where the rest of the reactor is in use.
+#[inline]
+fn connection_of(sources: &mut Registry<Source>, key: Key) -> Result<&mut Connection, Error> {
+    match sources.get_mut(key) {
+        Some(Source::Connection(connection)) => Ok(connection),
+        Some(_) => Err(Error::Unsupported),
+        None => Err(Error::Closed),
     }
 }
 

@@ -191,8 +191,8 @@ impl Reactor {
 
     /// Ends a connection whose TLS session has failed. The alert for the peer is sent if the system takes it at once.
     pub(super) fn fail_tls(&mut self, key: Key, text: String) {
-        if let Some(connection) = self.connection(key) {
-            let _ = connection.flush();
+        if let Some(Source::Connection(connection)) = self.sources.get_mut(key) {
+            let _ = connection.flush(&mut self.spares);
         }
         self.end(key, Reason::Tls(text));
     }

@@ -198,7 +198,7 @@ local dispatch = {};
 
 dispatch[events.ACCEPTED] = function (key, listener)
 	local server = handles[listener];
-	local banned = next(bans.list()) and bans.refuses((core.names(key)));
+	local banned = bans.any() and bans.refuses((core.names(key)));
 	if not server or banned then
 		core.destroy(key);
 		return;
