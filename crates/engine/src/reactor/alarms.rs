@@ -153,7 +153,7 @@ impl Reactor {
         let Some(connection) = self.connection(key) else {
             return false;
         };
-        if connection.spared.as_deref() == Some(&deadline) {
+        if connection.was_spared(deadline) {
             return connection.overdue;
         }
         let interest = connection.wanted().unwrap_or(Interest::NONE);
@@ -166,7 +166,7 @@ impl Reactor {
         };
         connection.overdue = connection.registered.in_ready;
         if connection.overdue {
-            connection.spared = Some(Box::new(deadline));
+            connection.spare(deadline);
         }
         connection.overdue
     }
