@@ -62,11 +62,12 @@ impl Reactor {
         let Some(connection) = self.connection(key) else {
             return;
         };
-        let before = connection.sent;
+        let (before, was_blocked) = (connection.sent, connection.blocked);
         connection.write_through(data);
         let (sent, blocked) = (connection.sent - before, connection.blocked);
         self.stats.sent_bytes += sent;
         if blocked {
+            self.stats.blocked_writes += u64::from(!was_blocked);
             self.want(key);
         }
         self.queue_flush(key);
