@@ -19,6 +19,7 @@ impl Connection {
     }
 
     /// How much a read may take for the consumer's part.
+    #[inline]
     pub(super) fn wanted_room(&self) -> usize {
         match self.read_size {
             ReadSize::UpTo(size) => size,
@@ -29,6 +30,7 @@ impl Connection {
     }
 
     /// How much of that there is room for.
+    #[inline]
     pub(super) fn room(&mut self, wanted: usize, config: &Config, now: u64) -> usize {
         let room = wanted
             .min(config.max_receive_buffer_size)
@@ -40,6 +42,7 @@ impl Connection {
     }
 
     /// Takes note of how much a read that might have taken `wanted` has taken.
+    #[inline]
     pub(super) fn adapt_room(&mut self, len: usize, wanted: usize) {
         if let ReadSize::Growing(size) = self.read_size {
             if len >= wanted && grown(size, self.grown) < LARGEST_READ {
