@@ -40,6 +40,7 @@ function listener.onincoming(conn, data)
 	conn:onincoming(data);
 end
 
+server.set_config { slow_callback = tonumber(os.getenv "TROCHEE_SLOW_CALLBACK") or false };
 collectgarbage("incremental", 105, 500); -- Prosody's defaults
 assert(server.listen("127.0.0.1", port, listener, { read_size = 64 * 1024 }));
 if certificate then

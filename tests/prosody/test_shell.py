@@ -33,6 +33,11 @@ def test_what_the_shell_knows(make_server):
                 assert re.search(r"^connections: 0 accepted, 0 proxied, 0 secured, 2 opened, [2-9] established$", shown, re.M), shown
                 assert re.search(r"^authenticated +2 +Connections that have authenticated", shown, re.M), shown
 
+                assert re.search(r"^turn_seconds +[1-9]\d* +\d+ \w+ +<= \d+ \w+ +<= ", shown, re.M), shown
+                listeners = await shell("listeners")
+                # Romeo and the stranger; the test has looked whether the server answers, too.
+                assert re.search(rf"^c2s +\S+ +{server.c2s_port} +2 +[3-9] +0$", listeners, re.M), listeners
+
                 rows = (await shell("connections")).splitlines()
                 assert rows[0].split() == [
                     "id", "stage", "address", "port", "TLS", "age", "idle", "queued", "received", "sent", "reads",

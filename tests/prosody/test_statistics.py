@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 
 from clients import online
-from prosody_server import MODULES, ROOT, reserve_port
+from prosody_server import MODULES, ROOT, RawStream, reserve_port
 
 RULES = ROOT / "packaging" / "prometheus" / "trochee.rules.yml"
 DASHBOARD = ROOT / "packaging" / "grafana" / "trochee.json"
@@ -72,6 +72,8 @@ def test_prometheus_reads_them(make_server, tmp_path):
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
     async def flow(server):
+        with RawStream(server) as stranger:
+            await asyncio.to_thread(stranger.open)
         async with online(server, "romeo"):
             text = await asyncio.to_thread(fetch, f"{server.http_url}/metrics")
             values = dict(re.findall(r"^prosody_mod_trochee__(\S+) (\S+)$", text, re.M))
@@ -81,10 +83,19 @@ def test_prometheus_reads_them(make_server, tmp_path):
             assert float(values['connections{stage="established"}']) >= 1, text
             assert "# UNIT prosody_mod_trochee__received_bytes bytes" in text
             assert re.search(r"^# HELP prosody_mod_trochee__accepted Connections that listeners accepted\.$", text, re.M)
+            # What is counted by kind, by listener, by thread, and how long things take.
+            assert float(values[f'listener_connections{{service="c2s",address="{server.address}",port="{server.c2s_port}"}}']) >= 1, text
+            assert float(values['thread_busy_seconds_total{thread="0"}']) > 0, text
+            assert re.search(r'^prosody_mod_trochee__closed_connections_total\{reason="[^"]+"\} [1-9]', text, re.M), text
+            for name in ("turn_seconds", "wait_seconds", "turn_events", "lag_seconds", "callback_seconds"):
+                assert f"# TYPE prosody_mod_trochee__{name} histogram" in text
+                buckets = [float(value) for key, value in values.items() if key.startswith(f"{name}_bucket")]
+                assert len(buckets) > 20 and max(buckets) == float(values[f"{name}_count"]) > 0, (name, text)
+                assert float(values[f"{name}_sum"]) > 0, (name, text)
             # What the dashboard and the rules speak of is there.
             for file in (DASHBOARD, RULES):
-                named = set(re.findall(r"prosody_mod_trochee__(\w+)", file.read_text()))
-                assert named and named <= {name.partition("{")[0] for name in values}, file
+                named = {re.sub("_(total|bucket)$", "", name) for name in re.findall(r"prosody_mod_trochee__(\w+)", file.read_text())}
+                assert named and named <= set(re.findall(r"^# TYPE prosody_mod_trochee__(\w+) ", text, re.M)), file
             # Every counter of the engine is there.
             counters = await asyncio.to_thread(
                 server.shell, "> local n = 0; for _ in pairs(require'net.server'.stats()) do n = n + 1 end; return 'n'..n"
@@ -107,8 +118,9 @@ def test_prometheus_reads_them(make_server, tmp_path):
                 return rules and all(rule["health"] == "ok" for rule in rules)
 
             wait_for("the rules to be evaluated", evaluated)
-            recorded = "/api/v1/query?query=trochee:received_bytes:rate5m"
-            wait_for("a recorded rate", lambda: (ask(base, recorded) or {}).get("result"))
+            for name in ("trochee:received_bytes:rate5m", "trochee:lag_seconds:p99_5m"):
+                recorded = f"/api/v1/query?query={name}"
+                wait_for("a recorded rate", lambda: (ask(base, recorded) or {}).get("result"))
 
 
 @pytest.mark.only_on("epoll", "13-epoll")

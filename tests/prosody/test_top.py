@@ -85,6 +85,7 @@ def test_top(make_server, tmp_path):
         # Three clients at least: the two, and the stranger.
         assert re.search(r"^connections \d+: 0 accepted, 0 proxied, 0 secured, 1[12] opened, [2-9] established$", shown, re.M), shown
         shown = terminal.wait_for(r"^in [1-9]\d* \w+/s, out [1-9]\d* ")
+        assert re.search(r"^half/99 % up to: turns \d+ \S+/\d+ ", shown, re.M), shown
         assert re.search(r"^busy \d", shown, re.M) and re.search(r"^used: descriptors \d+/\S+, places \d+/", shown, re.M), shown
         if os.environ.get("TROCHEE_PICTURES"):
             time.sleep(3)
@@ -163,11 +164,20 @@ def test_stats(make_server):
             shown = _stats(server)
             assert shown.returncode == 0 and re.search(r"^accepted +[1-9]", shown.stdout, re.M), shown
             assert re.search(r"^descriptors +\d+/\d+$", shown.stdout, re.M), shown
+            assert re.search(r"^turn_seconds +[1-9]\d* +half up to \S+ \S+, 99 % up to ", shown.stdout, re.M), shown
+            assert re.search(rf"^listener c2s at \S+ {server.c2s_port}: [1-9]\d* connections, ", shown.stdout, re.M), shown
+            mine = [one for one in known["listeners"] if one.get("port") == server.c2s_port]
+            assert mine[0]["service"] == "c2s" and mine[0]["open"] >= 1, known["listeners"]
+            assert sum(known["tallies"]["closed_connections"].values()) >= 0
         # The same names as mod_http_openmetrics has, and every counter of them.
         metrics = _stats(server, "--openmetrics").stdout
         for name in known["counters"]:
             name = re.sub("_nanoseconds$", "_seconds", name)
             assert re.search(rf"^prosody_mod_trochee__{name}_total \d", metrics, re.M), (name, metrics)
+        for name, found in known["histograms"].items():
+            assert len(found["counts"]) == len(found["bounds"]) + 1
+            assert re.search(rf'^prosody_mod_trochee__{name}_bucket\{{le="\+Inf"\}} \d', metrics, re.M), (name, metrics)
+        assert 'prosody_mod_trochee__listener_accepted_total{service="c2s",' in metrics, metrics
         # Nonsense, an endless line and too many clients disturb nobody.
         path = str(_socket(server))
 

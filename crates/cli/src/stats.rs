@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::statistics::report::number;
+use crate::statistics::report::{Histogram, number};
 use crate::statistics::{Client, Report, openmetrics, units};
 
 /// `trochee stats`
@@ -72,7 +72,48 @@ fn text(report: &Report) -> String {
     for (name, value) in &report.counters {
         let _ = writeln!(text, "{name:<24} {value}");
     }
+    text.push('\n');
+    for (name, found) in &report.histograms {
+        let _ = writeln!(text, "{name:<24} {}", spread(name, found));
+    }
+    for (name, kinds) in &report.tallies {
+        for (kind, count) in kinds {
+            let _ = writeln!(text, "{name:<24} {count:<8} {kind}");
+        }
+    }
+    text.push('\n');
+    for one in &report.listeners {
+        let place = match one.port {
+            Some(port) => format!("{} {port}", one.address),
+            None => one.address.clone(),
+        };
+        let _ = writeln!(
+            text,
+            "listener {} at {place}: {} connections, {} accepted, {} refused",
+            one.service, one.open, one.accepted, one.refused
+        );
+    }
     text
+}
+
+/// What a histogram has, in a few words.
+fn spread(name: &str, found: &Histogram) -> String {
+    let is_time = name.ends_with("_seconds");
+    let show = |value: f64| match value {
+        v if v.is_infinite() => "more".to_owned(),
+        v if is_time => units::time(v),
+        v => units::count(v),
+    };
+    let up_to = |part| found.quantile(part).map_or_else(|| "-".into(), show);
+    let mean = found.sum / (found.count().max(1) as f64);
+    format!(
+        "{:<8} half up to {}, 99 % up to {}, all up to {}, {} on average",
+        found.count(),
+        up_to(0.5),
+        up_to(0.99),
+        up_to(1.0),
+        show(mean)
+    )
 }
 
 /// The gauge that says how much there may be of another one.

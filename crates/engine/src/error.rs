@@ -86,6 +86,11 @@ impl From<Errno> for Error {
     }
 }
 
+/// What the log says where we have closed a connection or given it up, and where the peer did not end it in order.
+pub(crate) const CLOSED_HERE: &str = "closed here";
+pub(crate) const DESTROYED_HERE: &str = "destroyed here";
+const CUT_OFF: &str = "cut off by the peer";
+
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -141,6 +146,21 @@ impl Reason {
         }
     }
 
+    /// What it is counted as: the words of the log, without what differs from one connection to the next.
+    pub(crate) fn kind(&self) -> Cow<'static, str> {
+        match self {
+            Reason::Local => CLOSED_HERE.into(),
+            Reason::PeerClosed => "closed by the peer".into(),
+            Reason::Truncated => CUT_OFF.into(),
+            Reason::Os(errno) if os_text(*errno) == "closed" => CUT_OFF.into(),
+            Reason::HandshakeTimeout => "TLS handshake: connection timeout".into(),
+            Reason::ProxyHeader(_) => "PROXY header".into(),
+            Reason::Tls(_) => "TLS".into(),
+            Reason::Poller(_) => "not watched".into(),
+            other => other.text().unwrap_or(CLOSED_HERE.into()),
+        }
+    }
+
     /// What `ondisconnect` is told: nothing for a close of our own, else Prosody's or LuaSocket's words.
     pub fn text(&self) -> Option<Cow<'static, str>> {
         Some(match self {
@@ -164,7 +184,7 @@ impl Reason {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text().unwrap_or("closed here".into()))
+        f.write_str(&self.text().unwrap_or(CLOSED_HERE.into()))
     }
 }
 

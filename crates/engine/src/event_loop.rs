@@ -12,6 +12,7 @@ use crate::connection_info::{ConnectionInfo, EndInfo, TcpInfo};
 use crate::error::Error;
 use crate::event::Event;
 use crate::gauges::Gauges;
+use crate::listener_info::ListenerInfo;
 use crate::name::Name;
 use crate::poller::Interest;
 use crate::proxy_protocol::Proxied;
@@ -19,6 +20,7 @@ use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::stage::StageCounts;
 use crate::stats::Stats;
+use crate::tallies::Tallies;
 use crate::threads::Threads;
 use crate::timers::TimerId;
 use crate::tls::{Context, Info, VerifyError};
@@ -129,18 +131,30 @@ impl EventLoop {
 
     /// What has happened since the start, on all threads together. Each I/O thread is asked, and waited for.
     pub fn stats(&mut self) -> Stats {
-        let mut stats = self.local.stats();
-        for of_thread in self.threads.stats() {
-            stats += of_thread;
-        }
-        stats
+        let all = self.stats_of_threads().into_iter();
+        all.reduce(|mut sum, of_thread| {
+            sum += of_thread;
+            sum
+        })
+        .unwrap_or_default()
     }
 
     /// What has happened on each thread: the loop's own first, then those of its I/O threads, each of which is asked, and waited for.
     pub fn stats_of_threads(&mut self) -> Vec<Stats> {
-        let mut all = vec![self.local.stats()];
+        let mut own = self.local.stats();
+        self.threads.add_posts(&mut own);
+        let mut all = vec![own];
         all.extend(self.threads.stats());
         all
+    }
+
+    /// As [`Reactor::tallies`], on all threads together. Each I/O thread is asked, and waited for.
+    pub fn tallies(&mut self) -> Tallies {
+        let mut tallies = self.local.tallies();
+        for of_thread in self.threads.tallies() {
+            tallies += &of_thread;
+        }
+        tallies
     }
 
     /// What is in use now, and how much there may be of it, on all threads together. Each I/O thread is asked, and waited for.
@@ -168,11 +182,33 @@ impl EventLoop {
         self.local.count_slow_callback();
     }
 
+    /// Counts in [`Stats::callback_seconds`] for how long a consumer had to do with an event, as the consumer has measured it.
+    pub fn count_callback(&mut self, nanoseconds: u64) {
+        self.local.count_callback(nanoseconds);
+    }
+
+    /// What the monotonic clock said when the turn looked at it last: after its wait, or later. In nanoseconds.
+    pub fn clock(&self) -> u64 {
+        self.local.clock()
+    }
+
     /// As [`Reactor::connections`], on all threads together. Each I/O thread is asked, and waited for.
     pub fn connections(&mut self) -> Vec<ConnectionInfo> {
         let mut connections = self.local.connections();
         connections.append(&mut self.threads.connections());
         connections
+    }
+
+    /// As [`Reactor::listeners`], on all threads together. Each I/O thread is asked, and waited for.
+    pub fn listeners(&mut self) -> Vec<ListenerInfo> {
+        let mut listeners = self.local.listeners();
+        for of_thread in self.threads.listeners() {
+            let same = listeners.iter_mut().find(|it| it.key == of_thread.key);
+            if let Some(listener) = same {
+                listener.add_thread(&of_thread);
+            }
+        }
+        listeners
     }
 
     /// How many sources there are: connections, listeners, watches and signals.

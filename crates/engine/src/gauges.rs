@@ -42,6 +42,23 @@ gauges! {
     queued_memory_bytes;
     /// How many bytes that may be.
     queued_memory_allowed_bytes;
+    /// Of `queued_memory_bytes`, those that wait for peers.
+    output_memory_bytes;
+    /// Of `queued_memory_bytes`, those of input that is not whole, or not delivered.
+    input_memory_bytes;
+    /// Bytes that connections take themselves, beside what they hold.
+    connection_memory_bytes;
+    /// Connections with TLS, those in a handshake included.
+    tls_sessions;
+    /// Bytes that their sessions take, without what the TLS library allocates for each.
+    tls_memory_bytes;
+    /// TLS contexts of the process: certificates and settings, one for each service and each host, and those before a reload that
+    /// connections still have.
+    tls_contexts;
+    /// Deadlines that are set: of timers of the consumer, and of connections.
+    timers;
+    /// Bytes of the tables of sources and deadlines, and of the read buffer.
+    table_memory_bytes;
 }
 
 impl Gauges {
@@ -49,5 +66,12 @@ impl Gauges {
     pub(crate) fn add_thread(&mut self, other: &Gauges) {
         self.places += other.places;
         self.waiting_handshakes += other.waiting_handshakes;
+        self.output_memory_bytes += other.output_memory_bytes;
+        self.input_memory_bytes += other.input_memory_bytes;
+        self.connection_memory_bytes += other.connection_memory_bytes;
+        self.tls_sessions += other.tls_sessions;
+        self.tls_memory_bytes += other.tls_memory_bytes;
+        self.timers += other.timers;
+        self.table_memory_bytes += other.table_memory_bytes;
     }
 }

@@ -14,7 +14,8 @@
 //! # The turn
 //!
 //! 1. Flush: [`Event::Predrain`] to those who asked, one vectored write per connection that has something queued, then
-//!    [`Event::Drain`]. A write is tried without asking the poller first.
+//!    [`Event::Drain`]. A write is tried without asking the poller first. Of a large one, [`Reactor::write`] has sent already what the
+//!    system took at once.
 //! 2. Tell the poller what changed: write interest only after the system took no more.
 //! 3. Wait.
 //! 4. Read the clock, once.
@@ -103,7 +104,9 @@ mod event_loop;
 mod fair;
 mod fork;
 mod gauges;
+mod histogram;
 mod listener;
+mod listener_info;
 pub mod memory;
 mod meter;
 mod name;
@@ -112,15 +115,18 @@ pub mod poller;
 pub mod proxy_protocol;
 mod ranked;
 mod reactor;
+mod read_buffer;
 mod registered;
 mod registry;
 pub mod server;
 mod signals;
 mod socket;
 mod spans;
+mod spares;
 mod stage;
 mod stats;
 mod sync;
+mod tallies;
 mod threads;
 mod timers;
 pub mod tls;
@@ -136,6 +142,8 @@ pub use event::{Chunk, Event, Level};
 pub use event_loop::EventLoop;
 pub use fork::generation as fork_generation;
 pub use gauges::Gauges;
+pub use histogram::{Histogram, Unit};
+pub use listener_info::ListenerInfo;
 pub use meter::{AddressInfo, Meter, Metered, Overview};
 pub use name::Name;
 pub use network::{Network, Networks, NotANetwork};
@@ -149,6 +157,7 @@ pub use signals::without_signals;
 pub use socket::{ListenAtError, SocketFile, listen_at_path};
 pub use stage::{Authentication, Stage, StageCounts};
 pub use stats::Stats;
+pub use tallies::{Tallies, Tally};
 pub use timers::TimerId;
 pub use waker::Waker;
 

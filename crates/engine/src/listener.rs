@@ -10,8 +10,10 @@ use rustix::io::Errno;
 use crate::addresses::{Addresses, Refusal, Visit};
 use crate::clock::{self, LastNotice};
 use crate::config::{Config, ReadSize};
+use crate::listener_info::ListenerInfo;
 use crate::name::Name;
 use crate::registered::Registered;
+use crate::registry::Key;
 use crate::socket;
 use crate::spans;
 use crate::stage::Authentication;
@@ -46,6 +48,10 @@ pub(crate) struct Listener {
     pub(crate) registered: Registered,
     /// Connections that it may still accept in this turn.
     pub(crate) budget: usize,
+    /// What [`ListenerInfo`] tells.
+    pub(crate) accepted: u64,
+    pub(crate) refused: u64,
+    pub(crate) open: u64,
 }
 
 /// What an attempt to accept found.
@@ -82,6 +88,20 @@ impl Listener {
             shut: None,
             registered: Registered::default(),
             budget: 0,
+            accepted: 0,
+            refused: 0,
+            open: 0,
+        }
+    }
+
+    /// What is known of it, under this key.
+    pub(crate) fn info(&self, key: Key) -> ListenerInfo {
+        ListenerInfo {
+            key,
+            name: socket::local_name(&self.fd),
+            accepted: self.accepted,
+            refused: self.refused,
+            open: self.open,
         }
     }
 

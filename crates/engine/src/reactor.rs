@@ -1,10 +1,10 @@
 //! The turn: one owner of every source of events, and the order in which things happen.
 //!
 //! The files below this one each hold one part: [`opening`] and [`commands`] what goes in, [`registration`] what the poller is
-//! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, [`accepting`] listeners, [`places`] how many connections they may have, [`output`] flushing and
+//! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, and [`straight`] where that is as usual, [`accepting`] listeners, [`places`] how many connections they may have, [`output`] flushing and
 //! closing, [`alarms`] what time brings, [`lingering`] what a close leaves for a moment, [`tls`] TLS, [`handshakes`] whose handshake is answered when,
 //! [`newcomers`] who is not established yet, [`credit`] what a consumer that answers later needs, [`memory`] who ends when all hold too much, [`companion`] who else may take part in the turn,
-//! [`proxied`] what a proxy says before its client, [`strangers`] what is told of those who are refused and of those who fail.
+//! [`measuring`] what is in use, [`proxied`] what a proxy says before its client, [`strangers`] what is told of those who are refused and of those who fail.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,18 +13,19 @@ use std::time::Duration;
 use crate::addresses::Addresses;
 use crate::clock::LastNotice;
 use crate::config::Config;
-use crate::connection::Connection;
-use crate::descriptors;
+use crate::connection::{Connection, READ_BUFFER};
 use crate::error::Error;
 use crate::event::{Chunk, Event, Level};
-use crate::gauges::Gauges;
 use crate::listener::{Gate, Listener};
 use crate::memory::Account;
 use crate::name::Name;
 use crate::poller::Readiness;
+use crate::read_buffer::ReadBuffer;
 use crate::registry::{Key, Registry};
 use crate::spans;
+use crate::spares::Spares;
 use crate::stats::Stats;
+use crate::tallies::Tallies;
 use crate::timers::{TimerId, Timers};
 
 pub(crate) use common::Common;
@@ -41,6 +42,7 @@ use places::Places;
 use polling::Polling;
 use ready::ReadyQueue;
 use source::Source;
+use straight::Served;
 use turn::{Stage, Turn};
 use untold::Untold;
 
@@ -56,6 +58,7 @@ mod flushes;
 mod handshakes;
 mod input;
 mod lingering;
+mod measuring;
 mod memory;
 mod newcomers;
 mod opening;
@@ -66,15 +69,12 @@ mod proxied;
 mod ready;
 mod registration;
 mod source;
+mod straight;
 mod strangers;
 mod tls;
 mod turn;
 mod untold;
 mod waiting;
-
-/// The largest read. With it a fast sender costs few system calls, and an idle connection no memory: there is one
-/// buffer for all.
-const READ_BUFFER: usize = 64 * 1024;
 
 /// Every connection, listener, watch, signal and timer of one thread, above one [`Poller`](crate::Poller).
 ///
@@ -101,8 +101,10 @@ pub struct Reactor {
     ready: ReadyQueue,
     /// Connections whose TLS session has input that the poller does not know of, until step 5 begins.
     backlog: Vec<Key>,
-    read_buffer: Box<[u8]>,
+    read_buffer: ReadBuffer,
     flushes: Flushes,
+    /// Out-queues of what was sent, for what is written next.
+    spares: Spares,
     untold: Untold,
     /// The signals that are watched.
     signals: Vec<Key>,
@@ -120,6 +122,7 @@ pub struct Reactor {
     newcomers_notices: newcomers::Notices,
     warned_of_fd_limit: bool,
     stats: Stats,
+    tallies: Tallies,
     /// What the connections of all threads hold.
     memory: Arc<Account>,
     memory_notices: memory::Notices,
@@ -141,8 +144,8 @@ pub(crate) enum Step {
 }
 
 /// Memory for the largest read.
-pub(crate) fn read_buffer() -> Box<[u8]> {
-    vec![0; READ_BUFFER].into_boxed_slice()
+pub(crate) fn read_buffer() -> ReadBuffer {
+    ReadBuffer::new(READ_BUFFER)
 }
 
 impl Default for Reactor {
@@ -175,6 +178,7 @@ impl Reactor {
             backlog: Vec::new(),
             read_buffer: read_buffer(),
             flushes: Flushes::default(),
+            spares: Spares::default(),
             untold: Untold::new(),
             signals: Vec::new(),
             gate: Gate::new(Addresses::new()),
@@ -186,6 +190,7 @@ impl Reactor {
             newcomers_notices: newcomers::Notices::default(),
             warned_of_fd_limit: false,
             stats: Stats::default(),
+            tallies: Tallies::default(),
             memory: Arc::default(),
             memory_notices: memory::Notices::default(),
         }
@@ -221,19 +226,24 @@ impl Reactor {
         self.stats
     }
 
-    /// What is in use now, by this reactor or by the whole process, and how much there may be of it.
-    pub fn gauges(&self) -> Gauges {
-        let (descriptors, descriptors_allowed) = descriptors::open_and_allowed();
-        Gauges {
-            descriptors,
-            descriptors_allowed,
-            places: self.places.taken() as u64,
-            places_allowed: self.most_connections() as u64,
-            waiting_handshakes: self.ready.waiting_handshakes() as u64,
-            waiting_handshakes_allowed: self.config.max_waiting_handshakes as u64,
-            queued_memory_bytes: self.memory.held() as u64,
-            queued_memory_allowed_bytes: self.most_queued_memory() as u64,
-        }
+    /// The same by kind: why connections ended, for instance.
+    pub fn tallies(&self) -> Tallies {
+        self.tallies.clone()
+    }
+
+    /// A batch was handed to another thread, which had to be woken or not.
+    pub(crate) fn count_batch(&mut self, woke: bool) {
+        self.stats.batches += 1;
+        self.stats.wakes += u64::from(woke);
+    }
+
+    pub(crate) fn count_callback(&mut self, nanoseconds: u64) {
+        self.stats.callback_seconds.took(nanoseconds);
+    }
+
+    /// The monotonic clock as it was read last, in nanoseconds.
+    pub(crate) fn clock(&self) -> u64 {
+        self.turn.now
     }
 
     pub(crate) fn count_slow_callback(&mut self) {
@@ -261,7 +271,9 @@ impl Reactor {
 
     /// As [`next_event`](Reactor::next_event), with somebody who takes part in the turn.
     pub(crate) fn next_event_with(&mut self, companion: &mut impl Companion) -> Option<Event<'_>> {
-        match self.step(companion)? {
+        let step = self.step(companion)?;
+        self.turn.events += 1;
+        match step {
             Step::Event(event) => Some(event),
             Step::Data { key, len, end } => Some(Event::Data {
                 key,
@@ -278,11 +290,14 @@ impl Reactor {
 
     /// The next event, with its data in the [read buffer](Reactor::read_buffer).
     pub(crate) fn next_step(&mut self) -> Option<Step> {
-        self.step(&mut Alone)
+        let step = self.step(&mut Alone)?;
+        self.turn.events += 1;
+        Some(step)
     }
 
     /// Takes the read buffer with what was read, and gives another in its place.
-    pub(crate) fn swap_read_buffer(&mut self, other: &mut Box<[u8]>) {
+    #[inline]
+    pub(crate) fn swap_read_buffer(&mut self, other: &mut ReadBuffer) {
         std::mem::swap(&mut self.read_buffer, other);
     }
 
@@ -341,7 +356,14 @@ impl Reactor {
                         let step = if first || !is_ready {
                             companion.next_share(self)
                         } else {
-                            self.next_io()
+                            match self.next_io() {
+                                Served::Data { key, len, end } => {
+                                    return Some(Step::Data { key, len, end });
+                                }
+                                Served::Read(key, read) => self.end_read(key, read),
+                                Served::Rare(key) => self.next_rare(key),
+                                Served::Nothing => None,
+                            }
                         };
                         if step.is_some() {
                             return step;

@@ -242,6 +242,12 @@ impl<T> Registry<T> {
         }
     }
 
+    /// How many bytes it takes, without what its entries point to.
+    pub(crate) fn memory(&self) -> usize {
+        let slots = self.own.slots.capacity() + self.given.slots.capacity();
+        slots * size_of::<Slot<T>>() + self.free.capacity() * size_of::<u32>()
+    }
+
     /// The number of the thread.
     pub(crate) fn thread(&self) -> u8 {
         self.thread

@@ -88,6 +88,8 @@ pub struct Timers<T> {
     next_sequence: u64,
     /// The latest time given to `begin_due`; see `stamp`.
     floor: u64,
+    /// How long before that time the deadline was that was popped last.
+    lateness: u64,
 }
 
 struct Entry<T> {
@@ -128,6 +130,7 @@ impl<T> Timers<T> {
             free: None,
             next_sequence: 0,
             floor: 0,
+            lateness: 0,
         }
     }
 
@@ -212,12 +215,26 @@ impl<T> Timers<T> {
         // Looking at the first entry is enough. Whatever came after the line was drawn has, by `stamp`, a deadline no
         // earlier than `due.now` and a higher sequence number: it sorts behind everything that was set aside.
         let first = self.heap.first()?;
-        (first.deadline <= due.now && first.sequence < due.limit).then(|| self.remove(0))
+        if first.deadline > due.now || first.sequence >= due.limit {
+            return None;
+        }
+        self.lateness = due.now - first.deadline;
+        Some(self.remove(0))
+    }
+
+    /// How late the timer was that was popped last: from its deadline to the time of its [`Due`].
+    pub fn lateness(&self) -> u64 {
+        self.lateness
     }
 
     /// How many timers there are.
     pub fn len(&self) -> usize {
         self.heap.len()
+    }
+
+    /// How many bytes they take.
+    pub fn memory(&self) -> usize {
+        self.heap.capacity() * size_of::<Entry<T>>() + self.slots.capacity() * size_of::<Slot>()
     }
 
     /// The key of an entry that is inserted now: the next sequence number, and a deadline that is not before the line drawn
@@ -350,6 +367,7 @@ mod tests {
 
         let due = timers.begin_due(1_500);
         assert_eq!(timers.pop(due).map(|(_, what)| what), Some("ping"));
+        assert_eq!(timers.lateness(), 1_000);
         timers.insert(0, "at once, that is, in the next turn");
         assert_eq!(timers.pop(due), None);
         assert_eq!(timers.next_deadline(), Some(1_500));

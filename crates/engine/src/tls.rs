@@ -55,9 +55,11 @@ mod x509;
 #[cfg(not(feature = "tls"))]
 pub use absent::Context;
 #[cfg(not(feature = "tls"))]
-pub(crate) use absent::{self as session, name};
+pub(crate) use absent::{self as session, contexts_alive, name};
 #[cfg(feature = "tls")]
 pub use context::Context;
+#[cfg(feature = "tls")]
+pub(crate) use context::alive as contexts_alive;
 #[cfg(feature = "tls")]
 pub use key_log::log_keys;
 /// In the version whose configurations [`Context::from_rustls_server`] and [`Context::from_rustls_client`] take.

@@ -57,9 +57,16 @@ impl Waker {
     ///
     /// Should the system refuse, it is tried again for up to a second. The next wake tries it anew.
     pub fn wake(&self) {
-        if self.0.wait.wake() && !self.0.write() {
+        self.end_the_wait();
+    }
+
+    /// The same. Whether it took a system call.
+    pub(crate) fn end_the_wait(&self) -> bool {
+        let waits = self.0.wait.wake();
+        if waits && !self.0.write() {
             self.0.wait.take_back();
         }
+        waits
     }
 
     /// Whether a wake would cost a system call, at the moment.

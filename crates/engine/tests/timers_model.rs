@@ -220,6 +220,7 @@ fn a_guessed_id_names_nothing() {
         assert_eq!(timers.cancel(next), None, "{next:?}");
     }
     assert_eq!(timers.len(), 3);
+    assert!(timers.memory() >= 3 * size_of::<(u64, u64)>());
 }
 
 /// What a server with a million idle connections does to its timers.

@@ -31,6 +31,20 @@ local program = [[
 	for name, value in pairs(server.gauges()) do
 		print("gauge "..name, ("%.0f"):format(value))
 	end
+	for name, found in pairs(server.histograms()) do
+		assert(#found.counts == #found.bounds + 1 and found.sum >= 0)
+		print("histogram "..name, found.counts[#found.counts])
+	end
+	for name, kinds in pairs(server.tallies()) do
+		local sum = 0
+		for _, count in pairs(kinds) do sum = sum + count end
+		print("tally "..name, sum)
+	end
+	for _, found in ipairs(server.listeners()) do
+		assert(found.address == "127.0.0.1" and found.port == port)
+		print("listener accepted", found.accepted)
+		print("listener open", found.open)
+	end
 	for number, of_thread in ipairs(server.thread_stats()) do
 		print("thread "..number, of_thread.accepted)
 	end
@@ -40,11 +54,11 @@ local function counters(io_threads)
 	local said, status = process.lua(("local getenv = os.getenv; os.getenv = function (name) return name == 'IO_THREADS' and '%d' or getenv(name) end\n")
 		:format(io_threads)..program)
 	assert.equal(0, status, said)
-	local found = { counter = {}, gauge = {}, thread = {} }
+	local found = { counter = {}, gauge = {}, thread = {}, histogram = {}, tally = {}, listener = {} }
 	for kind, name, value in said:gmatch("(%l+) ([%w_]+)\t(%d+)\n") do
 		found[kind][tonumber(name) or name] = tonumber(value)
 	end
-	return found.counter, said, found.gauge, found.thread
+	return found.counter, said, found.gauge, found.thread, found
 end
 
 describe("server.stats()", function ()
@@ -58,6 +72,20 @@ describe("server.stats()", function ()
 			assert.equal(0, found.tls_failures, said)
 			assert.is_true(found.sent_bytes >= 10, said)
 			assert.is_true(found.busy_nanoseconds > 0, said)
+		end)
+
+		it(("has histograms, tallies and listeners, with %d I/O threads"):format(io_threads), function ()
+			local counter, said, _, _, found = counters(io_threads)
+			assert.is_true(found.histogram.turn_seconds > 0, said)
+			assert.is_true(found.histogram.turn_events > 0 and found.histogram.wait_seconds > 0, said)
+			assert.equal(counter.timers_fired, found.histogram.lag_seconds, said)
+			assert.is_true(counter.timers_set >= counter.timers_fired and counter.timers_fired >= 1, said)
+			assert.is_true(counter.waiting_nanoseconds > 0, said)
+			assert.equal(0, found.histogram.handshake_seconds, said)
+			assert.is_true(found.tally.closed_connections >= counter.ended, said)
+			assert.equal(1, found.listener.accepted, said)
+			assert.is_true(found.listener.open <= 1, said)
+			assert.equal(io_threads > 0, counter.batches > 0, said)
 		end)
 
 		it(("tells of each thread, and what is in use, with %d I/O threads"):format(io_threads), function ()
@@ -82,8 +110,8 @@ describe("server.stats()", function ()
 			documented[name] = true
 		end
 		local known = {}
-		local found, _, gauges = counters(0)
-		for _, names in ipairs { found, gauges } do
+		local _, _, _, _, found = counters(0)
+		for _, names in ipairs { found.counter, found.gauge, found.histogram, found.tally } do
 			for name in pairs(names) do
 				known[name] = true
 			end

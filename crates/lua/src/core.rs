@@ -7,10 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mlua::{Lua, Result, Table, UserData};
-use trochee::{EndInfo, EventLoop, Key, fork_generation};
+use trochee::{EndInfo, EventLoop, Key, ReadSize, fork_generation};
 
 use crate::blocked::{self, Busy};
 use crate::convert::{Answer, answer, key};
+use crate::sample::Sample;
 use crate::settings::Settings;
 
 /// What the functions of one core share.
@@ -24,9 +25,8 @@ pub(crate) struct Core {
     pub(crate) text: RefCell<String>,
     /// The same for bytes that need not be UTF-8.
     pub(crate) bytes: RefCell<Vec<u8>>,
-    /// The largest read of a connection that has no read size of its own, in bytes. It is kept here because every new
-    /// connection asks for it.
-    pub(crate) read_size: Cell<usize>,
+    /// The read size of a connection that has none of its own. It is kept here because every new connection asks for it.
+    pub(crate) read_size: Cell<ReadSize>,
     /// The longest wait of a turn.
     pub(crate) max_wait: Cell<Duration>,
     /// Whether Lua deals with an event.
@@ -35,11 +35,17 @@ pub(crate) struct Core {
     pub(crate) ended: Cell<Option<(Key, EndInfo)>>,
     /// The event that Lua has been given last: its kind and its key.
     pub(crate) last: Cell<(i64, i64)>,
-    /// From how many milliseconds on Lua is told how long it took.
+    /// From how many nanoseconds on Lua is told how long it took.
     pub(crate) slow_callback: Cell<Option<i64>>,
+    /// What the clock said when Lua had dealt with the event before; 0 where nobody has looked.
+    pub(crate) looked: Cell<i64>,
+    /// What it said when the reactor had looked last.
+    pub(crate) turned: Cell<i64>,
+    /// What is measured of how long Lua takes.
+    pub(crate) sample: Sample,
     /// When the last one began that took so long: see [`Busy`].
     pub(crate) slow_since: Cell<i64>,
-    /// In which process the loop is watched, and from how many milliseconds on.
+    /// In which process the loop is watched, and from how many nanoseconds on.
     pub(crate) watched: Cell<Option<(u32, Option<i64>)>>,
 }
 
@@ -116,12 +122,15 @@ impl Functions<'_> {
         let reactor = EventLoop::new();
         let settings = Settings::default();
         let core: &'static Core = Box::leak(Box::new(Core {
-            read_size: Cell::new(reactor.config().read_size),
+            read_size: Cell::new(reactor.config().usual_read_size()),
             max_wait: Cell::new(settings.max_wait()),
             busy: Box::leak(Box::new(Busy::new())),
             ended: Cell::new(None),
             last: Cell::new((0, 0)),
             slow_callback: Cell::new(None),
+            looked: Cell::new(0),
+            turned: Cell::new(0),
+            sample: Sample::new(),
             slow_since: Cell::new(0),
             watched: Cell::new(None),
             reactor: RefCell::new(Some(reactor)),

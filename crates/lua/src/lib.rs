@@ -15,9 +15,11 @@ mod convert;
 mod core;
 mod descriptor;
 mod proxied;
+mod sample;
 mod settings;
 mod similar;
 mod socket_option;
+mod statistics;
 mod tls;
 mod util_poll;
 

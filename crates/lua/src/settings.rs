@@ -199,7 +199,7 @@ const SETTINGS: &[(&str, Rule)] = &[
         Flag(|s| &mut s.front.protect_listeners),
     ),
     ("read_retry_delay", Unused),
-    ("read_size", Size(|s| &mut s.config.read_size)),
+    ("read_size", SizeOrAuto(|s| &mut s.config.read_size)),
     ("read_timeout", Seconds(|s| &mut s.config.read_timeout)),
     ("select_idle_check_interval", Unused),
     ("select_timeout", Unused),
@@ -432,10 +432,16 @@ impl Settings {
         self.front.max_wait
     }
 
-    /// From how many milliseconds on a callback is slow.
+    /// From how many nanoseconds on a callback is slow.
     pub(crate) fn slow_callback(&self) -> Option<i64> {
-        let most = self.front.slow_callback?.as_millis();
-        Some(i64::try_from(most).unwrap_or(i64::MAX).max(1))
+        /// A clock that goes on every few milliseconds tells no shorter time.
+        const LEAST: i64 = 1_000_000;
+        let most = self.front.slow_callback?.as_nanos();
+        Some(
+            i64::try_from(most)
+                .unwrap_or(i64::MAX)
+                .clamp(LEAST, i64::MAX / 2),
+        )
     }
 
     /// The settings in force by their names, as a Lua table.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 use trochee::server::Snapshot;
-use trochee::{Meter, Stage};
+use trochee::{ListenerInfo, Meter, Name, Stage, Unit};
 
 /// Numbers by name. From Lua some are written as floats.
 pub type Numbers = BTreeMap<String, Number>;
@@ -24,6 +24,10 @@ pub struct Report {
     /// Seconds since the start of the program.
     pub uptime: f64,
     pub counters: Numbers,
+    pub histograms: BTreeMap<String, Histogram>,
+    /// By name, and then by kind.
+    pub tallies: BTreeMap<String, Numbers>,
+    pub listeners: Vec<Listener>,
     pub gauges: Numbers,
     pub stages: Numbers,
     /// The counters of each thread; Prosody's own is the first one.
@@ -43,6 +47,59 @@ pub struct Report {
     /// Why there is no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// How often something was how large. Times are in seconds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Histogram {
+    pub bounds: Vec<f64>,
+    /// How many were up to each bound, and at the end how many in all.
+    pub counts: Vec<u64>,
+    pub sum: f64,
+}
+
+impl Histogram {
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.counts.last().copied().unwrap_or(0)
+    }
+
+    /// The bound that this part of them is not above; infinity where it is above all. `None`: there were none.
+    pub fn quantile(&self, part: f64) -> Option<f64> {
+        let wanted = self.count() as f64 * part;
+        let place = self
+            .counts
+            .iter()
+            .position(|count| *count > 0 && *count as f64 >= wanted)?;
+        Some(self.bounds.get(place).copied().unwrap_or(f64::INFINITY))
+    }
+
+    /// What came since an earlier look.
+    pub fn since(&self, before: &Histogram) -> Histogram {
+        let counts = self.counts.iter().zip(&before.counts);
+        Histogram {
+            bounds: self.bounds.clone(),
+            counts: counts
+                .map(|(now, then)| now.saturating_sub(*then))
+                .collect(),
+            sum: (self.sum - before.sum).max(0.0),
+        }
+    }
+}
+
+/// A listener, and what it had.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Listener {
+    /// What Prosody calls it.
+    pub service: String,
+    pub address: String,
+    pub port: Option<u16>,
+    pub accepted: u64,
+    pub refused: u64,
+    /// Of the accepted ones, those that are not over.
+    pub open: u64,
 }
 
 /// A connection. Times are in seconds, sizes in bytes.
@@ -128,6 +185,18 @@ impl Report {
         let mut report = Report {
             trochee: env!("CARGO_PKG_VERSION").to_owned(),
             counters: named(&mut stats.iter()),
+            histograms: stats.histograms().map(histogram).collect(),
+            tallies: snapshot
+                .tallies
+                .iter()
+                .map(|(name, tally)| {
+                    let kinds = tally
+                        .iter()
+                        .map(|(kind, count)| (kind.to_owned(), count.into()));
+                    (name.to_owned(), kinds.collect())
+                })
+                .collect(),
+            listeners: snapshot.listeners.iter().map(listener).collect(),
             gauges: named(&mut snapshot.gauges.iter()),
             stages: named(&mut stages),
             threads: threads.map(|stats| named(&mut stats.iter())).collect(),
@@ -184,6 +253,31 @@ impl Report {
     }
 }
 
+fn histogram((name, unit, found): (&str, Unit, trochee::Histogram)) -> (String, Histogram) {
+    let histogram = Histogram {
+        bounds: trochee::Histogram::bounds(unit).collect(),
+        counts: found.up_to().collect(),
+        sum: found.sum(unit),
+    };
+    (name.to_owned(), histogram)
+}
+
+fn listener(info: &ListenerInfo) -> Listener {
+    let (address, port) = match &info.name {
+        Some(Name::Inet(address)) => (address.ip().to_string(), Some(address.port())),
+        Some(name) => (name.to_string(), None),
+        None => (String::new(), None),
+    };
+    Listener {
+        service: "client".into(),
+        address,
+        port,
+        accepted: info.accepted,
+        refused: info.refused,
+        open: info.open,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,7 +287,9 @@ mod tests {
         let text = r#"{"trochee":"0.1.0","serves":"Prosody 13.0.2","time":1700000000.5,"counters":{"turns":7},
             "gauges":{"places":1,"places_allowed":1.844674407371e+19},"stages":{"opened":1},"threads":[{"turns":7}],
             "connections":[{"id":"conn1","stage":"opened","age":0.25,"received":12,"rate":1e-05,"service":"c2s"}],
-            "addresses":[],"errors":[{"time":1700000000,"what":"a thing"}],"slow":[{"time":1,"seconds":0.5,"what":"x"}]}"#;
+            "addresses":[],"errors":[{"time":1700000000,"what":"a thing"}],"slow":[{"time":1,"seconds":0.5,"what":"x"}],
+            "histograms":{"turn_seconds":{"bounds":[1e-06,2e-06],"counts":[3,4,5],"sum":0.25}},"tallies":{"failed_tls":{"bad message":2}},
+            "listeners":[{"service":"c2s","address":"::","port":5222,"accepted":7,"refused":0,"open":1}]}"#;
         let report: Report = serde_json::from_str(text).unwrap();
         assert_eq!(number(&report.counters, "turns"), 7.0);
         assert_eq!(number(&report.counters, "unknown"), 0.0);
@@ -201,5 +297,25 @@ mod tests {
         assert_eq!(report.connections[0].received, 12);
         assert_eq!(report.connections[0].address, None);
         assert_eq!(report.slow[0].seconds, Some(0.5));
+        let turns = &report.histograms["turn_seconds"];
+        assert_eq!((turns.count(), turns.sum), (5, 0.25));
+        assert_eq!(number(&report.tallies["failed_tls"], "bad message"), 2.0);
+        assert_eq!(report.listeners[0].port, Some(5222));
+    }
+
+    #[test]
+    fn a_quantile_is_the_bound_of_its_bucket() {
+        let histogram = Histogram {
+            bounds: vec![1.0, 2.0, 4.0],
+            counts: vec![0, 50, 99, 100],
+            sum: 200.0,
+        };
+        assert_eq!(histogram.quantile(0.0), Some(2.0));
+        assert_eq!(histogram.quantile(0.5), Some(2.0));
+        assert_eq!(histogram.quantile(0.51), Some(4.0));
+        assert_eq!(histogram.quantile(0.99), Some(4.0));
+        assert_eq!(histogram.quantile(1.0), Some(f64::INFINITY));
+        assert_eq!(histogram.since(&histogram).quantile(0.5), None);
+        assert_eq!(Histogram::default().quantile(0.5), None);
     }
 }

@@ -115,6 +115,14 @@ impl State {
         Some(self.growth(&before.counters, &self.report.counters, counter))
     }
 
+    /// What half and what 99 % of a histogram are not above, of what has come since the report before.
+    pub fn spread(&self, histogram: &str) -> Option<(f64, f64)> {
+        let now = self.report.histograms.get(histogram)?;
+        let before = self.before.as_ref()?.histograms.get(histogram)?;
+        let new = now.since(before);
+        Some((new.quantile(0.5)?, new.quantile(0.99)?))
+    }
+
     /// Which part of its time each thread was busy.
     pub fn busy(&self) -> Vec<f64> {
         let Some(before) = &self.before else {
@@ -138,6 +146,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::statistics::report::Histogram;
 
     fn report(time: f64, turns: u64) -> Report {
         let mut report = Report {
@@ -146,6 +155,12 @@ mod tests {
             ..Report::default()
         };
         report.counters.insert("turns".into(), turns.into());
+        let turned = Histogram {
+            bounds: vec![0.001, 0.002],
+            counts: vec![turns, 2 * turns, 2 * turns],
+            sum: 0.0,
+        };
+        report.histograms.insert("turn_seconds".into(), turned);
         report.threads = vec![Numbers::from([(
             "busy_nanoseconds".into(),
             (turns * 1_000_000).into(),
@@ -160,6 +175,8 @@ mod tests {
         state.learn(report(204.0, 1400));
         assert_eq!(state.rate("turns"), Some(100.0));
         assert_eq!(state.busy(), [0.1]);
+        assert_eq!(state.spread("turn_seconds"), Some((0.001, 0.002)));
+        assert_eq!(state.spread("lag_seconds"), None);
         // Restarted.
         state.trouble = Some("reconnecting".into());
         state.learn(Report {

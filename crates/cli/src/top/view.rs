@@ -11,7 +11,7 @@ use super::state::State;
 use crate::statistics::report::number;
 use crate::statistics::units::{bytes, count, part, time};
 
-const HELP: [&str; 12] = [
+const HELP: [&str; 15] = [
     "1 2 3 4, Tab   connections, addresses, errors, slow callbacks",
     "s              another order of the list",
     "/              only rows with a text; Enter keeps it, Esc removes it",
@@ -21,6 +21,9 @@ const HELP: [&str; 12] = [
     "new: accepted connections. late: newcomers that said nothing, or did",
     "not log in, in time. turn: what the loop does between two waits; who",
     "comes meanwhile waits for as long. queued: what a peer has yet to take.",
+    "half/99 %: how long most turns and callbacks took, how late timers",
+    "came, how long TLS handshakes took. The bounds are powers of two, and",
+    "what has come since the screen before counts.",
     "used: how much of what there may be. Where it is full, others wait.",
     "",
     "Of connections, those with most traffic, queue and round trip are listed.",
@@ -78,6 +81,20 @@ fn head(state: &State) -> Vec<Line<'static>> {
         (Some(busy), Some(turns)) if turns > 0.0 => format!("{:.1} ms", busy / turns / 1e6),
         _ => "-".into(),
     };
+    let limit = |seconds: f64| {
+        if seconds.is_finite() {
+            time(seconds)
+        } else {
+            "more".into()
+        }
+    };
+    let spread = |name| {
+        let found = state.spread(name);
+        found.map_or_else(
+            || "-".into(),
+            |(half, most)| format!("{}/{}", limit(half), limit(most)),
+        )
+    };
     let gauge = |name: &str| number(&report.gauges, name);
     vec![
         Line::styled(
@@ -122,6 +139,13 @@ fn head(state: &State) -> Vec<Line<'static>> {
             rate("turns_over_10ms"),
             rate("turns_over_100ms"),
             rate("turns_over_1s"),
+        )),
+        Line::from(format!(
+            "half/99 % up to: turns {}, late {}, calls {}, TLS {}",
+            spread("turn_seconds"),
+            spread("lag_seconds"),
+            spread("callback_seconds"),
+            spread("handshake_seconds"),
         )),
         Line::from(format!(
             "used: descriptors {}, places {}, queued {}, handshakes {}",
@@ -271,13 +295,13 @@ mod tests {
             lines[0].starts_with("trochee top: Prosody 13.0.2, poller epoll"),
             "{shown}"
         );
-        assert!(lines[6].contains("by rate, 40 of 1234"), "{shown}");
+        assert!(lines[7].contains("by rate, 40 of 1234"), "{shown}");
         assert!(
-            lines[8].contains("conn1 ") && lines[8].contains("1.3"),
+            lines[9].contains("conn1 ") && lines[9].contains("1.3"),
             "{shown}"
         );
         assert!(
-            lines[8].contains("12 ms") && lines[8].contains("user1@ex"),
+            lines[9].contains("12 ms") && lines[9].contains("user1@ex"),
             "{shown}"
         );
         assert!(lines[23].starts_with("q quit"), "{shown}");
@@ -293,7 +317,7 @@ mod tests {
         let press = |state: &mut State, code| assert!(state.press(KeyEvent::from(code)));
         press(&mut state, KeyCode::Char('s'));
         let shown = screen(&mut state, 80, 24);
-        assert!(shown.lines().nth(8).unwrap().contains("conn40"), "{shown}");
+        assert!(shown.lines().nth(9).unwrap().contains("conn40"), "{shown}");
         for key in "/192.0.2.7".chars() {
             press(&mut state, KeyCode::Char(key));
         }

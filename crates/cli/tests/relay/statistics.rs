@@ -111,6 +111,17 @@ fn they_are_told_on_a_unix_socket_and_over_http() {
         assert!(number("tls_failures_total") >= 1.0);
         assert!(number("received_bytes_total") >= 10.0);
         assert!(number("places") >= 1.0);
+        let listener = "service=\"client\",address=\"127.0.0.1\",port=";
+        for sample in [
+            "agreed_ciphers_total{cipher=\"TLS_",
+            "failed_tls_total{reason=\"wrong version number\"} 1\n",
+            "handshake_seconds_bucket{le=\"+Inf\"} 1\n",
+            "thread_busy_seconds_total{thread=\"1\"} ",
+            &format!("listener_accepted_total{{{listener}"),
+        ] {
+            let sample = format!("prosody_mod_trochee__{sample}");
+            assert!(text.contains(&sample), "{sample}: {text}");
+        }
         assert!(text.ends_with("# EOF\n"));
     }
     assert!(get(relay.addresses[1], "GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 404"));

@@ -7,9 +7,22 @@ use crate::config::SocketKind;
 use crate::connection::{Connection, Credit, State};
 use crate::event::{Event, Level};
 use crate::listener::Accept;
+use crate::listener_info::ListenerInfo;
 use crate::registry::Key;
 
 impl Reactor {
+    /// What is known of every listener, in no particular order.
+    pub fn listeners(&self) -> Vec<ListenerInfo> {
+        let listeners = self
+            .sources
+            .iter()
+            .filter_map(|(key, source)| match source {
+                Source::Listener(listener) => Some(listener.info(key)),
+                _ => None,
+            });
+        listeners.collect()
+    }
+
     pub(super) fn accept(&mut self, key: Key) -> Option<Step> {
         let has_room = self.places.has_room();
         let Some(Source::Listener(listener)) = self.sources.get_mut(key) else {
@@ -33,6 +46,8 @@ impl Reactor {
             }
             Accept::Connection(fd, peer, visit) => {
                 listener.budget -= 1;
+                listener.accepted += 1;
+                listener.open += 1;
                 let mut connection = Connection::new(
                     fd,
                     SocketKind::Stream,
@@ -86,6 +101,7 @@ impl Reactor {
             }
             Accept::Unwelcome(peer, refusal) => {
                 listener.budget -= 1;
+                listener.refused += 1;
                 if listener.budget > 0 {
                     self.serve_in_turn(key);
                 }
@@ -94,6 +110,7 @@ impl Reactor {
             }
             Accept::Nothing => None,
             Accept::TurnedAway(peer) => {
+                listener.refused += 1;
                 self.stats.turned_away += 1;
                 self.serve_in_turn(key);
                 self.shed();

@@ -34,7 +34,11 @@ pub(super) enum Alarm {
 impl Reactor {
     pub(super) fn alarm(&mut self, id: TimerId, alarm: Alarm) -> Option<Event<'static>> {
         match alarm {
-            Alarm::Consumer => Some(Event::Timer { id }),
+            Alarm::Consumer => {
+                self.stats.timers_fired += 1;
+                self.stats.lag_seconds.took(self.timers.lateness());
+                Some(Event::Timer { id })
+            }
             Alarm::Connection(key) => self.connection_alarm(key),
             Alarm::Listener(key) => {
                 self.end_rest(key);
@@ -137,6 +141,7 @@ impl Reactor {
         let connection = self.connection(key)?;
         connection.read_since = now;
         connection.await_consumer();
+        self.stats.read_timeouts += 1;
         self.want(key);
         Some(Event::ReadTimeout { key })
     }
@@ -149,7 +154,7 @@ impl Reactor {
         let Some(connection) = self.connection(key) else {
             return false;
         };
-        let was_spared = connection.spared.as_deref() == Some(&at);
+        let was_spared = connection.was_spared(at);
         if connection.overdue || was_spared && !matches!(deadline, Deadline::Read) {
             return connection.overdue;
         }
@@ -163,7 +168,7 @@ impl Reactor {
         };
         connection.overdue = connection.registered.in_ready && (connection.readable || !was_spared);
         if connection.overdue {
-            connection.spared = Some(Box::new(at));
+            connection.spare(at);
         }
         connection.overdue
     }

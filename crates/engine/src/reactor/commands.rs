@@ -8,11 +8,11 @@ use crate::buffer::overflows;
 use crate::clock;
 use crate::command::{Close, Command, command_methods};
 use crate::config::{SocketKind, SocketOption};
-use crate::connection::{Connection, Flush, OwnSide, State, Timeout};
+use crate::connection::{Connection, Flush, LARGE, OwnSide, State, Timeout};
 use crate::connection_info::TcpInfo;
-use crate::error::{Error, Reason};
+use crate::error::{CLOSED_HERE, DESTROYED_HERE, Error, Reason};
 use crate::name::Name;
-use crate::registry::Key;
+use crate::registry::{Key, Registry};
 use crate::socket;
 use crate::timers::TimerId;
 
@@ -20,7 +20,8 @@ command_methods!(Reactor);
 
 /// Writing, closing, and commands as data.
 impl Reactor {
-    /// Queues `data`; returns its length. The next turn sends it, together with whatever else is queued by then.
+    /// Queues `data`; returns its length. The next turn sends it, together with whatever else is queued by then. Of 16 KiB and more the
+    /// system gets what it takes at once, behind what is queued, and only the rest is copied into the queue.
     ///
     /// # Errors
     ///
@@ -29,34 +30,55 @@ impl Reactor {
     /// writes are paused. [`Error::Unsupported`] for a key of something else.
     pub fn write(&mut self, key: Key, data: &[u8]) -> Result<usize, Error> {
         let limit = self.config.max_send_buffer_size;
-        let connection = self.found(key)?;
+        let mut connection = connection_of(&mut self.sources, key)?;
         if connection.state == State::Closing || connection.own_side != OwnSide::Open {
             return Err(Error::Closed);
         }
-        let connection = if overflows(connection.out.len(), data.len(), limit) {
-            self.make_room(key, data.len())?
-        } else {
-            connection
-        };
+        if overflows(connection.out.len(), data.len(), limit) {
+            self.make_room(key, data.len())?;
+            connection = connection_of(&mut self.sources, key)?;
+        }
         match connection.kind {
+            SocketKind::Stream if data.len() >= LARGE => {
+                connection.count_written(data.len());
+                self.write_through(key, data);
+                return Ok(data.len());
+            }
             SocketKind::Stream => {
-                connection.out.push(data);
+                connection.out.push_into(data, &mut self.spares);
                 connection.count_written(data.len());
             }
             SocketKind::Datagram => connection.out.push_datagram(data),
         }
         if !std::mem::replace(&mut connection.in_flush, true) {
-            self.flushes.push(key);
+            self.flushes.push(key, connection.notify);
         }
         Ok(data.len())
     }
 
+    /// Sends what is large at once, as far as the system takes it. The flush sends the rest, and tells that all is gone.
+    #[inline(never)]
+    fn write_through(&mut self, key: Key, data: &[u8]) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        let before = connection.sent;
+        connection.write_through(data);
+        let (sent, blocked) = (connection.sent - before, connection.blocked);
+        self.stats.sent_bytes += sent;
+        if blocked {
+            self.want(key);
+        }
+        self.queue_flush(key);
+    }
+
     /// More is to be written than may be queued; but the peer may have caught up since it was last looked at.
     #[cold]
-    fn make_room(&mut self, key: Key, len: usize) -> Result<&mut Connection, Error> {
+    fn make_room(&mut self, key: Key, len: usize) -> Result<(), Error> {
         let limit = self.config.max_send_buffer_size;
-        let connection = self.found(key)?;
-        let failed = connection.may_flush() && matches!(connection.flush(), Flush::Failed(_));
+        let connection = connection_of(&mut self.sources, key)?;
+        let failed = connection.may_flush()
+            && matches!(connection.flush(&mut self.spares), Flush::Failed(_));
         if failed || overflows(connection.out.len(), len, limit) {
             if !connection.writes_paused {
                 self.end(key, Reason::SendBufferFull);
@@ -64,7 +86,7 @@ impl Reactor {
             return Err(Error::SendBufferFull);
         }
         self.want(key);
-        self.found(key)
+        Ok(())
     }
 
     /// Sends what is queued, then ends the connection; nothing more is read. TLS says goodbye with close_notify; before
@@ -84,6 +106,7 @@ impl Reactor {
                 return Close::Flushing;
             }
         }
+        self.count_closed(key, CLOSED_HERE);
         self.remove(key, true);
         Close::Done
     }
@@ -131,20 +154,20 @@ impl Reactor {
             Command::ReadSize(size) => {
                 match self.sources.get_mut(key) {
                     Some(Source::Listener(listener)) => listener.read_size = size,
-                    _ => self.found(key)?.read_size = size,
+                    _ => self.found(key)?.set_read_size(size),
                 }
                 Ok(())
             }
             Command::ReadTimeout(after) => {
                 let connection = self.found(key)?;
-                connection.read_timeout = Timeout::from_option(after);
+                connection.set_read_timeout(Timeout::from_option(after));
                 connection.read_since = clock::now();
                 self.want(key);
                 Ok(())
             }
             Command::WriteTimeout(after) => {
                 let connection = self.found(key)?;
-                connection.write_timeout = Timeout::from_option(after);
+                connection.set_write_timeout(Timeout::from_option(after));
                 connection.write_since = clock::now();
                 connection.restart_watch();
                 self.want(key);
@@ -166,6 +189,7 @@ impl Reactor {
             },
             Command::Destroy => {
                 let untold = self.untold.withdraw(key);
+                self.count_closed(key, DESTROYED_HERE);
                 if self.discard(key) || untold {
                     Ok(())
                 } else {
@@ -177,11 +201,7 @@ impl Reactor {
 
     /// The connection that a command is for.
     pub(super) fn found(&mut self, key: Key) -> Result<&mut Connection, Error> {
-        match self.sources.get_mut(key) {
-            Some(Source::Connection(connection)) => Ok(connection),
-            Some(_) => Err(Error::Unsupported),
-            None => Err(Error::Closed),
-        }
+        connection_of(&mut self.sources, key)
     }
 
     fn set_paused(&mut self, key: Key, paused: bool) -> Result<(), Error> {
@@ -199,6 +219,7 @@ impl Reactor {
                 connection.detached = false;
                 connection.read_since = clock::now();
             }
+            self.stats.read_pauses += u64::from(paused);
         }
         self.want(key);
         if !paused {
@@ -213,6 +234,7 @@ impl Reactor {
             connection.writes_paused = paused;
             connection.write_since = clock::now();
             connection.restart_watch();
+            self.stats.write_pauses += u64::from(paused);
             self.want(key);
             self.queue_flush(key);
         }
@@ -292,6 +314,7 @@ impl Reactor {
 impl Reactor {
     /// Has [`Event::Timer`](crate::Event) come after this time, once, and never in the turn that set it.
     pub fn set_timer(&mut self, after: Duration) -> TimerId {
+        self.stats.timers_set += 1;
         self.timers.insert(deadline(after), Alarm::Consumer)
     }
 
@@ -314,6 +337,16 @@ impl Reactor {
     /// Ids can be made from any number, and must not reach the timers of connections.
     fn is_consumers(&self, id: TimerId) -> bool {
         matches!(self.timers.get(id), Some(Alarm::Consumer))
+    }
+}
+
+/// The connection that a command is for, where the rest of the reactor is in use.
+#[inline]
+fn connection_of(sources: &mut Registry<Source>, key: Key) -> Result<&mut Connection, Error> {
+    match sources.get_mut(key) {
+        Some(Source::Connection(connection)) => Ok(connection),
+        Some(_) => Err(Error::Unsupported),
+        None => Err(Error::Closed),
     }
 }
 

@@ -13,10 +13,13 @@ use crate::stage::Authentication;
 impl Reactor {
     /// Has `key` flushed at the start of the next turn.
     pub(super) fn queue_flush(&mut self, key: Key) {
-        if let Some(Source::Connection(connection)) = self.sources.get_mut(key)
-            && !std::mem::replace(&mut connection.in_flush, true)
-        {
-            self.flushes.push(key);
+        if let Some(Source::Connection(connection)) = self.sources.get_mut(key) {
+            let asks = connection.notify;
+            if !std::mem::replace(&mut connection.in_flush, true) {
+                self.flushes.push(key, asks);
+            } else if asks {
+                self.flushes.ask();
+            }
         }
     }
 
@@ -31,15 +34,44 @@ impl Reactor {
     }
 
     /// Sends what one connection has queued. The event, if any, is that the queue is empty.
+    #[inline(always)] // there is one caller
     pub(super) fn flush(&mut self, key: Key) -> Option<Event<'static>> {
-        let connection = self.connection(key)?;
+        if let Some(Source::Connection(connection)) = self.sources.get_mut(key)
+            && connection.sends_straight()
+        {
+            connection.in_flush = false;
+            let before = connection.sent;
+            let flush = connection.flush_stream(&mut self.spares);
+            if let Flush::Done = flush {
+                self.stats.sent_bytes += connection.sent - before;
+                return None;
+            }
+            connection.note_flush();
+            return self.end_flush_of(key, flush, before);
+        }
+        self.flush_rare(key)
+    }
+
+    /// The same where more than sending is to be seen to.
+    #[inline(never)]
+    fn flush_rare(&mut self, key: Key) -> Option<Event<'static>> {
+        let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
+            return None;
+        };
         connection.in_flush = false;
         if connection.blocked || !connection.may_flush() {
             self.recount(key);
             return None;
         }
         let before = connection.sent;
-        let flush = connection.flush();
+        let flush = connection.flush(&mut self.spares);
+        self.end_flush_of(key, flush, before)
+    }
+
+    /// What a flush leads to, before which the system had taken so many bytes.
+    #[inline(never)]
+    fn end_flush_of(&mut self, key: Key, flush: Flush, before: u64) -> Option<Event<'static>> {
+        let connection = self.connection(key)?;
         let sent = connection.sent - before;
         let change = connection.recount();
         let precedence = connection.precedence();
@@ -72,6 +104,7 @@ impl Reactor {
                 }
             }
             Flush::Blocked => {
+                self.stats.blocked_writes += 1;
                 self.want(key);
             }
             Flush::More => self.queue_flush(key),
@@ -88,7 +121,12 @@ impl Reactor {
     /// Ends a connection and has the consumer told, if it has heard of the connection.
     pub(crate) fn end(&mut self, key: Key, reason: Reason) {
         let is_failure = matches!(reason, Reason::Tls(_) | Reason::HandshakeTimeout);
-        self.stats.tls_failures += u64::from(is_failure);
+        if is_failure {
+            self.stats.tls_failures += 1;
+            self.tallies
+                .failed_tls
+                .add(reason.text().unwrap_or_default());
+        }
         self.tell_failed_handshake(key, &reason);
         self.end_untold(key, reason);
     }
@@ -114,6 +152,7 @@ impl Reactor {
                     | Reason::NewcomerTimeout
             );
             self.stats.ended += 1;
+            self.tallies.closed_connections.add(reason.kind());
             self.stats.timed_out += u64::from(timed_out);
             if unheard {
                 self.sources.free(key);
@@ -177,6 +216,13 @@ impl Reactor {
         true
     }
 
+    /// The consumer ends a connection, if it is one.
+    pub(super) fn count_closed(&mut self, key: Key, reason: &'static str) {
+        if self.connection(key).is_some() {
+            self.tallies.closed_connections.add(reason);
+        }
+    }
+
     fn has_unsent(&mut self, key: Key) -> bool {
         self.connection(key)
             .is_some_and(|connection| connection.has_unsent())
@@ -199,13 +245,15 @@ impl Reactor {
         if has_place {
             self.leave_place();
         }
-        if authentication.is_newcomer()
-            && let Some(key) = listener
+        if let Some(key) = listener
             && let Some(Source::Listener(listener)) = self.sources.get_mut(key)
         {
-            listener.newcomers -= 1;
-            if listener.newcomers + 1 == self.config.max_newcomers {
-                self.want(key);
+            listener.open -= 1;
+            if authentication.is_newcomer() {
+                listener.newcomers -= 1;
+                if listener.newcomers + 1 == self.config.max_newcomers {
+                    self.want(key);
+                }
             }
         }
         while let Some(key) = self.resting.pop() {

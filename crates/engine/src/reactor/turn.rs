@@ -51,6 +51,8 @@ pub(super) struct Turn {
     pub(super) now: u64,
     /// When step 5 began last.
     pub(super) began: u64,
+    /// How many events there were since then.
+    pub(super) events: u64,
     io_until: u64,
     shares_until_flush: u32,
     pub(super) part: Part,
@@ -68,6 +70,7 @@ impl Turn {
             max_wait: None,
             now,
             began: now,
+            events: 0,
             io_until: 0,
             shares_until_flush: 0,
             part: Part::Beginning,
@@ -111,6 +114,7 @@ impl Turn {
     pub(super) fn begin_io(&mut self) {
         self.now = clock::now();
         self.began = self.now;
+        self.events = 0;
         self.io_until = self.now + IO_TIME;
         self.shares_until_flush = SHARES_PER_FLUSH;
         self.part = Part::Io;

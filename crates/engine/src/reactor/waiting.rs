@@ -74,6 +74,7 @@ impl Reactor {
         let mut readiness = std::mem::take(&mut self.readiness);
         let result = self.polling.wait(&mut readiness, timeout);
         self.turn.begin_io();
+        self.count_wait(now);
         match result {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -102,11 +103,20 @@ impl Reactor {
         let busy = now.saturating_sub(self.turn.began);
         let stats = &mut self.stats;
         stats.busy_nanoseconds += busy;
+        stats.turn_seconds.took(busy);
+        stats.turn_events.number(self.turn.events);
         if busy > 10_000_000 {
             stats.turns_over_10ms += 1;
             stats.turns_over_100ms += u64::from(busy > 100_000_000);
             stats.turns_over_1s += u64::from(busy > 1_000_000_000);
         }
+    }
+
+    /// A wait is over that began then.
+    fn count_wait(&mut self, began: u64) {
+        let waited = self.turn.began.saturating_sub(began);
+        self.stats.waiting_nanoseconds += waited;
+        self.stats.wait_seconds.took(waited);
     }
 
     /// What has to be done before a wait; gives the time at which it begins.

@@ -5,6 +5,7 @@
 //! than a fifth off its share. Dealing is even to the connection, and does for sockets that were inherited, too.
 
 use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -15,9 +16,12 @@ use crate::addresses::{INTERVAL, Noted};
 use crate::clock::{self, LastNotice};
 use crate::event::{Event, Level};
 use crate::listener::{self, Accept, Gate, Listener};
+use crate::listener_info::ListenerInfo;
+use crate::name::Name;
 use crate::poller::Interest;
 use crate::reactor::{FULL, Reactor};
 use crate::registry::Key;
+use crate::socket;
 use crate::stats::Stats;
 use crate::sync::lock;
 use crate::timers::TimerId;
@@ -30,6 +34,22 @@ pub(super) struct Accepting {
     pub(super) places: Option<Arc<Places>>,
     /// How many places there are.
     pub(super) most: usize,
+    /// The listeners, each under the key of its watch.
+    doors: Vec<(Key, Option<Name>, Arc<Plan>)>,
+}
+
+impl Accepting {
+    /// What is known of the listeners.
+    pub(super) fn listeners(&self) -> Vec<ListenerInfo> {
+        let listeners = self.doors.iter().map(|(key, name, plan)| ListenerInfo {
+            key: *key,
+            name: name.clone(),
+            accepted: plan.accepted.load(Ordering::Relaxed),
+            refused: plan.refused.load(Ordering::Relaxed),
+            open: plan.open.load(Ordering::Relaxed),
+        });
+        listeners.collect()
+    }
 }
 
 /// What ends the accepting, from any thread.
@@ -111,15 +131,21 @@ impl Acceptor {
         stop: Arc<Stop>,
     ) -> Result<Acceptor, crate::Error> {
         let _ = stop.waker.set(reactor.waker()?);
-        let mut doors = Vec::new();
-        for (listener, plan) in listeners {
+        let places = Places::new(&stop.waker);
+        let mut doors: Vec<Door> = Vec::new();
+        let mut told = Vec::new();
+        for (listener, mut plan) in listeners {
+            plan.places = (!listener.is_local).then(|| Arc::clone(&places));
+            let plan = Arc::new(plan);
             // SAFETY: the door owns the listener, and lives as long as the reactor.
             #[allow(unsafe_code)]
             let watch = unsafe { reactor.watch(listener.fd.as_raw_fd(), Interest::READ)? };
+            let name = socket::local_name(&listener.fd);
+            told.push((watch, name, Arc::clone(&plan)));
             doors.push(Door {
                 watch,
                 listener,
-                plan: Arc::new(plan),
+                plan,
                 rest: None,
                 taken_at_rest: 0,
             });
@@ -127,11 +153,11 @@ impl Acceptor {
         reactor.count_places();
         let mut gate = Gate::new(reactor.common().addresses);
         gate.open();
-        let places = Places::new(&stop.waker);
         *lock(&stop.accepting) = Accepting {
             stats: Stats::default(),
             places: Some(Arc::clone(&places)),
             most: reactor.most_connections(),
+            doors: told,
         };
         Ok(Acceptor {
             reactor,
@@ -232,7 +258,7 @@ impl Acceptor {
                 .accept(&mut door.listener, index as u64, false, now)
             {
                 Accept::Connection(fd, peer, visit) => {
-                    let place = takes_place.then(|| self.places.take());
+                    let place = door.plan.take_place();
                     let plan = Arc::clone(&door.plan);
                     self.count(|stats| stats.accepted += 1);
                     self.deal(Request::Adopt {
@@ -244,12 +270,14 @@ impl Acceptor {
                     });
                 }
                 Accept::Unwelcome(peer, refusal) => {
+                    door.plan.refused.fetch_add(1, Ordering::Relaxed);
                     self.count(|stats| refusal.count(stats));
                     let noted = self.gate.addresses.refused(refusal, peer.ip(), now);
                     self.tell(noted);
                 }
                 Accept::Nothing | Accept::MakeRoom => return,
                 Accept::TurnedAway(peer) => {
+                    door.plan.refused.fetch_add(1, Ordering::Relaxed);
                     self.count(|stats| stats.turned_away += 1);
                     let text = self.gate.turned_away(peer, now);
                     self.warn(text);

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use super::place::Plan;
@@ -190,6 +191,10 @@ impl Builder {
                 contexts: listen.contexts,
                 read_size: listen.read_size,
                 fronts: listen.fronts,
+                places: None,
+                accepted: AtomicU64::new(0),
+                refused: AtomicU64::new(0),
+                open: AtomicU64::new(0),
             };
             listeners.push((Listener::new(Arc::new(fd), listen.read_size), plan));
         }

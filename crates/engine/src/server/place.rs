@@ -1,6 +1,6 @@
 //! What the connections of one listener get, and how many there may be.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::{Contexts, Factory};
@@ -15,6 +15,24 @@ pub(super) struct Plan {
     pub(super) read_size: ReadSize,
     /// Who has to begin with a PROXY header.
     pub(super) fronts: Vec<Network>,
+    /// Where its connections take places; `None` for a UNIX socket, whose connections take none.
+    pub(super) places: Option<Arc<Places>>,
+    /// What is counted of the listener.
+    pub(super) accepted: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) open: AtomicU64,
+}
+
+impl Plan {
+    /// A connection that is accepted now.
+    pub(super) fn take_place(self: &Arc<Plan>) -> Place {
+        if let Some(places) = &self.places {
+            places.taken.fetch_add(1, Ordering::SeqCst);
+        }
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Place(Arc::clone(self))
+    }
 }
 
 /// The connections of all listeners that live.
@@ -44,22 +62,24 @@ impl Places {
         self.awaited.store(waits, Ordering::SeqCst);
     }
 
-    pub(super) fn take(self: &Arc<Places>) -> Place {
-        self.taken.fetch_add(1, Ordering::SeqCst);
-        Place(Arc::clone(self))
+    fn leave(&self) {
+        self.taken.fetch_sub(1, Ordering::SeqCst);
+        if self.awaited.load(Ordering::SeqCst)
+            && let Some(waker) = self.waker.get()
+        {
+            waker.wake();
+        }
     }
 }
 
-/// One connection's place; dropping it makes room.
-pub(super) struct Place(Arc<Places>);
+/// One connection of a listener; dropping it makes room.
+pub(super) struct Place(Arc<Plan>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::SeqCst);
-        if self.0.awaited.load(Ordering::SeqCst)
-            && let Some(waker) = self.0.waker.get()
-        {
-            waker.wake();
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(places) = &self.0.places {
+            places.leave();
         }
     }
 }

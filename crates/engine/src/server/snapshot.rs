@@ -7,9 +7,11 @@ use super::ServerHandle;
 use super::mailbox::Request;
 use crate::connection_info::ConnectionInfo;
 use crate::gauges::Gauges;
+use crate::listener_info::ListenerInfo;
 use crate::stage::StageCounts;
 use crate::stats::Stats;
 use crate::sync::lock;
+use crate::tallies::Tallies;
 
 /// What a [`Server`](super::Server) can tell of itself at one moment: see [`ServerHandle::snapshot`].
 #[derive(Clone, Debug, Default)]
@@ -19,6 +21,10 @@ pub struct Snapshot {
     pub accepting: Stats,
     /// What each of the threads has counted that serve connections, by their numbers.
     pub threads: Vec<Stats>,
+    /// What these threads have counted by kind.
+    pub tallies: Tallies,
+    /// What is known of each listener.
+    pub listeners: Vec<ListenerInfo>,
     /// What is in use.
     pub gauges: Gauges,
     /// How many connections there are in each stage, in the order of [`Stage::ALL`](crate::Stage::ALL).
@@ -42,6 +48,7 @@ impl Snapshot {
 struct Part {
     thread: usize,
     stats: Stats,
+    tallies: Tallies,
     gauges: Gauges,
     stages: StageCounts,
     connections: Vec<ConnectionInfo>,
@@ -63,6 +70,7 @@ impl ServerHandle {
                 let part = Part {
                     thread: thread.index(),
                     stats: reactor.stats(),
+                    tallies: reactor.tallies(),
                     gauges: reactor.gauges(),
                     stages: reactor.stages(),
                     connections: reactor.connections(),
@@ -83,6 +91,7 @@ impl ServerHandle {
         let first = parts.next()?;
         let mut all = Snapshot {
             threads: vec![first.stats],
+            tallies: first.tallies,
             gauges: first.gauges,
             stages: first.stages,
             connections: first.connections,
@@ -90,6 +99,7 @@ impl ServerHandle {
         };
         for part in parts {
             all.threads.push(part.stats);
+            all.tallies += &part.tallies;
             all.gauges.add_thread(&part.gauges);
             for (sum, count) in all.stages.iter_mut().zip(part.stages) {
                 *sum += count;
@@ -97,6 +107,7 @@ impl ServerHandle {
             all.connections.extend(part.connections);
         }
         let accepting = self.shared.stop.accepting();
+        all.listeners = accepting.listeners();
         all.accepting = accepting.stats;
         // Places are dealt out where connections are accepted.
         all.gauges.places = accepting.places.map_or(0, |places| places.taken() as u64);

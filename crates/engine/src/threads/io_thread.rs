@@ -199,7 +199,8 @@ impl IoThread {
         if !self.of_newcomers.is_empty() {
             self.channel.newcomers.post(&mut self.of_newcomers);
         }
-        self.channel.home.wake();
+        let woke = self.channel.home.end_the_wait();
+        self.reactor.count_batch(woke);
     }
 
     /// Carries out what the loop has said since.

@@ -10,18 +10,38 @@ use crate::config::SocketOption;
 use crate::connection_info::{ConnectionInfo, EndInfo, TcpInfo};
 use crate::error::Error;
 use crate::gauges::Gauges;
+use crate::listener_info::ListenerInfo;
 use crate::name::Name;
 use crate::proxy_protocol::Proxied;
 use crate::reactor::Reactor;
 use crate::registry::Key;
 use crate::stage::StageCounts;
 use crate::stats::Stats;
+use crate::tallies::Tallies;
 use crate::tls::{Context, Info, VerifyError};
 
 impl Threads {
     /// What each thread has counted. A thread that has failed counts no more.
     pub(crate) fn stats(&mut self) -> Vec<Stats> {
         self.ask_all(|reactor| reactor.stats())
+    }
+
+    /// Adds what the loop has counted of its threads to what else it has.
+    pub(crate) fn add_posts(&self, stats: &mut Stats) {
+        for thread in &self.threads {
+            stats.batches += thread.batches;
+            stats.wakes += thread.wakes;
+        }
+    }
+
+    /// What each thread has counted by kind.
+    pub(crate) fn tallies(&mut self) -> Vec<Tallies> {
+        self.ask_all(|reactor| reactor.tallies())
+    }
+
+    /// What each thread knows of the listeners that it accepts for.
+    pub(crate) fn listeners(&mut self) -> Vec<ListenerInfo> {
+        self.ask_all(|reactor| reactor.listeners()).concat()
     }
 
     /// What each thread uses.

@@ -21,6 +21,9 @@ pub(super) struct Thread {
     pub(super) reports: Reading<Report>,
     pub(super) newcomers: Reading<(u8, Report)>,
     handle: Option<JoinHandle<()>>,
+    /// What [`Stats`](crate::Stats) has of the loop's posts to this thread.
+    pub(super) batches: u64,
+    pub(super) wakes: u64,
 }
 
 impl Thread {
@@ -62,6 +65,8 @@ impl Thread {
             reports: Reading::new(),
             newcomers: Reading::new(),
             handle: Some(handle),
+            batches: 0,
+            wakes: 0,
         })
     }
 
@@ -80,7 +85,8 @@ impl Thread {
     pub(super) fn post(&mut self) {
         if !self.outgoing.is_empty() {
             self.channel.messages.post(&mut self.outgoing);
-            self.waker.wake();
+            self.batches += 1;
+            self.wakes += u64::from(self.waker.end_the_wait());
         }
     }
 }

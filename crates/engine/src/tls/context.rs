@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::client::{ClientSessionMemoryCache, ResolvesClientCert, Resumption};
 use rustls::crypto::aws_lc_rs::Ticketer;
@@ -59,6 +60,31 @@ struct Inner {
     policy: Arc<Policy>,
     /// Of ours; none where a server serves names only, or rustls's own configuration has them.
     certificate: Option<Arc<CertifiedKey>>,
+    _alive: Alive,
+}
+
+/// How many contexts there are.
+static ALIVE: AtomicU64 = AtomicU64::new(0);
+
+/// One of these.
+struct Alive;
+
+impl Alive {
+    fn new() -> Alive {
+        ALIVE.fetch_add(1, Ordering::Relaxed);
+        Alive
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many contexts the process has.
+pub(crate) fn alive() -> u64 {
+    ALIVE.load(Ordering::Relaxed)
 }
 
 pub(super) enum Side {
@@ -113,6 +139,7 @@ impl Context {
             side,
             policy,
             certificate,
+            _alive: Alive::new(),
         });
         Ok((Context { inner }, remarks))
     }
@@ -174,6 +201,7 @@ impl Context {
             side,
             policy: Arc::new(policy),
             certificate: None,
+            _alive: Alive::new(),
         };
         Context {
             inner: Arc::new(inner),

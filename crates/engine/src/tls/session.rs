@@ -21,6 +21,7 @@ use crate::append::append;
 use crate::buffer::OutQueue;
 
 mod machine;
+mod records;
 mod traffic;
 
 use machine::Machine;
@@ -69,6 +70,7 @@ pub(crate) struct Session {
     waits_for_answer: bool,
     /// Its client shows a ticket of ours.
     resumes: bool,
+    begun: u64,
     /// When the peer was last given its whole time for a step, and how often it may be again.
     step_begun: u64,
     steps_left: u8,
@@ -127,6 +129,7 @@ impl Session {
             errors: Vec::new(),
             waits_for_answer: false,
             resumes: false,
+            begun: 0,
             step_begun: 0,
             steps_left: 0,
             tell_connected: false,
@@ -135,7 +138,7 @@ impl Session {
 
     /// Begins the handshake on a connection that stands. `peer` is what sessions are remembered by where there is no name.
     pub(crate) fn begin(&mut self, peer: Option<IpAddr>, now: u64) -> Result<(), String> {
-        self.step_begun = now;
+        (self.begun, self.step_begun) = (now, now);
         self.phase = match self.context.side() {
             Side::Server { .. } => Phase::Hello(0),
             Side::Client { config, with_tlsa } => {
@@ -165,6 +168,11 @@ impl Session {
         let begun = self.run(&mut [], now);
         self.steps_left = STEPS - 1;
         begun.map(|_| ())
+    }
+
+    /// When its handshake began, in nanoseconds of the clock.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun
     }
 
     pub(crate) fn is_secured(&self) -> bool {

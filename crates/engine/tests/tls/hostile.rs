@@ -32,6 +32,9 @@ fn something_else_than_tls_is_said_in_the_words_of_openssl() {
         assert_eq!(reason, failed(text));
     }
     assert_eq!(driver.reactor.stats().tls_failures, 7);
+    let failed = driver.reactor.tallies().failed_tls;
+    assert_eq!((failed.get(WRONG), failed.get("http request")), (4, 2));
+    assert_eq!(failed.iter().map(|(_, count)| count).sum::<u64>(), 7);
 }
 
 #[test]

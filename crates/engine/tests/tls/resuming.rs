@@ -63,6 +63,15 @@ fn a_resumed_session_still_knows_the_peers_certificate() {
     assert_eq!(after.handshakes_resumed - before.handshakes_resumed, 2);
     assert_eq!(after.handshakes_tls13 - before.handshakes_tls13, 2);
     assert_eq!(after.handshakes_tls12, 0);
+    let took = after.handshake_seconds;
+    assert_eq!(took.count(), after.handshakes);
+    assert!(took.sum(trochee::Unit::Seconds) > 0.0);
+    let cipher = driver.reactor.tls_info(ends.server).unwrap().cipher;
+    let ciphers = driver.reactor.tallies().agreed_ciphers;
+    assert_eq!(ciphers.get(cipher), after.handshakes, "{ciphers:?}");
+    let gauges = driver.reactor.gauges();
+    assert!(gauges.tls_sessions >= 2 && gauges.tls_contexts >= 2);
+    assert!(gauges.tls_memory_bytes > gauges.tls_sessions * 100);
     assert_eq!(
         driver.reactor.peer_certificates(ends.server),
         [der(&own.certificate)]

@@ -285,6 +285,16 @@ function server.stats() end
 function server.describe_stats() end
 ---@return table<string, integer>[] counters of each thread: the loop's own, then those of its I/O threads
 function server.thread_stats() end
+---@return table<string, {bounds: number[], counts: integer[], sum: number}> by name: how many were up to each bound, and at the end all
+function server.histograms() end
+---@return table<string, string> what each of them measures, by name
+function server.describe_histograms() end
+---@return table<string, table<string, integer>> by name: how often each kind of something happened
+function server.tallies() end
+---@return table<string, {label: string, about: string}> what the kinds of each are called, and what it counts
+function server.describe_tallies() end
+---@return {key: integer, address: string, port: integer?, accepted: integer, refused: integer, open: integer}[] what is known of each listener
+function server.listeners() end
 ---@return table<string, integer> what is in use, and how much there may be of it
 function server.gauges() end
 ---@return table<string, string> what each of them measures, by name

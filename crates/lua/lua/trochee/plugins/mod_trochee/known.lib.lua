@@ -29,6 +29,24 @@ function known.service(conn, services)
 	return tostring(server.sockname):match("[^/]*$");
 end
 
+-- Every listener: what the core knows of it, and its service
+function known.listeners()
+	local found, services = {}, known.services();
+	for _, info in ipairs(core.listeners()) do
+		local listener = handles[info.key];
+		info.service = listener and services[listener] or "-";
+		info.key = nil;
+		found[#found+1] = info;
+	end
+	table.sort(found, function (a, b)
+		if a.service ~= b.service then
+			return a.service < b.service;
+		end
+		return a.address..tostring(a.port) < b.address..tostring(b.port);
+	end);
+	return found;
+end
+
 local function session_of(conn)
 	for _, kind in ipairs { "c2s", "s2s", "component" } do
 		local session = module:shared("/*/"..kind.."/sessions")[conn];

@@ -38,6 +38,9 @@ return function (meter, most)
 		time = now();
 		uptime = now() - prosody.start_time;
 		counters = server.stats();
+		histograms = server.histograms();
+		tallies = server.tallies();
+		listeners = array(known.listeners());
 		gauges = server.gauges();
 		stages = server.stages();
 		threads = array(server.thread_stats());

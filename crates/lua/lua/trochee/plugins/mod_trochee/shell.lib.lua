@@ -19,6 +19,7 @@ local MOST_ROWS = 1000;
 
 local commands = {
 	info = "trochee:info() - What the network layer is, and what it has counted";
+	listeners = "trochee:listeners() - Every listener, and how many connections it has and had";
 	connections = "trochee:connections(filter) - Every connection, or those with this text in their row";
 	addresses = "trochee:addresses(count) - The addresses with the most connections, 20 if not said otherwise";
 	errors = "trochee:errors(filter) - What went wrong lately, or what has this text in it";
@@ -70,6 +71,50 @@ local function bytes(count)
 	return ("%d MB"):format(math.floor(count / 1000000));
 end
 
+-- Seconds as people read them
+local function duration(time)
+	if time < 0.001 then
+		return ("%d us"):format(math.floor(time * 1000000 + 0.5));
+	elseif time < 1 then
+		return ("%d ms"):format(math.floor(time * 1000 + 0.5));
+	end
+	return ("%.1f s"):format(time);
+end
+
+-- A bound that so many percent of what a histogram has are not above
+local function percentile(found, percent, unit)
+	local counts, bounds = found.counts, found.bounds;
+	for i, count in ipairs(counts) do
+		if count > 0 and count * 100 >= counts[#counts] * percent then
+			return bounds[i] and "<= "..unit(bounds[i]) or "> "..unit(bounds[#bounds]);
+		end
+	end
+	return "-";
+end
+
+local function histogram_rows()
+	local rows, about = {}, server.describe_histograms();
+	for name, found in sorted_pairs(server.histograms()) do
+		local count = found.counts[#found.counts];
+		local unit = name:match("_seconds$") and duration or function (number) return ("%.0f"):format(number); end;
+		rows[#rows+1] = {
+			name, tostring(count), count > 0 and unit(found.sum / count) or "-", percentile(found, 50, unit), percentile(found, 99, unit),
+			percentile(found, 100, unit), about[name];
+		};
+	end
+	return rows;
+end
+
+local function tally_rows()
+	local rows = {};
+	for name, kinds in sorted_pairs(server.tallies()) do
+		for kind, count in sorted_pairs(kinds) do
+			rows[#rows+1] = { name, tostring(count), kind };
+		end
+	end
+	return rows;
+end
+
 --- Commands
 
 local section = {};
@@ -90,7 +135,20 @@ function section:info()
 		in_use[#in_use+1] = { name, tostring(value), gauges[name] };
 	end
 	show(print, { "gauge", "value", "what it measures" }, in_use);
+	show(print, { "histogram", "count", "mean", "half", "99 %", "all", "what it measures" }, histogram_rows());
+	show(print, { "tally", "value", "of which kind" }, tally_rows());
 	return true, ("%d counters since the start of the process"):format(#rows);
+end
+
+function section:listeners()
+	local rows = {};
+	for _, found in ipairs(known.listeners()) do
+		rows[#rows+1] = {
+			found.service, found.address, tostring(found.port or "-"), tostring(found.open), tostring(found.accepted), tostring(found.refused);
+		};
+	end
+	show(self.session.print, { "service", "address", "port", "connections", "accepted", "refused" }, rows);
+	return true, ("%d listeners"):format(#rows);
 end
 
 function section:connections(filter)

@@ -55,6 +55,8 @@ function listeners.onconnect(conn)
 	client_count = client_count + 1;
 	clients[conn] = { waiting = "", meter = core.meter() };
 	conn:setreadtimeout(LONGEST_SILENCE);
+	-- While an answer is sent nothing is read
+	conn:setwritetimeout(LONGEST_SILENCE);
 end
 
 function listeners.onincoming(conn, data)
