@@ -16,7 +16,7 @@ use mlua::ffi::{self, lua_State};
 use mlua::{Function, Lua, Result, Table};
 use trochee::{Chunk, Event, Key};
 
-use crate::blocked::coarse_clock;
+use crate::blocked::{clock, coarse_clock};
 use crate::convert::{key_number, seconds, timer, timer_number};
 use crate::core::{Core, Owner};
 
@@ -204,7 +204,7 @@ fn next(core: &Core, state: *mut lua_State) -> Option<Told> {
         let now = coarse_clock();
         core.looked.set(now);
         if now - began >= most {
-            return Some(tell_slow(core, began, now));
+            return Some(tell_slow(core, began));
         }
     }
     let told = pull(core)?;
@@ -229,14 +229,15 @@ fn beginning(core: &Core, kind: i64) -> i64 {
 }
 
 #[cold]
-fn tell_slow(core: &Core, began: i64, now: i64) -> Told {
+fn tell_slow(core: &Core, began: i64) -> Told {
+    // The other clock is some milliseconds late.
+    let took = clock() - began;
     core.with(|reactor| reactor.count_slow_callback());
     core.slow_since.set(began);
     // To tell of it takes time as well.
     core.looked.set(0);
     let (kind, key) = core.last.get();
-    let milliseconds = (now - began) / 1_000_000;
-    let (kind, took) = (Pushed::Integer(kind), Pushed::Integer(milliseconds));
+    let (kind, took) = (Pushed::Integer(kind), Pushed::Integer(took / 1_000_000));
     Told::new(SLOW, key).with(kind, took)
 }
 
