@@ -35,7 +35,7 @@ def write_file():
 
 def environment(subject, port, service, certificate):
     """What the configuration asks for, in a data folder without anything but the accounts. The port is that of `service`: "c2s" (with
-    direct TLS), "http" or "https"."""
+    direct TLS), "http", "https" or "proxy65"."""
     write_file()
     data = BUILD / "prosody" / subject.name
     shutil.rmtree(data, ignore_errors=True)

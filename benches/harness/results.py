@@ -65,9 +65,9 @@ class Results:
                 figure = self.value(budget.shape, budget.subject, budget.metric)
                 per = " per connection" if metric.unit == "B" else ""
                 words = f"≤ {budget.limit:g} {metric.unit}{per}, {shape.title}, {metric.title}"
-            if budget.subject == THREADED:
-                words += ", io_threads = 1"
+            words += WHOSE.get(budget.subject, "")
             yield budget, words, figure, None if figure is None else figure <= budget.limit
 
 
+WHOSE = {THREADED: ", io_threads = 1", "trochee-rust": ", Rust front"}
 NAMES = {FLOOR: "the C loop", STOCK: "stock server_epoll"}

@@ -66,6 +66,15 @@ def download(scheme):
                  ("download", scheme, "{seconds}"), "prosody", scheme, certificate="p256", program="tls_load", shared=True)
 
 
+def transfer(name, title, load, service, per_file):
+    """Bytes that clients send through a real Prosody."""
+    time = (Metric("ms", "time", "ms", 0),) if per_file else ()
+    return Shape(name, name, title,
+                 (*time, Metric("cpu_us", "CPU per MB", "µs", 0),
+                  replace(LOOP, title="of it Lua thread", digits=0, compared=False, shown=True, group=""), RATE),
+                 (load, "{seconds}"), "prosody", service, certificate="p256", program="tls_load", shared=True)
+
+
 def logins(phase, group, until):
     """The figures of one storm."""
     def more(key, title, unit, digits=0):
@@ -136,6 +145,10 @@ GROUPS = {
     "download": ("Downloads from a real Prosody: time and CPU",
                  "The same Prosody's `mod_http_files`: one client downloads a file of 100 MB again and again on one connection, and looks "
                  "at every byte of it."),
+    "upload": ("Uploads to a real Prosody: time and CPU",
+               "The same Prosody's `mod_http_file_share`: one client uploads 5 MB again and again on one connection, over HTTP without TLS."),
+    "proxy65": ("A transfer through a real Prosody: CPU per megabyte",
+                "The same Prosody's `mod_proxy65`: a stream from one client to another, never more than 256 KiB of it on the way."),
     "storm": ("Reconnect storm: 2000 clients log in at once",
               "The same Prosody. All connect at the same moment and log in: a full TLS 1.3 handshake with P-256, SCRAM-SHA-1, bind, "
               "roster, presence. A pair that was online before exchanges a message each 10 ms meanwhile. Every login succeeds, or "
@@ -183,6 +196,8 @@ SHAPES = [
     talk("mixed", "stanzas", "200 clients, mixed", 200, 100, 20, "cccicpm"),
     download("http"),
     download("https"),
+    transfer("upload", "5 MB by http", "upload", "http", True),
+    transfer("proxy65", "1 stream", "proxy65", "proxy65", False),
     Shape("storm", "storm", "2000 clients",
           (*logins("full", "storm", "until all are online"), Metric("session_bytes", "memory per session", "B", 0, compared=False, shown=True, group="storm"),
            *logins("again", "storm-again", "until all are back")),
@@ -215,6 +230,8 @@ BUDGETS = [
     Budget("ping-pong-400", "cpu_us", 1.35, FLOOR),
     Budget("idle-crowd", "silent_bytes", 2000),
     Budget("idle-crowd", "spoken_bytes", 2000),
+    Budget("pump", "cpu_us", 1.4, FLOOR),
+    Budget("pump", "cpu_us", 1.1, FLOOR, subject="trochee-rust"),
     Budget("tls-handshake-rsa2048", "cpu_us", 0.65, STOCK),
     Budget("tls-handshake-p256", "cpu_us", 0.35, STOCK),
     Budget("tls-handshake-resumed-rsa2048", "cpu_us", 0.5, OURS, "tls-handshake-rsa2048"),
@@ -225,6 +242,10 @@ BUDGETS = [
     Budget("tls-ping-pong-50", "loop_us", 0.15, STOCK, subject=THREADED),
     Budget("tls-handshake-rsa2048", "loop_us", 60, subject=THREADED),
     Budget("tls-handshake-p256", "loop_us", 60, subject=THREADED),
+    Budget("download-http", "cpu_us", 0.15, STOCK),
+    Budget("download-https", "cpu_us", 0.2, STOCK),
+    Budget("upload", "cpu_us", 0.3, STOCK),
+    Budget("proxy65", "cpu_us", 0.3, STOCK),
     Budget("storm", "full_ms", 0.4, STOCK, subject=THREADED),
     Budget("storm", "again_ms", 0.4, STOCK, subject=THREADED),
     Budget("tls-idle-crowd", "silent_bytes", 8000),

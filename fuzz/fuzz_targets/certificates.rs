@@ -484,10 +484,12 @@ fn loaded_by_openssl(certificate: &std::path::Path, key: &std::path::Path) -> Op
     context.set_verify(SslVerifyMode::NONE);
     // How strong the signatures in our chain are is for the peers to judge
     context.set_security_level(0);
-    context.set_certificate_chain_file(certificate).ok()?;
+    // The key first, as LuaSec does. In the other order OpenSSL takes a note that it makes of an extension which it cannot read for a
+    // reason not to load the certificate.
     context
         .set_private_key_file(key, openssl::ssl::SslFiletype::PEM)
         .ok()?;
+    context.set_certificate_chain_file(certificate).ok()?;
     context.check_private_key().ok()?;
     context.build().certificate()?.to_der().ok()
 }

@@ -98,6 +98,8 @@ def own(t):
         ("blank-lines", "with blank lines within", lambda b: b.replace(b"\n", b"\n\n")),
         ("one-line", "with its base64 in one line", one_line),
         ("nul", "behind a NUL", lambda b: b"\0\n" + b),
+        ("nul-line", "with a NUL in place of the first line end", lambda b: b.replace(b"\n", b"\0", 1)),
+        ("nul-end", "with NULs before line ends", lambda b: b.replace(b"\n", b"\0\n")),
         ("truncated", "truncated", lambda b: b[: len(b) // 2]),
         ("empty", "empty", lambda b: b""),
         ("utf16", "in UTF-16", lambda b: b.decode().encode("utf-16")),
@@ -130,6 +132,7 @@ def own(t):
     case("chain-broken", "a second certificate that is cut off", rsa_crt + chain[: len(chain) // 2], rsa_key)
     case("chain-garbage", "a second certificate that is no certificate", rsa_crt + pem_of(b"\x30\x03\x02\x01\x05").encode(), rsa_key)
     case("chain-bom", "with a byte order mark between", rsa_crt + BOM + chain, rsa_key)
+    case("chain-nul", "a second certificate with a NUL in place of the first line end", rsa_crt + chain.replace(b"\n", b"\0", 1), rsa_key)
     case("chain-trusted", "an intermediate as BEGIN TRUSTED CERTIFICATE", rsa_crt + t.openssl("x509", "-in", inter.path, "-trustout"), rsa_key)
     case("chain-crl", "with dhparam-like blocks between", rsa_crt + pem_of(b"\x30\x03\x02\x01\x05", "X509 CRL").encode() + chain, rsa_key)
 
@@ -149,6 +152,7 @@ def own(t):
         ("ca", "CA:TRUE", {"constraints": "critical, CA:TRUE", "ca": inter}),
         ("sha1", "signed with SHA-1", {"md": "sha1", "ca": inter}),
         ("no-names", "no subjectAltName", {"names": None, "ca": inter}),
+        ("key-usage-none", "a keyUsage that is none", {"ext": ["keyUsage = DER:05:00"], "ca": inter}),
         ("serial-0", "serial number 0", {"serial": "00", "ca": inter}),
         ("year-9999", "valid without end", {"dates": ("20250101000000Z", "99991231235959Z"), "ca": inter}),
     ):

@@ -11,6 +11,7 @@ mod honest;
 mod idle_crowd;
 mod ping_pong;
 mod poller;
+mod proxy65;
 mod pump;
 mod readers;
 mod scram;
@@ -18,6 +19,7 @@ mod session;
 mod storm;
 mod strangers;
 mod talk;
+mod upload;
 mod usage;
 mod window;
 mod xmpp;
@@ -42,6 +44,10 @@ usage: tls_load full PORT PID CLIENTS SECONDS       each client connects, shakes
        tls_load idle-crowd PORT PID CLIENTS         each connects, later has one message echoed
 of a Prosody that has the file /files/data:
        tls_load download PORT PID SCHEME SECONDS    one client downloads it by http or https, again and again
+of a Prosody with mod_http_file_share at files.localhost, whose secret is in upload.rs:
+       tls_load upload PORT PID SECONDS             one client uploads a file of 5 MB, again and again
+of a Prosody with mod_proxy65 that activates what two have joined:
+       tls_load proxy65 PORT PID SECONDS            a stream from one client to the other
 of a Prosody with the accounts u0, u1, ...:
        tls_load storm PORT PID CLIENTS              all log in at once, leave, and come back, while two others talk
        tls_load talk PORT PID CLIENTS ACTORS ROOM MIX SECONDS
@@ -94,6 +100,8 @@ fn run(arguments: &[&str]) -> Result<String, String> {
         ("pump", [count, time]) => pump::run(port, server, clients(count)?, seconds(time)?),
         ("idle-crowd", [count]) => idle_crowd::run(port, server, clients(count)?),
         ("download", [scheme, time]) => download::run(port, server, scheme, seconds(time)?),
+        ("upload", [time]) => upload::run(port, server, seconds(time)?),
+        ("proxy65", [time]) => proxy65::run(port, server, seconds(time)?),
         ("storm", [count]) => storm::run(port, server, clients(count)?),
         ("talk", [count, actors, room, mix, time]) => {
             let (actors, room) = (number("ACTORS", actors)?, number("ROOM", room)?);

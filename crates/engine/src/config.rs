@@ -50,8 +50,9 @@ pub struct Config {
     /// Connections that the system keeps waiting for accept(2). 4096, which the system lowers to its own limit
     /// (`net.core.somaxconn`): when all users reconnect at once, Prosody's 128 makes most of them wait for a resent SYN.
     pub backlog: u32,
-    /// The largest read where the listener gives none, in bytes. 8192, as Prosody.
-    pub read_size: usize,
+    /// The largest read of connections in Lua for which nobody has given one, in bytes. `None`: 8192 at first, as Prosody, and more while
+    /// reads come back full ([`ReadSize::Growing`]).
+    pub read_size: Option<usize>,
     /// Most bytes that one connection may have queued, a single write into an empty queue excepted. 32 MiB, as Prosody 13.0: a peer that stops reading must not fill
     /// the memory.
     pub max_send_buffer_size: usize,
@@ -138,7 +139,7 @@ impl Default for Config {
             max_newcomers: 4096,
             accept_retry_interval: Duration::from_secs(10),
             backlog: 4096,
-            read_size: 8192,
+            read_size: None,
             max_send_buffer_size: 32 * 1024 * 1024,
             max_queued_memory: None,
             min_send_rate: Some(1024),
@@ -163,6 +164,16 @@ impl Default for Config {
             raise_descriptor_limit: true,
             io_threads: 0,
         }
+    }
+}
+
+impl Config {
+    /// How much one read delivers where nobody has said it: see [`read_size`](Config::read_size).
+    pub fn usual_read_size(&self) -> ReadSize {
+        /// Prosody's.
+        const AT_FIRST: usize = 8192;
+        self.read_size
+            .map_or(ReadSize::Growing(AT_FIRST), ReadSize::UpTo)
     }
 }
 
@@ -220,6 +231,9 @@ pub struct PortOptions {
 pub enum ReadSize {
     /// At most so many bytes.
     UpTo(usize),
+    /// At most so many bytes at first; twice as many, up to 64 KiB, after each read that came back full; and half as many, not fewer
+    /// than at first, after one that was less than half full.
+    Growing(usize),
     /// What is there: LuaSocket's `"*a"` on a non-blocking socket.
     All,
 }

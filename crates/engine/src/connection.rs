@@ -34,6 +34,7 @@ use crate::registered::Registered;
 use crate::registry::Key;
 use crate::socket;
 use crate::spans::ConnectionSpan;
+use crate::spares::Spares;
 use crate::stage::Authentication;
 use crate::timers::TimerId;
 use crate::tls::session::Session;
@@ -43,15 +44,21 @@ mod deadlines;
 mod memory;
 mod newcomer;
 mod proxy;
+mod rare;
 mod rate;
+mod room;
+mod straight;
+mod through;
 mod tls;
 
 pub(crate) use credit::Credit;
 pub(crate) use deadlines::{Deadline, Timeout};
 pub(crate) use newcomer::NEWCOMER_READS;
 pub(crate) use proxy::HeaderRead;
-use proxy::Proxy;
+use rare::Rare;
 use rate::RateLimit;
+pub(crate) use room::{LARGEST_READ, READ_BUFFER};
+pub(crate) use through::LARGE;
 
 /// See the drawing at the top of this file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,13 +98,13 @@ pub(crate) struct Connection {
     pub(crate) has_place: bool,
     /// Where it is counted by its address, until it is over.
     pub(crate) visit: Option<Visit>,
-    /// Where a proxy speaks for the client.
-    proxy: Option<Box<Proxy>>,
     pub(crate) out: OutQueue,
     /// From `start_tls` on. What is in `out` then is encrypted on its way.
     pub(crate) tls: Option<Box<Session>>,
-    pub(crate) read_size: ReadSize,
-    pub(crate) limit: Option<Box<RateLimit>>,
+    read_size: ReadSize,
+    /// How often the room for a read has doubled.
+    grown: u8,
+    rare: Option<Box<Rare>>,
 
     pub(crate) paused: bool,
     pub(crate) writes_paused: bool,
@@ -127,8 +134,6 @@ pub(crate) struct Connection {
     pub(crate) sent: u64,
     /// How many bytes it holds, as the account of all connections has it.
     counted: usize,
-    /// While much is queued: since when the peer is watched, and what [`sent`](Connection::sent) was then.
-    watched: Option<Box<(u64, u64)>>,
 
     /// Where the consumer answers later.
     pub(crate) credit: Option<Box<Credit>>,
@@ -146,8 +151,6 @@ pub(crate) struct Connection {
     /// Bytes that it may still read in this turn.
     pub(crate) budget: usize,
 
-    pub(crate) read_timeout: Timeout,
-    pub(crate) write_timeout: Timeout,
     /// When the peer last sent something, or reading began.
     pub(crate) read_since: u64,
     /// When the system last began to take no more, or connecting began.
@@ -155,9 +158,7 @@ pub(crate) struct Connection {
     /// One timer serves all deadlines of the connection. It may fire too early, and is then set anew: traffic that
     /// pushes a deadline back touches no queue.
     pub(crate) timer: Option<TimerId>,
-    /// The deadline that was last put off, because its connection was ready when it passed.
-    pub(crate) spared: Option<Box<u64>>,
-    /// And it was not served since.
+    /// A deadline was put off, because the connection was ready when it passed; and it was not served since.
     pub(crate) overdue: bool,
 }
 
@@ -210,11 +211,11 @@ impl Connection {
             is_accepted: false,
             has_place: false,
             visit: None,
-            proxy: None,
             out: OutQueue::default(),
             tls: None,
             read_size,
-            limit: None,
+            grown: 0,
+            rare: None,
             paused: false,
             writes_paused: false,
             blocked: false,
@@ -233,7 +234,6 @@ impl Connection {
             received: 0,
             sent: 0,
             counted: 0,
-            watched: None,
             credit: None,
             half_open: false,
             abortive: false,
@@ -246,12 +246,9 @@ impl Connection {
             hung_up: false,
             in_flush: false,
             budget: 0,
-            read_timeout: Timeout::CONFIGURED,
-            write_timeout: Timeout::CONFIGURED,
             read_since: now,
             write_since: now,
             timer: None,
-            spared: None,
             overdue: false,
         }
     }
@@ -314,21 +311,22 @@ impl Connection {
     /// Reads once into `buffer`, no more than read size, limits and this turn's budget allow.
     pub(crate) fn read(&mut self, buffer: &mut [u8], config: &Config, now: u64) -> Read {
         if self.tls.is_some() {
-            return self.read_tls(buffer, config, now);
+            self.read_tls(buffer, config, now)
+        } else {
+            self.read_socket(buffer, config, now)
         }
-        let wanted = match self.read_size {
-            ReadSize::UpTo(size) => size,
-            ReadSize::All => usize::MAX,
-        };
-        let mut room = wanted
-            .min(config.max_receive_buffer_size)
-            .clamp(1, buffer.len());
-        if self.kind == SocketKind::Datagram {
+    }
+
+    /// The same without TLS.
+    #[inline(always)] // what is known of the connection spares checks
+    pub(crate) fn read_socket(&mut self, buffer: &mut [u8], config: &Config, now: u64) -> Read {
+        let wanted = self.wanted_room();
+        let room = if self.kind == SocketKind::Datagram {
             // A shorter read would cut the datagram.
-            room = buffer.len();
-        } else if let Some(limit) = &mut self.limit {
-            room = room.min(limit.allowance(now));
-        }
+            LARGEST_READ
+        } else {
+            self.room(wanted, config, now)
+        };
         let len = match socket::receive(&self.fd, &mut buffer[..room]) {
             Ok(0) if self.kind == SocketKind::Stream => return Read::End,
             Ok(0) => return Read::Nothing,
@@ -338,9 +336,10 @@ impl Connection {
         };
         self.read_since = now;
         self.budget = self.budget.saturating_sub(len);
-        if let Some(limit) = &mut self.limit {
+        if let Some(limit) = self.limit_mut() {
             limit.spend(len, now);
         }
+        self.adapt_room(len, wanted);
         let drained = len < room;
         // Where the sides end one by one, the end is an event of its own.
         let last = drained
@@ -358,18 +357,25 @@ impl Connection {
     }
 
     /// Sends the front of the queue.
-    pub(crate) fn flush(&mut self) -> Flush {
+    pub(crate) fn flush(&mut self, spares: &mut Spares) -> Flush {
         let flush = match self.kind {
             SocketKind::Stream if self.tls.is_some() => self.flush_tls(),
-            SocketKind::Stream => self.flush_stream(),
+            SocketKind::Stream => self.flush_stream(spares),
             SocketKind::Datagram => self.flush_datagrams(),
         };
-        self.count_sent();
-        self.watch_progress();
+        self.note_flush();
         flush
     }
 
-    fn flush_stream(&mut self) -> Flush {
+    /// Notes what a flush has changed.
+    pub(crate) fn note_flush(&mut self) {
+        self.count_sent();
+        self.watch_progress();
+    }
+
+    /// Sends the front of the queue of a stream without TLS.
+    #[inline(always)] // nearly always it is one write
+    pub(crate) fn flush_stream(&mut self, spares: &mut Spares) -> Flush {
         for _ in 0..WRITES {
             if self.out.is_empty() {
                 return Flush::Done;
@@ -377,7 +383,7 @@ impl Connection {
             match socket::send_queue(&self.fd, &self.out) {
                 Ok(count) => {
                     self.sent += count as u64;
-                    self.out.consume(count);
+                    self.out.consume_into(count, spares);
                 }
                 Err(Errno::AGAIN) => return self.block(),
                 Err(errno) => return Flush::Failed(errno),
@@ -415,18 +421,21 @@ impl Connection {
     }
 
     pub(crate) fn set_rate_limit(&mut self, bytes_per_second: f64, now: u64) {
-        self.limit = (bytes_per_second.is_finite() && bytes_per_second > 0.0)
-            .then(|| Box::new(RateLimit::new(bytes_per_second, now)));
+        let limit = (bytes_per_second.is_finite() && bytes_per_second > 0.0)
+            .then(|| RateLimit::new(bytes_per_second, now));
+        if limit.is_some() || self.rare.is_some() {
+            self.rare_mut().limit = limit;
+        }
     }
 
     /// The rate limit holds reading until then.
     pub(crate) fn throttled_until(&self) -> Option<u64> {
-        self.limit.as_ref()?.holds_until
+        self.rare()?.limit.as_ref()?.holds_until
     }
 
     /// Ends the hold of the rate limit if it is over.
     pub(crate) fn unthrottle(&mut self, now: u64) -> bool {
-        let Some(limit) = &mut self.limit else {
+        let Some(limit) = self.limit_mut() else {
             return false;
         };
         let over = limit.holds_until.take_if(|until| *until <= now).is_some();

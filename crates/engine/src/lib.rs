@@ -14,7 +14,8 @@
 //! # The turn
 //!
 //! 1. Flush: [`Event::Predrain`] to those who asked, one vectored write per connection that has something queued, then
-//!    [`Event::Drain`]. A write is tried without asking the poller first.
+//!    [`Event::Drain`]. A write is tried without asking the poller first. Of a large one, [`Reactor::write`] has sent already what the
+//!    system took at once.
 //! 2. Tell the poller what changed: write interest only after the system took no more.
 //! 3. Wait.
 //! 4. Read the clock, once.
@@ -114,12 +115,14 @@ pub mod poller;
 pub mod proxy_protocol;
 mod ranked;
 mod reactor;
+mod read_buffer;
 mod registered;
 mod registry;
 pub mod server;
 mod signals;
 mod socket;
 mod spans;
+mod spares;
 mod stage;
 mod stats;
 mod sync;

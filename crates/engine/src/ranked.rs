@@ -44,10 +44,11 @@ impl<T, const RANKS: usize> Ranked<T, RANKS> {
     }
 
     /// Who came first of this rank.
+    #[inline]
     pub(crate) fn pop(&mut self, rank: usize) -> Option<T> {
-        let entry = self.queues[rank].pop_front();
+        let entry = self.queues[rank].pop_front()?;
         self.note_empty(rank);
-        entry
+        Some(entry)
     }
 
     pub(crate) fn retain(&mut self, mut stays: impl FnMut(&T) -> bool) {

@@ -1,7 +1,7 @@
 //! The turn: one owner of every source of events, and the order in which things happen.
 //!
 //! The files below this one each hold one part: [`opening`] and [`commands`] what goes in, [`registration`] what the poller is
-//! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, [`accepting`] listeners, [`places`] how many connections they may have, [`output`] flushing and
+//! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, and [`straight`] where that is as usual, [`accepting`] listeners, [`places`] how many connections they may have, [`output`] flushing and
 //! closing, [`alarms`] what time brings, [`lingering`] what a close leaves for a moment, [`tls`] TLS, [`handshakes`] whose handshake is answered when,
 //! [`newcomers`] who is not established yet, [`credit`] what a consumer that answers later needs, [`memory`] who ends when all hold too much, [`companion`] who else may take part in the turn,
 //! [`measuring`] what is in use, [`proxied`] what a proxy says before its client, [`strangers`] what is told of those who are refused and of those who fail.
@@ -13,15 +13,17 @@ use std::time::Duration;
 use crate::addresses::Addresses;
 use crate::clock::LastNotice;
 use crate::config::Config;
-use crate::connection::Connection;
+use crate::connection::{Connection, READ_BUFFER};
 use crate::error::Error;
 use crate::event::{Chunk, Event, Level};
 use crate::listener::{Gate, Listener};
 use crate::memory::Account;
 use crate::name::Name;
 use crate::poller::Readiness;
+use crate::read_buffer::ReadBuffer;
 use crate::registry::{Key, Registry};
 use crate::spans;
+use crate::spares::Spares;
 use crate::stats::Stats;
 use crate::tallies::Tallies;
 use crate::timers::{TimerId, Timers};
@@ -40,6 +42,7 @@ use places::Places;
 use polling::Polling;
 use ready::ReadyQueue;
 use source::Source;
+use straight::Served;
 use turn::{Stage, Turn};
 use untold::Untold;
 
@@ -66,15 +69,12 @@ mod proxied;
 mod ready;
 mod registration;
 mod source;
+mod straight;
 mod strangers;
 mod tls;
 mod turn;
 mod untold;
 mod waiting;
-
-/// The largest read. With it a fast sender costs few system calls, and an idle connection no memory: there is one
-/// buffer for all.
-const READ_BUFFER: usize = 64 * 1024;
 
 /// Every connection, listener, watch, signal and timer of one thread, above one [`Poller`](crate::Poller).
 ///
@@ -101,8 +101,10 @@ pub struct Reactor {
     ready: ReadyQueue,
     /// Connections whose TLS session has input that the poller does not know of, until step 5 begins.
     backlog: Vec<Key>,
-    read_buffer: Box<[u8]>,
+    read_buffer: ReadBuffer,
     flushes: Flushes,
+    /// Out-queues of what was sent, for what is written next.
+    spares: Spares,
     untold: Untold,
     /// The signals that are watched.
     signals: Vec<Key>,
@@ -142,8 +144,8 @@ pub(crate) enum Step {
 }
 
 /// Memory for the largest read.
-pub(crate) fn read_buffer() -> Box<[u8]> {
-    vec![0; READ_BUFFER].into_boxed_slice()
+pub(crate) fn read_buffer() -> ReadBuffer {
+    ReadBuffer::new(READ_BUFFER)
 }
 
 impl Default for Reactor {
@@ -176,6 +178,7 @@ impl Reactor {
             backlog: Vec::new(),
             read_buffer: read_buffer(),
             flushes: Flushes::default(),
+            spares: Spares::default(),
             untold: Untold::new(),
             signals: Vec::new(),
             gate: Gate::new(Addresses::new()),
@@ -293,7 +296,8 @@ impl Reactor {
     }
 
     /// Takes the read buffer with what was read, and gives another in its place.
-    pub(crate) fn swap_read_buffer(&mut self, other: &mut Box<[u8]>) {
+    #[inline]
+    pub(crate) fn swap_read_buffer(&mut self, other: &mut ReadBuffer) {
         std::mem::swap(&mut self.read_buffer, other);
     }
 
@@ -352,7 +356,14 @@ impl Reactor {
                         let step = if first || !is_ready {
                             companion.next_share(self)
                         } else {
-                            self.next_io()
+                            match self.next_io() {
+                                Served::Data { key, len, end } => {
+                                    return Some(Step::Data { key, len, end });
+                                }
+                                Served::Read(key, read) => self.end_read(key, read),
+                                Served::Rare(key) => self.next_rare(key),
+                                Served::Nothing => None,
+                            }
                         };
                         if step.is_some() {
                             return step;

@@ -285,10 +285,12 @@ pub(crate) fn accept(listener: &OwnedFd) -> rustix::io::Result<(OwnedFd, Option<
     Ok((fd, peer.map(unmapped)))
 }
 
+#[inline]
 pub(crate) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
     receive_with(fd, buffer, RecvFlags::empty())
 }
 
+#[inline]
 fn receive_with(fd: &OwnedFd, buffer: &mut [u8], flags: RecvFlags) -> rustix::io::Result<usize> {
     loop {
         match rustix::net::recv(fd, &mut *buffer, flags) {
@@ -309,6 +311,7 @@ pub(crate) fn look_at(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usi
     receive_with(fd, buffer, RecvFlags::PEEK)
 }
 
+#[inline]
 pub(crate) fn send(fd: &OwnedFd, data: &[u8]) -> rustix::io::Result<usize> {
     loop {
         match rustix::net::send(fd, data, SendFlags::NOSIGNAL) {
@@ -319,15 +322,39 @@ pub(crate) fn send(fd: &OwnedFd, data: &[u8]) -> rustix::io::Result<usize> {
 }
 
 /// One vectored write of the front of `queue`.
+#[inline]
 pub(crate) fn send_queue(
     fd: &OwnedFd,
     queue: &crate::buffer::OutQueue,
 ) -> rustix::io::Result<usize> {
-    if let Some(only) = queue.only() {
-        return send(fd, only);
+    match queue.only() {
+        Some(only) => send(fd, only),
+        None => send_chunks(fd, queue),
     }
+}
+
+#[inline(never)]
+fn send_chunks(fd: &OwnedFd, queue: &crate::buffer::OutQueue) -> rustix::io::Result<usize> {
     let mut slices = [IoSlice::new(&[]); VECTORED];
     let filled = queue.fill(&mut slices);
+    send_slices(fd, &slices[..filled])
+}
+
+/// One vectored write of all that is in `queue`, and of `data` behind it. Of a long queue it sends the front alone.
+pub(crate) fn send_queue_and(
+    fd: &OwnedFd,
+    queue: &crate::buffer::OutQueue,
+    data: &[u8],
+) -> rustix::io::Result<usize> {
+    if queue.is_empty() {
+        return send(fd, data);
+    }
+    let mut slices = [IoSlice::new(&[]); VECTORED];
+    let mut filled = queue.fill(&mut slices);
+    if filled < VECTORED {
+        slices[filled] = IoSlice::new(data);
+        filled += 1;
+    }
     send_slices(fd, &slices[..filled])
 }
 

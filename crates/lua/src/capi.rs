@@ -1,5 +1,5 @@
-//! The functions that run for every message, and for every timer that is set and stopped again. They are written against
-//! Lua's C API, because mlua's conversions would cost as much as all the rest of the loop.
+//! The functions that run for every message, for every connection that begins or ends ([`life`]), and for every timer that is set and
+//! stopped again. They are written against Lua's C API, because mlua's conversions would cost as much as all the rest of the loop.
 //!
 //! The rules here:
 //!
@@ -16,9 +16,11 @@ use mlua::ffi::{self, lua_State};
 use mlua::{Function, Lua, Result, Table};
 use trochee::{Chunk, Event, Key};
 
-use crate::blocked::coarse_clock;
+use crate::blocked::{clock, coarse_clock};
 use crate::convert::{key_number, seconds, timer, timer_number};
 use crate::core::{Core, Owner};
+
+mod life;
 
 const DATA: i64 = 1;
 const DRAIN: i64 = 2;
@@ -62,7 +64,11 @@ pub(crate) fn register(lua: &Lua, table: &Table, owner: Owner) -> Result<()> {
         ("write", write),
         ("set_timer", set_timer),
         ("cancel_timer", cancel_timer),
-        ("end_info", end_info),
+        ("end_info", life::end_info),
+        ("names", life::names),
+        ("now", life::now),
+        ("close", life::close),
+        ("destroy", life::destroy),
     ] {
         let core: *const Core = owner.core();
         let owner = lua.create_userdata(owner.clone())?;
@@ -127,14 +133,15 @@ unsafe extern "C-unwind" fn next_event(state: *mut lua_State) -> c_int {
     // SAFETY: reads the arguments; a missing one reads as nil.
     let begins =
         unsafe { ffi::lua_isnoneornil(state, 2) != 0 && ffi::lua_toboolean(state, 1) == 0 };
-    let told = match catch_unwind(AssertUnwindSafe(|| {
+    let mut told = Told::new(0, 0);
+    match catch_unwind(AssertUnwindSafe(|| {
         if begins {
             begin(core);
         }
-        next(core, state)
+        next(core, state).map(|next| told = next).is_some()
     })) {
-        Ok(Some(told)) => told,
-        Ok(None) => return 0,
+        Ok(true) => {}
+        Ok(false) => return 0,
         // SAFETY: no Rust value lives here that needs dropping.
         Err(panic) => unsafe { fail(state, panic) },
     };
@@ -197,7 +204,7 @@ fn next(core: &Core, state: *mut lua_State) -> Option<Told> {
         let now = coarse_clock();
         core.looked.set(now);
         if now - began >= most {
-            return Some(tell_slow(core, began, now));
+            return Some(tell_slow(core, began));
         }
     }
     let told = pull(core)?;
@@ -222,14 +229,15 @@ fn beginning(core: &Core, kind: i64) -> i64 {
 }
 
 #[cold]
-fn tell_slow(core: &Core, began: i64, now: i64) -> Told {
+fn tell_slow(core: &Core, began: i64) -> Told {
+    // The other clock is some milliseconds late.
+    let took = clock() - began;
     core.with(|reactor| reactor.count_slow_callback());
     core.slow_since.set(began);
     // To tell of it takes time as well.
     core.looked.set(0);
     let (kind, key) = core.last.get();
-    let milliseconds = (now - began) / 1_000_000;
-    let (kind, took) = (Pushed::Integer(kind), Pushed::Integer(milliseconds));
+    let (kind, took) = (Pushed::Integer(kind), Pushed::Integer(took / 1_000_000));
     Told::new(SLOW, key).with(kind, took)
 }
 
@@ -401,39 +409,6 @@ unsafe extern "C-unwind" fn cancel_timer(state: *mut lua_State) -> c_int {
             unsafe { ffi::lua_pushboolean(state, was_to_come.unwrap_or(false).into()) };
             1
         }
-        // SAFETY: no Rust value lives here that needs dropping.
-        Err(panic) => unsafe { fail(state, panic) },
-    }
-}
-
-/// end_info(key) → what the connection has come to: seconds since it began, bytes received, bytes sent, whether its TLS handshake is not
-/// complete | nothing: there is none. Also of the one that CLOSED told of last.
-unsafe extern "C-unwind" fn end_info(state: *mut lua_State) -> c_int {
-    let mut is_key = 0;
-    // SAFETY: a closure of `register`; reads the argument, nil is no key.
-    let (core, key) = unsafe {
-        (
-            core_of(state),
-            ffi::lua_tointegerx(state, 1, &raw mut is_key),
-        )
-    };
-    if is_key == 0 {
-        return 0;
-    }
-    match catch_unwind(AssertUnwindSafe(|| {
-        core.end_info(Key::from_bits(key as u64))
-    })) {
-        Ok(Some(info)) => {
-            // SAFETY: as in `next_event`.
-            unsafe {
-                ffi::lua_pushnumber(state, info.age.as_secs_f64());
-                ffi::lua_pushinteger(state, info.received as i64);
-                ffi::lua_pushinteger(state, info.sent as i64);
-                ffi::lua_pushboolean(state, info.in_handshake.into());
-            }
-            4
-        }
-        Ok(None) => 0,
         // SAFETY: no Rust value lives here that needs dropping.
         Err(panic) => unsafe { fail(state, panic) },
     }

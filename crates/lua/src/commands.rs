@@ -8,8 +8,8 @@ use std::path::Path;
 use mlua::{Lua, MultiValue, Result, Table, Value, Variadic};
 use rustix::time::{ClockId, clock_gettime};
 use trochee::{
-    Authentication, Close, EventLoop, Gauges, Interest, Key, Name, Network, NotANetwork, ReadSize,
-    SocketKind, Stage, Stats,
+    Authentication, EventLoop, Gauges, Interest, Key, Network, NotANetwork, ReadSize, SocketKind,
+    Stage, Stats,
 };
 
 use crate::convert::{self, answer, done, key, opened};
@@ -81,7 +81,7 @@ fn backend(functions: &Functions<'_>) -> Result<()> {
         let mut settings = core.settings.borrow_mut();
         let messages = core.with(|reactor| {
             let messages = settings.apply(&given, reactor)?;
-            core.read_size.set(settings.config.read_size);
+            core.read_size.set(settings.config.usual_read_size());
             core.slow_callback.set(settings.slow_callback());
             core.max_wait.set(settings.max_wait());
             Ok::<_, mlua::Error>(messages)
@@ -208,15 +208,6 @@ fn openers(functions: &Functions<'_>) -> Result<()> {
 }
 
 fn commands(functions: &Functions<'_>) -> Result<()> {
-    // close(key) → true (over, no event follows) | false (an event follows once all is sent) | nil (was over)
-    functions.add("close", |_, core, number: Option<i64>| {
-        Ok(core.with(|reactor| match reactor.close(key(number)) {
-            Close::Done => Some(true),
-            Close::Flushing => Some(false),
-            Close::Gone => None,
-        }))
-    })?;
-    functions.add_command("destroy", EventLoop::destroy)?;
     functions.add_command("pause", EventLoop::pause)?;
     functions.add_command("resume", EventLoop::resume)?;
     functions.add_command("pause_writes", EventLoop::pause_writes)?;
@@ -247,11 +238,14 @@ fn commands(functions: &Functions<'_>) -> Result<()> {
 }
 
 fn options(functions: &Functions<'_>) -> Result<()> {
-    // set_read_size(key, size) → true | nil, why not
+    // set_read_size(key, size, whether it grows while reads come back full) → true | nil, why not
     functions.add_fallible(
         "set_read_size",
-        |core, (number, size): (Option<i64>, Value)| {
-            let size = convert::read_size(&size, core.read_size.get())?;
+        |core, (number, size, grows): (Option<i64>, Value, Option<bool>)| {
+            let size = match convert::read_size(&size, core.read_size.get())? {
+                ReadSize::UpTo(size) if grows == Some(true) => ReadSize::Growing(size),
+                size => size,
+            };
             core.command(|reactor| Ok(Value::Boolean(reactor.set_read_size(key(number), size))))
         },
     )?;
@@ -340,24 +334,6 @@ fn options(functions: &Functions<'_>) -> Result<()> {
     // fd(key) → number | nil
     functions.add("fd", |_, core, number: Option<i64>| {
         Ok(core.with(|reactor| reactor.fd(key(number))).flatten())
-    })?;
-    // names(key) → peer's address, port, own address, port; nil where there is none
-    functions.add("names", |lua, core, number: Option<i64>| {
-        let (peer, local) = core
-            .with(|reactor| {
-                (
-                    reactor.peer_name(key(number)),
-                    reactor.local_name(key(number)),
-                )
-            })
-            .unwrap_or((None, None));
-        // LuaSocket's UNIX sockets have no getpeername, and `ip()` is then the path of the listening one.
-        let peer = peer.filter(|peer| matches!(peer, Name::Inet(_)));
-        let ((peername, peerport), (sockname, sockport)) =
-            (convert::name(lua, peer)?, convert::name(lua, local)?);
-        Ok(MultiValue::from_iter([
-            peername, peerport, sockname, sockport,
-        ]))
     })
 }
 
@@ -376,10 +352,7 @@ fn timers(functions: &Functions<'_>) -> Result<()> {
         let left = core.with(|reactor| reactor.time_left(convert::timer(id)));
         Ok(left.flatten().map(|left| monotonic() + left.as_secs_f64()))
     })?;
-    // now() → seconds since 1970; monotonic() → seconds of the clock that timers follow
-    functions.add("now", |_, _, _: Variadic<Value>| {
-        Ok(clock(ClockId::Realtime))
-    })?;
+    // monotonic() → seconds of the clock that timers follow
     functions.add("monotonic", |_, _, _: Variadic<Value>| Ok(monotonic()))
 }
 
@@ -405,10 +378,6 @@ fn add_timeout(
 
 /// The clock that timers follow, in seconds.
 fn monotonic() -> f64 {
-    clock(ClockId::Monotonic)
-}
-
-fn clock(id: ClockId) -> f64 {
-    let time = clock_gettime(id);
+    let time = clock_gettime(ClockId::Monotonic);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use mlua::{Lua, MultiValue, Result, Value};
-use trochee::{Key, Name, ReadSize, SocketOption, TimerId};
+use trochee::{Key, ReadSize, SocketOption, TimerId};
 
 /// What a command returns to Lua: its result, or why there is none.
 pub(crate) type Answer = std::result::Result<Value, String>;
@@ -133,9 +133,9 @@ pub(crate) fn peer(
 }
 
 /// LuaSocket's read patterns, as far as they make sense on a socket that does not block.
-pub(crate) fn read_size(value: &Value, default: usize) -> std::result::Result<ReadSize, String> {
+pub(crate) fn read_size(value: &Value, default: ReadSize) -> std::result::Result<ReadSize, String> {
     match value {
-        Value::Nil | Value::Boolean(false) => return Ok(ReadSize::UpTo(default)),
+        Value::Nil | Value::Boolean(false) => return Ok(default),
         Value::String(text) if text == "*a" || text == "a" => return Ok(ReadSize::All),
         Value::Number(number) if *number == f64::INFINITY => return Ok(ReadSize::All),
         _ => {}
@@ -192,20 +192,6 @@ pub(crate) fn socket_option(
             described(value)
         )
     })
-}
-
-/// The address and port of one end, as LuaSocket's `getsockname` gives them. A UNIX socket has a path and port 0.
-pub(crate) fn name(lua: &Lua, name: Option<Name>) -> Result<(Value, Value)> {
-    let (address, port) = match name {
-        Some(Name::Inet(address)) => (address.ip().to_string(), address.port()),
-        Some(Name::Unix(path)) => (path.to_string_lossy().into_owned(), 0),
-        // Prosody has no words for other names.
-        Some(_) | None => return Ok((Value::Nil, Value::Nil)),
-    };
-    Ok((
-        Value::String(lua.create_string(address)?),
-        Value::Integer(port.into()),
-    ))
 }
 
 /// A value in a sentence: "must be a number, not …".

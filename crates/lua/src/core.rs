@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mlua::{Lua, Result, Table, UserData};
-use trochee::{EndInfo, EventLoop, Key, fork_generation};
+use trochee::{EndInfo, EventLoop, Key, ReadSize, fork_generation};
 
 use crate::blocked::{self, Busy};
 use crate::convert::{Answer, answer, key};
@@ -25,9 +25,8 @@ pub(crate) struct Core {
     pub(crate) text: RefCell<String>,
     /// The same for bytes that need not be UTF-8.
     pub(crate) bytes: RefCell<Vec<u8>>,
-    /// The largest read of a connection that has no read size of its own, in bytes. It is kept here because every new
-    /// connection asks for it.
-    pub(crate) read_size: Cell<usize>,
+    /// The read size of a connection that has none of its own. It is kept here because every new connection asks for it.
+    pub(crate) read_size: Cell<ReadSize>,
     /// The longest wait of a turn.
     pub(crate) max_wait: Cell<Duration>,
     /// Whether Lua deals with an event.
@@ -123,7 +122,7 @@ impl Functions<'_> {
         let reactor = EventLoop::new();
         let settings = Settings::default();
         let core: &'static Core = Box::leak(Box::new(Core {
-            read_size: Cell::new(reactor.config().read_size),
+            read_size: Cell::new(reactor.config().usual_read_size()),
             max_wait: Cell::new(settings.max_wait()),
             busy: Box::leak(Box::new(Busy::new())),
             ended: Cell::new(None),

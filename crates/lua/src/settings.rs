@@ -199,7 +199,7 @@ const SETTINGS: &[(&str, Rule)] = &[
         Flag(|s| &mut s.front.protect_listeners),
     ),
     ("read_retry_delay", Unused),
-    ("read_size", Size(|s| &mut s.config.read_size)),
+    ("read_size", SizeOrAuto(|s| &mut s.config.read_size)),
     ("read_timeout", Seconds(|s| &mut s.config.read_timeout)),
     ("select_idle_check_interval", Unused),
     ("select_timeout", Unused),

@@ -11,8 +11,14 @@ use crate::error::Reason;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timeout(u64);
 
+impl Default for Timeout {
+    fn default() -> Timeout {
+        Timeout::CONFIGURED
+    }
+}
+
 impl Timeout {
-    pub(crate) const CONFIGURED: Timeout = Timeout(u64::MAX);
+    const CONFIGURED: Timeout = Timeout(u64::MAX);
     const OFF: Timeout = Timeout(u64::MAX - 1);
 
     pub(crate) fn from_option(after: Option<Duration>) -> Timeout {
@@ -54,7 +60,7 @@ impl Connection {
         {
             return None;
         }
-        self.read_timeout
+        self.read_timeout()
             .deadline(self.read_since, config.read_timeout)
     }
 
@@ -62,10 +68,10 @@ impl Connection {
     pub(crate) fn write_deadline(&self, config: &Config) -> Option<u64> {
         match self.state {
             State::Connecting => self
-                .write_timeout
+                .write_timeout()
                 .deadline(self.write_since, config.connect_timeout),
             _ if self.blocked && self.may_flush() => self
-                .write_timeout
+                .write_timeout()
                 .deadline(self.write_since, config.send_timeout),
             _ => None,
         }

@@ -35,28 +35,28 @@ impl Connection {
     /// Begins to watch the peer when much is queued, or ends it.
     pub(super) fn watch_progress(&mut self) {
         let watches = self.blocked && self.pending() > MUCH;
-        if watches && self.watched.is_none() {
-            self.watched = Some(Box::new((clock::now(), self.sent)));
-        } else if !watches && self.watched.is_some() && self.pending() <= MUCH {
-            self.watched = None;
+        if watches && self.watched().is_none() {
+            self.rare_mut().watched = Some((clock::now(), self.sent));
+        } else if !watches && self.watched().is_some() && self.pending() <= MUCH {
+            self.rare_mut().watched = None;
         }
     }
 
     /// When a peer for which much is queued must have taken enough.
     pub(crate) fn progress_deadline(&self, config: &Config) -> Option<u64> {
-        let (since, _) = **self.watched.as_ref()?;
+        let (since, _) = self.watched()?;
         config.min_send_rate?;
         // Where nothing blocks, to send is up to us.
         let watches = self.blocked && self.state != State::Connecting && self.may_flush();
-        self.write_timeout
+        self.write_timeout()
             .deadline(since, config.send_timeout)
             .filter(|_| watches)
     }
 
     /// Watches the peer anew: until now it may not have been able to take anything.
     pub(crate) fn restart_watch(&mut self) {
-        if let Some(watched) = &mut self.watched {
-            **watched = (clock::now(), self.sent);
+        if self.watched().is_some() {
+            self.rare_mut().watched = Some((clock::now(), self.sent));
         }
     }
 
@@ -65,13 +65,12 @@ impl Connection {
         let Some(deadline) = self.progress_deadline(config).filter(|at| *at <= now) else {
             return;
         };
-        let (Some(watched), Some(rate)) = (&mut self.watched, config.min_send_rate) else {
+        let (Some((since, sent)), Some(rate)) = (self.watched(), config.min_send_rate) else {
             return;
         };
-        let (since, sent) = **watched;
         let seconds = (deadline - since) as f64 / 1e9;
         if (self.sent - sent) as f64 >= rate as f64 * seconds {
-            **watched = (now, self.sent);
+            self.rare_mut().watched = Some((now, self.sent));
         }
     }
 }
@@ -89,7 +88,7 @@ mod tests {
     #[test]
     fn a_connection_takes_little_room() {
         let size = size_of::<Connection>();
-        assert!(size <= 320, "{size} bytes");
+        assert!(size <= 288, "{size} bytes");
     }
 
     #[test]

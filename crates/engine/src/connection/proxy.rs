@@ -32,24 +32,28 @@ pub(crate) enum HeaderRead {
 }
 
 impl Connection {
+    fn proxy(&self) -> Option<&Proxy> {
+        self.rare()?.proxy.as_ref()
+    }
+
     /// Nothing else is read before a PROXY header.
     pub(crate) fn expect_header(&mut self, now: u64) {
-        self.proxy = Some(Box::new(Proxy::Expected(Parser::default(), now)));
+        self.rare_mut().proxy = Some(Proxy::Expected(Parser::default(), now));
     }
 
     /// Whether a PROXY header is to come.
     pub(crate) fn expects_header(&self) -> bool {
-        self.state == State::Open && matches!(self.proxy.as_deref(), Some(Proxy::Expected(..)))
+        self.state == State::Open && matches!(self.proxy(), Some(Proxy::Expected(..)))
     }
 
     /// Whether the consumer does not know of it: a listener of ours has accepted it, and the proxy has not said who the client is.
     pub(crate) fn is_unheard(&self) -> bool {
-        self.listener.is_some() && matches!(self.proxy.as_deref(), Some(Proxy::Expected(..)))
+        self.listener.is_some() && matches!(self.proxy(), Some(Proxy::Expected(..)))
     }
 
     /// What a proxy has told of the client.
     pub(crate) fn proxied(&self) -> Option<&Arc<Proxied>> {
-        match self.proxy.as_deref()? {
+        match self.proxy()? {
             Proxy::Told(proxied) => Some(proxied),
             Proxy::Expected(..) => None,
         }
@@ -62,7 +66,7 @@ impl Connection {
 
     /// When the header has taken too long.
     pub(crate) fn header_deadline(&self, config: &Config) -> Option<u64> {
-        match self.proxy.as_deref()? {
+        match self.proxy()? {
             Proxy::Expected(_, since) if self.state == State::Open => {
                 Some(since.saturating_add(nanoseconds(config.proxy_protocol.timeout)))
             }
@@ -72,7 +76,8 @@ impl Connection {
 
     /// Reads of the header what is there, and nothing behind it. `buffer` is at least [`Parser::LONGEST`] long.
     pub(crate) fn read_header(&mut self, buffer: &mut [u8], now: u64) -> HeaderRead {
-        let Some(Proxy::Expected(parser, _)) = self.proxy.as_deref_mut() else {
+        let proxy = self.rare.as_mut().and_then(|rare| rare.proxy.as_mut());
+        let Some(Proxy::Expected(parser, _)) = proxy else {
             return HeaderRead::Partial;
         };
         self.readable = false;
@@ -106,7 +111,7 @@ impl Connection {
         if let Some(ends) = header.ends {
             self.peer = Some(ends.source);
         }
-        self.proxy = Some(Box::new(Proxy::Told(Arc::new(Proxied { proxy, header }))));
+        self.rare_mut().proxy = Some(Proxy::Told(Arc::new(Proxied { proxy, header })));
         self.read_since = now;
     }
 }

@@ -2,37 +2,31 @@
 
 use rustix::io::Errno;
 
+use super::room::{LARGEST_READ, RECEIVED};
 use super::{Connection, Flush, OwnSide, Read, State, WRITES};
+use crate::buffer::OutQueue;
 use crate::clock::nanoseconds;
-use crate::config::{Config, ReadSize};
+use crate::config::Config;
 use crate::socket;
 
-/// The end of the read buffer takes what is received, the rest what is decrypted.
-const RECEIVED: usize = 16 * 1024;
-
-/// A receive for a connection that delivers small pieces. Less is then decrypted ahead.
+/// The least receive. Little is decrypted ahead for a connection that delivers small pieces.
 const SMALL: usize = 4096;
 
 impl Connection {
     /// As [`read`](Connection::read): what is decrypted already, or else what the system has.
     pub(super) fn read_tls(&mut self, buffer: &mut [u8], config: &Config, now: u64) -> Read {
+        let wanted = self.wanted_room();
+        let room = self.room(wanted, config, now);
         let Some(session) = &mut self.tls else {
             return Read::Nothing;
         };
-        let wanted = match self.read_size {
-            ReadSize::UpTo(size) => size,
-            ReadSize::All => usize::MAX,
-        };
-        let split = buffer.len() - RECEIVED;
-        let (plain, received) = buffer.split_at_mut(split);
-        let mut room = wanted
-            .min(config.max_receive_buffer_size)
-            .clamp(1, plain.len());
-        if let Some(limit) = &mut self.limit {
-            room = room.min(limit.allowance(now));
-        }
-        let most = if room > 2 * RECEIVED { RECEIVED } else { SMALL };
+        let (plain, received) = buffer.split_at_mut(LARGEST_READ);
         let plain = &mut plain[..room];
+        let most = if room == LARGEST_READ {
+            RECEIVED
+        } else {
+            room.max(SMALL)
+        };
 
         let mut len = session.take_out(plain);
         let mut drained = true;
@@ -41,7 +35,11 @@ impl Connection {
             if self.budget == 0 {
                 break;
             }
-            match socket::receive(&self.fd, &mut received[..most]) {
+            // What is there of a record goes in front, so that most of the record is where it was received.
+            let partial = Some(session.partial()).filter(|len| len + SMALL <= RECEIVED);
+            let partial = partial.unwrap_or(0);
+            let end = most.max(partial + SMALL);
+            match socket::receive(&self.fd, &mut received[partial..end]) {
                 Ok(0) => {
                     ended = true;
                     break;
@@ -50,8 +48,9 @@ impl Connection {
                     // Also where a record is not complete yet: the peer is not silent.
                     self.read_since = now;
                     self.budget = self.budget.saturating_sub(count);
-                    drained = count < most;
-                    len = session.take_in(&mut received[..count], plain);
+                    drained = count < end - partial;
+                    session.take_partial(&mut received[..partial]);
+                    len = session.take_in(&mut received[..partial + count], plain);
                 }
                 Err(Errno::AGAIN) => break,
                 Err(errno) => return Read::Failed(errno),
@@ -78,7 +77,7 @@ impl Connection {
         }
         let more = session.has_unread() || session.failure().is_some();
         self.read_since = now;
-        if let Some(limit) = &mut self.limit {
+        if let Some(limit) = self.rare.as_mut().and_then(|rare| rare.limit.as_mut()) {
             limit.spend(len, now);
         }
         let last = !more
@@ -86,6 +85,7 @@ impl Connection {
             && (session.is_at_end()
                 || (drained && self.hung_up && matches!(socket::peek(&self.fd), Ok(0))));
         self.readable = !last && (!drained || more || self.hung_up || session.is_at_end());
+        self.adapt_room(len, wanted);
         Read::Data {
             len,
             full: len == wanted,
@@ -95,41 +95,26 @@ impl Connection {
 
     /// As [`flush`](Connection::flush): plaintext from before TLS, then records.
     pub(super) fn flush_tls(&mut self) -> Flush {
-        let is_open = matches!(self.state, State::Open | State::HalfClosed);
-        let may_seal = !is_open || !self.writes_paused;
-        let ending =
-            (self.state == State::Closing || self.own_side != OwnSide::Open) && !self.is_aborting();
         for _ in 0..WRITES {
-            let Some(session) = &mut self.tls else {
-                return Flush::Done;
-            };
-            if may_seal {
-                session.seal(&mut self.out);
-            }
-            if ending && self.out.is_empty() {
-                session.say_goodbye();
-            }
-            if !session.has_output() {
-                return if session.is_secured() && self.out.is_empty() {
-                    Flush::Done
-                } else {
-                    Flush::Held
-                };
-            }
-            match socket::send_queue(&self.fd, session.output()) {
-                Ok(count) => {
-                    self.sent += count as u64;
-                    session.output_sent(count);
+            match self.send_records(&mut &[][..]) {
+                Some(Ok(())) => {}
+                None => {
+                    let is_secured = self.tls.as_ref().is_none_or(|tls| tls.is_secured());
+                    return if is_secured && self.out.is_empty() {
+                        Flush::Done
+                    } else {
+                        Flush::Held
+                    };
                 }
-                Err(Errno::AGAIN) => return self.block(),
-                Err(errno) => return Flush::Failed(errno),
+                Some(Err(Errno::AGAIN)) => return self.block(),
+                Some(Err(errno)) => return Flush::Failed(errno),
             }
         }
         match &self.tls {
             // The goodbye comes with the next flush.
             Some(session)
                 if session.has_output()
-                    || (may_seal && !self.out.is_empty())
+                    || (self.may_seal() && !self.out.is_empty())
                     || self.own_side == OwnSide::Finishing =>
             {
                 Flush::More
@@ -137,6 +122,55 @@ impl Connection {
             Some(session) if !session.is_secured() || !self.out.is_empty() => Flush::Held,
             _ => Flush::Done,
         }
+    }
+
+    /// Whether what is queued may go. A close sends it even where writes are paused.
+    pub(super) fn may_seal(&self) -> bool {
+        let is_open = matches!(self.state, State::Open | State::HalfClosed);
+        !is_open || !self.writes_paused
+    }
+
+    /// Sends the records that wait, or else some of what is queued and of what stands `behind` it, which is shortened by so much. `None`:
+    /// there is nothing to send.
+    fn send_records(&mut self, behind: &mut &[u8]) -> Option<rustix::io::Result<()>> {
+        let ending =
+            (self.state == State::Closing || self.own_side != OwnSide::Open) && !self.is_aborting();
+        let may_seal = self.may_seal();
+        let says_goodbye = ending && (may_seal || self.out.is_empty());
+        let session = self.tls.as_mut()?;
+        let sent = if session.has_output() {
+            let sent = socket::send_queue(&self.fd, session.output());
+            session.output_sent(sent.unwrap_or(0));
+            sent
+        } else {
+            let mut nothing = OutQueue::default();
+            let out = if may_seal {
+                &mut self.out
+            } else {
+                &mut nothing
+            };
+            let send = |records: &[u8]| socket::send(&self.fd, records);
+            session.seal_and_send(out, behind, says_goodbye, send)?
+        };
+        self.sent += sent.unwrap_or(0) as u64;
+        Some(sent.map(|_| ()))
+    }
+
+    /// Sends `data`, and before it what is queued, as far as the system takes it now. How much of `data` need not be queued.
+    pub(super) fn send_through_tls(&mut self, data: &[u8]) -> usize {
+        let mut left = data;
+        for _ in 0..WRITES {
+            match self.send_records(&mut left) {
+                Some(Ok(())) if !left.is_empty() => {}
+                Some(Err(Errno::AGAIN)) => {
+                    self.block();
+                    break;
+                }
+                // An error is met again by the flush that is due.
+                Some(_) | None => break,
+            }
+        }
+        data.len() - left.len()
     }
 
     /// Reads for the handshake: first what the consumer gave back.
@@ -197,7 +231,6 @@ impl Connection {
             return self.has_unsent() || self.blocked;
         }
         // Nothing but the goodbye, which the system nearly always takes.
-        session.say_goodbye();
         matches!(self.flush_tls(), Flush::Blocked | Flush::More)
     }
 

@@ -104,6 +104,15 @@ fn flags(interest: Interest) -> EventFlags {
 }
 
 fn readiness(token: u64, flags: EventFlags) -> Readiness {
+    if flags == EventFlags::IN {
+        // Nearly always
+        return Readiness {
+            token,
+            readable: true,
+            writable: false,
+            closed: false,
+        };
+    }
     // Both directions, whatever was asked for: the next read or write fetches the error.
     let broken = flags.intersects(EventFlags::HUP | EventFlags::ERR);
     Readiness {

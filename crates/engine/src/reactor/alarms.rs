@@ -104,7 +104,7 @@ impl Reactor {
             self.want(key);
             return None;
         };
-        if self.is_spared(key, at) {
+        if self.is_spared(key, at, &deadline) {
             if let Some(connection) = self.connection(key)
                 && connection.writable
             {
@@ -148,12 +148,14 @@ impl Reactor {
 
     /// Whether a deadline that has passed waits, because the connection is ready: a timeout is silence of the peer, and not
     /// our being late. It waits until the connection was served once, so that no peer gains more by sending a little at the
-    /// right moment.
-    fn is_spared(&mut self, key: Key, deadline: u64) -> bool {
+    /// right moment. Only for what is to be read the deadline of reading waits again: what is read then puts it off anyway, and it may have
+    /// waited before for something else, such as room to send.
+    fn is_spared(&mut self, key: Key, at: u64, deadline: &Deadline) -> bool {
         let Some(connection) = self.connection(key) else {
             return false;
         };
-        if connection.spared.as_deref() == Some(&deadline) {
+        let was_spared = connection.was_spared(at);
+        if connection.overdue || was_spared && !matches!(deadline, Deadline::Read) {
             return connection.overdue;
         }
         let interest = connection.wanted().unwrap_or(Interest::NONE);
@@ -164,9 +166,9 @@ impl Reactor {
         let Some(connection) = self.connection(key) else {
             return false;
         };
-        connection.overdue = connection.registered.in_ready;
+        connection.overdue = connection.registered.in_ready && (connection.readable || !was_spared);
         if connection.overdue {
-            connection.spared = Some(Box::new(deadline));
+            connection.spare(at);
         }
         connection.overdue
     }

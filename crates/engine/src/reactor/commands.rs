@@ -8,11 +8,11 @@ use crate::buffer::overflows;
 use crate::clock;
 use crate::command::{Close, Command, command_methods};
 use crate::config::{SocketKind, SocketOption};
-use crate::connection::{Connection, Flush, OwnSide, State, Timeout};
+use crate::connection::{Connection, Flush, LARGE, OwnSide, State, Timeout};
 use crate::connection_info::TcpInfo;
 use crate::error::{CLOSED_HERE, DESTROYED_HERE, Error, Reason};
 use crate::name::Name;
-use crate::registry::Key;
+use crate::registry::{Key, Registry};
 use crate::socket;
 use crate::timers::TimerId;
 
@@ -20,7 +20,8 @@ command_methods!(Reactor);
 
 /// Writing, closing, and commands as data.
 impl Reactor {
-    /// Queues `data`; returns its length. The next turn sends it, together with whatever else is queued by then.
+    /// Queues `data`; returns its length. The next turn sends it, together with whatever else is queued by then. Of 16 KiB and more the
+    /// system gets what it takes at once, behind what is queued, and only the rest is copied into the queue.
     ///
     /// # Errors
     ///
@@ -29,34 +30,56 @@ impl Reactor {
     /// writes are paused. [`Error::Unsupported`] for a key of something else.
     pub fn write(&mut self, key: Key, data: &[u8]) -> Result<usize, Error> {
         let limit = self.config.max_send_buffer_size;
-        let connection = self.found(key)?;
+        let mut connection = connection_of(&mut self.sources, key)?;
         if connection.state == State::Closing || connection.own_side != OwnSide::Open {
             return Err(Error::Closed);
         }
-        let connection = if overflows(connection.out.len(), data.len(), limit) {
-            self.make_room(key, data.len())?
-        } else {
-            connection
-        };
+        if overflows(connection.out.len(), data.len(), limit) {
+            self.make_room(key, data.len())?;
+            connection = connection_of(&mut self.sources, key)?;
+        }
         match connection.kind {
+            SocketKind::Stream if data.len() >= LARGE => {
+                connection.count_written(data.len());
+                self.write_through(key, data);
+                return Ok(data.len());
+            }
             SocketKind::Stream => {
-                connection.out.push(data);
+                connection.out.push_into(data, &mut self.spares);
                 connection.count_written(data.len());
             }
             SocketKind::Datagram => connection.out.push_datagram(data),
         }
         if !std::mem::replace(&mut connection.in_flush, true) {
-            self.flushes.push(key);
+            self.flushes.push(key, connection.notify);
         }
         Ok(data.len())
     }
 
+    /// Sends what is large at once, as far as the system takes it. The flush sends the rest, and tells that all is gone.
+    #[inline(never)]
+    fn write_through(&mut self, key: Key, data: &[u8]) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        let (before, was_blocked) = (connection.sent, connection.blocked);
+        connection.write_through(data);
+        let (sent, blocked) = (connection.sent - before, connection.blocked);
+        self.stats.sent_bytes += sent;
+        if blocked {
+            self.stats.blocked_writes += u64::from(!was_blocked);
+            self.want(key);
+        }
+        self.queue_flush(key);
+    }
+
     /// More is to be written than may be queued; but the peer may have caught up since it was last looked at.
     #[cold]
-    fn make_room(&mut self, key: Key, len: usize) -> Result<&mut Connection, Error> {
+    fn make_room(&mut self, key: Key, len: usize) -> Result<(), Error> {
         let limit = self.config.max_send_buffer_size;
-        let connection = self.found(key)?;
-        let failed = connection.may_flush() && matches!(connection.flush(), Flush::Failed(_));
+        let connection = connection_of(&mut self.sources, key)?;
+        let failed = connection.may_flush()
+            && matches!(connection.flush(&mut self.spares), Flush::Failed(_));
         if failed || overflows(connection.out.len(), len, limit) {
             if !connection.writes_paused {
                 self.end(key, Reason::SendBufferFull);
@@ -64,7 +87,7 @@ impl Reactor {
             return Err(Error::SendBufferFull);
         }
         self.want(key);
-        self.found(key)
+        Ok(())
     }
 
     /// Sends what is queued, then ends the connection; nothing more is read. TLS says goodbye with close_notify; before
@@ -132,20 +155,20 @@ impl Reactor {
             Command::ReadSize(size) => {
                 match self.sources.get_mut(key) {
                     Some(Source::Listener(listener)) => listener.read_size = size,
-                    _ => self.found(key)?.read_size = size,
+                    _ => self.found(key)?.set_read_size(size),
                 }
                 Ok(())
             }
             Command::ReadTimeout(after) => {
                 let connection = self.found(key)?;
-                connection.read_timeout = Timeout::from_option(after);
+                connection.set_read_timeout(Timeout::from_option(after));
                 connection.read_since = clock::now();
                 self.want(key);
                 Ok(())
             }
             Command::WriteTimeout(after) => {
                 let connection = self.found(key)?;
-                connection.write_timeout = Timeout::from_option(after);
+                connection.set_write_timeout(Timeout::from_option(after));
                 connection.write_since = clock::now();
                 connection.restart_watch();
                 self.want(key);
@@ -179,11 +202,7 @@ impl Reactor {
 
     /// The connection that a command is for.
     pub(super) fn found(&mut self, key: Key) -> Result<&mut Connection, Error> {
-        match self.sources.get_mut(key) {
-            Some(Source::Connection(connection)) => Ok(connection),
-            Some(_) => Err(Error::Unsupported),
-            None => Err(Error::Closed),
-        }
+        connection_of(&mut self.sources, key)
     }
 
     fn set_paused(&mut self, key: Key, paused: bool) -> Result<(), Error> {
@@ -319,6 +338,16 @@ impl Reactor {
     /// Ids can be made from any number, and must not reach the timers of connections.
     fn is_consumers(&self, id: TimerId) -> bool {
         matches!(self.timers.get(id), Some(Alarm::Consumer))
+    }
+}
+
+/// The connection that a command is for, where the rest of the reactor is in use.
+#[inline]
+fn connection_of(sources: &mut Registry<Source>, key: Key) -> Result<&mut Connection, Error> {
+    match sources.get_mut(key) {
+        Some(Source::Connection(connection)) => Ok(connection),
+        Some(_) => Err(Error::Unsupported),
+        None => Err(Error::Closed),
     }
 }
 

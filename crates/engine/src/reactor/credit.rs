@@ -76,11 +76,11 @@ impl Reactor {
 
     /// Sends at once what can be sent: the consumer has more than there is room for.
     pub(crate) fn catch_up(&mut self, key: Key) {
-        if let Some(connection) = self.connection(key)
+        if let Some(Source::Connection(connection)) = self.sources.get_mut(key)
             && connection.may_flush()
         {
             // An error is met again by the flush that is due.
-            let _ = connection.flush();
+            let _ = connection.flush(&mut self.spares);
             self.want(key);
         }
     }

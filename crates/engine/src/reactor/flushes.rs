@@ -13,11 +13,21 @@ pub(crate) struct Flushes {
     flushed: usize,
     /// How many belong to the flush that has begun; zero between two flushes.
     flushing: usize,
+    /// Whether a consumer may want to be asked. Nearly always none does.
+    asks: bool,
 }
 
 impl Flushes {
-    pub(crate) fn push(&mut self, key: Key) {
+    /// `asks` is whether its consumer may want to be asked.
+    #[inline]
+    pub(crate) fn push(&mut self, key: Key, asks: bool) {
         self.queue.push(key);
+        self.asks |= asks;
+    }
+
+    /// The consumer of a connection that waits already may want to be asked.
+    pub(crate) fn ask(&mut self) {
+        self.asks = true;
     }
 
     /// Whether no connection waits for a flush, not even for the one that has begun.
@@ -31,7 +41,11 @@ impl Flushes {
     }
 
     /// The next connection whose consumer is to be asked.
+    #[inline]
     pub(crate) fn next_to_ask(&mut self) -> Option<Key> {
+        if !self.asks {
+            return None;
+        }
         let key = *self.queue.get(self.asked)?;
         self.asked += 1;
         Some(key)
@@ -39,11 +53,12 @@ impl Flushes {
 
     /// Begins the flush: all were asked.
     pub(crate) fn begin(&mut self) {
-        (self.asked, self.flushed) = (0, 0);
+        (self.asked, self.flushed, self.asks) = (0, 0, false);
         self.flushing = self.queue.len();
     }
 
     /// The next connection to flush. `None` says that the flush is over.
+    #[inline]
     pub(crate) fn next(&mut self) -> Option<Key> {
         if self.flushed == self.flushing {
             let over = std::mem::take(&mut self.flushing);

@@ -2,9 +2,9 @@
 
 use super::polling::WAKE_TOKEN;
 use super::ready::{Origin, Rank};
-use super::{READ_BUFFER, Reactor, Source, Step};
+use super::{Reactor, Source, Step};
 use crate::config::SocketKind;
-use crate::connection::{OwnSide, Read, State};
+use crate::connection::{LARGEST_READ, OwnSide, Read, State};
 use crate::error::Reason;
 use crate::event::{Chunk, Event};
 use crate::listener;
@@ -13,11 +13,11 @@ use crate::registry::Key;
 use crate::socket;
 
 /// Bytes that one connection may deliver per turn. A flooding peer gets that much, then everybody else has their turn.
-const READ_BUDGET: usize = READ_BUFFER;
+pub(super) const READ_BUDGET: usize = LARGEST_READ;
 
 impl Reactor {
-    /// Notes what the poller said about one source. The turn acts on it later, when it is the turn of this source.
-    pub(super) fn note_ready(&mut self, ready: Readiness) {
+    /// Notes what the poller said, where that is more than that an established connection has something to read.
+    pub(super) fn note_rare(&mut self, ready: Readiness) {
         if ready.token == WAKE_TOKEN {
             return self.polling.clear_waker();
         }
@@ -83,18 +83,26 @@ impl Reactor {
     }
 
     /// Puts a source into the queue of those that are ready.
+    #[inline]
     pub(super) fn enqueue(&mut self, key: Key, rank: Rank) {
         if rank >= Rank::NEW {
             self.ready.push(key, rank);
-        } else if let Some(connection) = self.connection(key) {
+        } else {
+            self.enqueue_handshake(key, rank);
+        }
+    }
+
+    #[inline(never)]
+    fn enqueue_handshake(&mut self, key: Key, rank: Rank) {
+        if let Some(connection) = self.connection(key) {
             let origin = Origin::of(connection);
             self.ready.push_handshake(key, rank, origin);
         }
     }
 
-    /// One share of step 5: serves the source that is first in the queue.
-    pub(super) fn next_io(&mut self) -> Option<Step> {
-        let key = self.ready.pop()?;
+    /// Serves a source of which more is to be seen to than reading.
+    #[inline(never)]
+    pub(super) fn next_rare(&mut self, key: Key) -> Option<Step> {
         let source = self.sources.get_mut(key)?;
         source.registered()?.in_ready = false;
         match source {
@@ -216,12 +224,19 @@ impl Reactor {
         let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
             return None;
         };
-        match connection.read(&mut self.read_buffer, &self.config, now) {
+        let read = connection.read(&mut self.read_buffer, &self.config, now);
+        self.end_read(key, read)
+    }
+
+    /// What a read leads to.
+    #[inline(never)]
+    pub(super) fn end_read(&mut self, key: Key, read: Read) -> Option<Step> {
+        let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
+            return None;
+        };
+        match read {
             Read::Data { len, full, last } => {
-                self.stats.reads += 1;
-                self.stats.received_bytes += len as u64;
-                connection.reads = connection.reads.saturating_add(1);
-                connection.received += len as u64;
+                connection.count_read(len, &mut self.stats);
                 if connection.is_over_newcomer_budget(&self.config) {
                     self.end_newcomer(key, Reason::NewcomerBudget);
                     return None;

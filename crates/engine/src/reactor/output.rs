@@ -13,10 +13,13 @@ use crate::stage::Authentication;
 impl Reactor {
     /// Has `key` flushed at the start of the next turn.
     pub(super) fn queue_flush(&mut self, key: Key) {
-        if let Some(Source::Connection(connection)) = self.sources.get_mut(key)
-            && !std::mem::replace(&mut connection.in_flush, true)
-        {
-            self.flushes.push(key);
+        if let Some(Source::Connection(connection)) = self.sources.get_mut(key) {
+            let asks = connection.notify;
+            if !std::mem::replace(&mut connection.in_flush, true) {
+                self.flushes.push(key, asks);
+            } else if asks {
+                self.flushes.ask();
+            }
         }
     }
 
@@ -31,15 +34,44 @@ impl Reactor {
     }
 
     /// Sends what one connection has queued. The event, if any, is that the queue is empty.
+    #[inline(always)] // there is one caller
     pub(super) fn flush(&mut self, key: Key) -> Option<Event<'static>> {
-        let connection = self.connection(key)?;
+        if let Some(Source::Connection(connection)) = self.sources.get_mut(key)
+            && connection.sends_straight()
+        {
+            connection.in_flush = false;
+            let before = connection.sent;
+            let flush = connection.flush_stream(&mut self.spares);
+            if let Flush::Done = flush {
+                self.stats.sent_bytes += connection.sent - before;
+                return None;
+            }
+            connection.note_flush();
+            return self.end_flush_of(key, flush, before);
+        }
+        self.flush_rare(key)
+    }
+
+    /// The same where more than sending is to be seen to.
+    #[inline(never)]
+    fn flush_rare(&mut self, key: Key) -> Option<Event<'static>> {
+        let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
+            return None;
+        };
         connection.in_flush = false;
         if connection.blocked || !connection.may_flush() {
             self.recount(key);
             return None;
         }
         let before = connection.sent;
-        let flush = connection.flush();
+        let flush = connection.flush(&mut self.spares);
+        self.end_flush_of(key, flush, before)
+    }
+
+    /// What a flush leads to, before which the system had taken so many bytes.
+    #[inline(never)]
+    fn end_flush_of(&mut self, key: Key, flush: Flush, before: u64) -> Option<Event<'static>> {
+        let connection = self.connection(key)?;
         let sent = connection.sent - before;
         let change = connection.recount();
         let precedence = connection.precedence();

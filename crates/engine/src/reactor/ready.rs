@@ -97,6 +97,8 @@ pub(super) struct ReadyQueue {
     ranks: Ranked<Key, RANKS>,
     resuming: Handshakes,
     strangers: Handshakes,
+    /// How many keys there are in all of these.
+    len: usize,
     shares: u32,
 }
 
@@ -107,12 +109,15 @@ impl ReadyQueue {
             ranks: Ranked::new(),
             resuming: Handshakes::default(),
             strangers: Handshakes::default(),
+            len: 0,
             shares: 0,
         }
     }
 
     /// Puts a key into a rank that is none of handshakes.
+    #[inline]
     pub(super) fn push(&mut self, key: Key, rank: Rank) {
+        self.len += 1;
         self.ranks.push(rank.index(), key);
     }
 
@@ -132,17 +137,20 @@ impl ReadyQueue {
             &mut self.strangers
         };
         line.push((site, (address, ())), key);
+        self.len += 1;
     }
 
     /// Puts a key before all others, whatever its rank.
     pub(super) fn push_next(&mut self, key: Key) {
+        self.len += 1;
         if let Some(other) = self.next.replace(key) {
             self.ranks.push_front(Rank::ESTABLISHED.index(), other);
         }
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.next.is_none() && self.ranks.is_empty() && self.waiting_handshakes() == 0
+        self.len == 0
     }
 
     /// The highest rank that has somebody, of those below `limit`.
@@ -165,14 +173,27 @@ impl ReadyQueue {
     }
 
     /// Takes out the key of the source that gets the next share.
+    #[inline(always)] // there is one caller
     pub(super) fn pop(&mut self) -> Option<Key> {
         if self.is_empty() {
             return None;
         }
+        self.len -= 1;
         if let Some(key) = self.next.take() {
             return Some(key);
         }
         self.shares = self.shares.wrapping_add(1);
+        if !self.shares.is_multiple_of(NEWCOMERS_SHARE)
+            && let Some(key) = self.ranks.pop(Rank::ESTABLISHED.index())
+        {
+            return Some(key);
+        }
+        self.pop_in_order()
+    }
+
+    /// The same where it is the share of others, or where nobody is established.
+    #[inline(never)]
+    fn pop_in_order(&mut self) -> Option<Key> {
         let highest = || self.highest_below(Rank(RANKS as u8));
         let rank = if self.shares.is_multiple_of(LOWEST_SHARE) {
             self.lowest()
@@ -196,9 +217,10 @@ impl ReadyQueue {
     /// Takes out the key of the handshake that has to make room: of the address that has most, the one that has come last, and
     /// of strangers first.
     pub(super) fn pop_last_handshake(&mut self) -> Option<Key> {
-        self.strangers
-            .pop_last()
-            .or_else(|| self.resuming.pop_last())
+        let last = self.strangers.pop_last();
+        let last = last.or_else(|| self.resuming.pop_last());
+        self.len -= usize::from(last.is_some());
+        last
     }
 }
 

@@ -1,9 +1,9 @@
 //! TLS: beginning it, the handshake's steps in the turn, and what a connection tells of its session.
 
-use super::{READ_BUFFER, Reactor, Source, Step};
+use super::{Reactor, Source, Step};
 use crate::clock;
 use crate::config::SocketKind;
-use crate::connection::State;
+use crate::connection::{LARGEST_READ, State};
 use crate::error::{Error, Reason};
 use crate::event::Event;
 use crate::name::Name;
@@ -191,8 +191,8 @@ impl Reactor {
 
     /// Ends a connection whose TLS session has failed. The alert for the peer is sent if the system takes it at once.
     pub(super) fn fail_tls(&mut self, key: Key, text: String) {
-        if let Some(connection) = self.connection(key) {
-            let _ = connection.flush();
+        if let Some(Source::Connection(connection)) = self.sources.get_mut(key) {
+            let _ = connection.flush(&mut self.spares);
         }
         self.end(key, Reason::Tls(text));
     }
@@ -213,7 +213,7 @@ impl Reactor {
         }
         for key in std::mem::take(&mut self.backlog) {
             if let Some(connection) = self.connection(key) {
-                connection.budget = READ_BUFFER;
+                connection.budget = LARGEST_READ;
                 self.serve_in_turn(key);
             }
         }

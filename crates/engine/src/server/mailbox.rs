@@ -78,6 +78,8 @@ pub(super) enum Request {
 #[derive(Default)]
 pub(super) struct Mailbox {
     queue: Mutex<Queue>,
+    /// Whether there is something in it: a look without the lock.
+    full: AtomicBool,
     waker: OnceLock<Waker>,
 }
 
@@ -115,6 +117,7 @@ impl Mailbox {
         }
         queue.bytes += bytes;
         queue.requests.push(request);
+        self.full.store(true, Ordering::Release);
         drop(queue);
         if let Some(waker) = self.waker.get() {
             waker.wake();
@@ -122,9 +125,14 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Everything that waits; `requests` is emptied and becomes the next queue.
+    /// Everything that waits goes to `requests`, which is empty.
     pub(super) fn take(&self, requests: &mut Vec<Request>) {
+        // Who posts wakes the thread afterwards, so that it looks again.
+        if !self.full.load(Ordering::Acquire) {
+            return;
+        }
         let mut queue = lock(&self.queue);
+        self.full.store(false, Ordering::Release);
         queue.bytes = 0;
         mem::swap(&mut queue.requests, requests);
     }

@@ -14,6 +14,7 @@ use crate::command::Close;
 use crate::error::{Error, Reason};
 use crate::event::{Event, Level};
 use crate::reactor::{Reactor, Step, read_buffer};
+use crate::read_buffer::ReadBuffer;
 use crate::registry::{Key, KeyMap};
 use crate::timers::TimerId;
 
@@ -37,7 +38,7 @@ pub(super) struct Worker {
     /// The deadline has passed: nothing begins any more.
     cut: bool,
     /// Takes turns with the reactor's read buffer: the handler has the one while the reactor, which it may use, has the other.
-    data: Box<[u8]>,
+    data: ReadBuffer,
 }
 
 /// One connection.

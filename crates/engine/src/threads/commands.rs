@@ -42,9 +42,9 @@ impl Threads {
         remote.written += len as u64;
         // With nothing to write, the flush tells.
         let notify = len > 0 && std::mem::take(&mut remote.untold);
-        let (thread, queued) = (remote.thread, std::mem::replace(&mut remote.in_flush, true));
-        if !queued {
-            self.flushes.push(key);
+        let (thread, asks) = (remote.thread, remote.notify);
+        if !std::mem::replace(&mut remote.in_flush, true) {
+            self.flushes.push(key, asks);
         }
         let outgoing = &mut self.threads[thread].outgoing;
         let more = |message: &mut Message| match message {
@@ -201,10 +201,13 @@ impl Threads {
     }
 
     pub(super) fn queue_flush(&mut self, key: Key) {
-        if let Some(remote) = self.remote_mut(key)
-            && !std::mem::replace(&mut remote.in_flush, true)
-        {
-            self.flushes.push(key);
+        if let Some(remote) = self.remote_mut(key) {
+            let asks = remote.notify;
+            if !std::mem::replace(&mut remote.in_flush, true) {
+                self.flushes.push(key, asks);
+            } else if asks {
+                self.flushes.ask();
+            }
         }
     }
 }

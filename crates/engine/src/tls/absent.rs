@@ -96,7 +96,13 @@ methods! {
     restart_step(u64, u64);
     take_in(&mut [u8], &mut [u8]) -> usize;
     take_out(&mut [u8]) -> usize;
-    seal(&mut OutQueue);
+    take_partial(&mut [u8]);
+    seal_and_send(
+        &mut OutQueue,
+        &mut &[u8],
+        bool,
+        impl FnOnce(&[u8]) -> rustix::io::Result<usize>
+    ) -> Option<rustix::io::Result<usize>>;
     say_goodbye();
     output_sent(usize);
 }
@@ -112,6 +118,7 @@ questions! {
     has_input() -> bool;
     has_unread() -> bool;
     input_held() -> usize;
+    partial() -> usize;
     is_at_end() -> bool;
     has_output() -> bool;
     output_left() -> usize;

@@ -21,6 +21,7 @@ use crate::append::append;
 use crate::buffer::OutQueue;
 
 mod machine;
+mod records;
 mod traffic;
 
 use machine::Machine;

@@ -186,7 +186,8 @@ fn close_with_unread(driver: &mut Driver, len: usize, arrived: bool) -> (Vec<u8>
     }
     let wanted = pattern(1 << 20);
     driver.reactor.write(key, &wanted).unwrap();
-    assert_eq!(driver.reactor.close(key), Close::Flushing);
+    // The system may have taken all of it already.
+    assert_ne!(driver.reactor.close(key), Close::Gone);
     let got = driver.drive_peer(
         move || {
             // Time for a reset to do its worst.
@@ -233,8 +234,10 @@ fn destroy_is_silent() {
     assert!(!driver.reactor.destroy(key));
     driver.expect_silence();
     assert!(driver.reactor.is_empty());
-    // What was written is not there, which must not look like an end.
-    assert_eq!(read_until_reset(&stream), b"");
+    // Not all of what was written is there, which must not look like an end.
+    let got = read_until_reset(&stream);
+    assert!(got.len() < 8 << 20, "{}", got.len());
+    assert!(got == pattern(8 << 20)[..got.len()]);
 }
 
 #[test]

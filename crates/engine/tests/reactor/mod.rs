@@ -46,6 +46,7 @@ mod reading;
 mod requests;
 mod settings;
 mod signals;
+mod streams;
 mod support;
 mod timeouts;
 mod timers;

@@ -19,6 +19,7 @@ mod reading;
 mod resuming;
 mod s_server;
 mod starttls;
+mod streams;
 #[allow(dead_code)]
 #[path = "../reactor/support.rs"]
 mod support;

@@ -15,6 +15,7 @@ local bans = require "trochee.bans";
 local slow = require "trochee.slow";
 local trace = require "trochee.trace";
 local inherited = require "trochee.activation";
+local chosen_read_size = require "trochee.read_size";
 local tls_builder = require "trochee.tls.builder";
 
 require "trochee.prosody";
@@ -40,7 +41,7 @@ local function listen(addr, port, listeners, config)
 	if not ok then
 		return nil, err;
 	end
-	local fd, read_size = inherited(addr, port), config and config.read_size;
+	local fd, read_size = inherited(addr, port), chosen_read_size(config and config.read_size, listeners);
 	local key, err; -- luacheck: ignore 411/err
 	if fd then
 		key, err = core.listen_on(fd, read_size);
@@ -177,6 +178,8 @@ local function link(from, to, read_size)
 		from:resume();
 	end
 	from:set_mode(read_size);
+	-- Nobody sees the pieces: mod_proxy65's 4096 bytes are those of the first
+	core.set_read_size(from[1], read_size, true);
 	from:set(true, nil);
 	to:set(nil, true);
 	from._linked, to._linked = to, from;
@@ -195,7 +198,7 @@ local dispatch = {};
 
 dispatch[events.ACCEPTED] = function (key, listener)
 	local server = handles[listener];
-	local banned = next(bans.list()) and bans.refuses((core.names(key)));
+	local banned = bans.any() and bans.refuses((core.names(key)));
 	if not server or banned then
 		core.destroy(key);
 		return;

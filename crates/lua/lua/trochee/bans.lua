@@ -30,6 +30,11 @@ local function refuses(address)
 	return false;
 end
 
+-- Whether there is one, be it over
+local function any()
+	return bans[1] ~= nil;
+end
+
 local function lift(network)
 	for i, ban in ipairs(bans) do
 		if ban.network == network then
@@ -62,6 +67,7 @@ end
 
 return {
 	add = add;
+	any = any;
 	lift = lift;
 	list = list;
 	refuses = refuses;

@@ -99,7 +99,7 @@ harness.groups = {
 	"items_53_writing", "items_63_listeners", "items_70_tls", "items_79_certificates", "items_85_handshakes", "items_92_other",
 	"items_98_util_poll", "items_101_system", "items_103_soak", "items_104_host_names", "items_110_loading", "items_113_limits",
 	"items_120_faults", "items_130_objects", "items_140_proxy", "items_143_dead_peers", "items_150_ends",
-	"items_152_seen",
+	"items_152_seen", "items_165_streams",
 }
 
 -- What runs the items: another Lua in scripts/test-lua, valgrind in scripts/sanitize, under which all takes many times as long.

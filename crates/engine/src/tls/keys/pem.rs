@@ -58,9 +58,7 @@ impl Section<'_> {
 ///
 /// An error is the last item: "bad end line" for a section that is cut off.
 pub(super) fn sections(text: &[u8]) -> impl Iterator<Item = Result<Section<'_>, &'static str>> {
-    let mut lines = text
-        .split(|byte| *byte == b'\n')
-        .map(<[u8]>::trim_ascii_end);
+    let mut lines = lines(text).map(<[u8]>::trim_ascii_end);
     let mut failed = false;
     std::iter::from_fn(move || {
         if failed {
@@ -75,6 +73,21 @@ pub(super) fn sections(text: &[u8]) -> impl Iterator<Item = Result<Section<'_>, 
         failed = section.is_none();
         Some(section.ok_or(BAD_END_LINE))
     })
+}
+
+/// The lines as OpenSSL reads them, with fgets(3) and strlen(3): of a line that has a NUL counts what is before it.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n')
+        .map(|line| line.split(|byte| *byte == 0).next().unwrap_or_default())
+}
+
+/// What OpenSSL reads of a file of certificates, for which a line that begins with a NUL is the end. For keys it is none.
+fn before_nul(text: &[u8]) -> &[u8] {
+    if text.first() == Some(&0) {
+        return &[];
+    }
+    let end = text.windows(2).position(|pair| pair == b"\n\0");
+    end.map_or(text, |at| &text[..=at])
 }
 
 /// The label in a line that begins with `start`, and is a boundary.
@@ -138,7 +151,7 @@ fn certificates_by<E: From<&'static str>>(
     take: impl Fn(&[u8], &[u8]) -> Result<CertificateDer<'static>, E>,
 ) -> Result<Vec<CertificateDer<'static>>, E> {
     let mut certificates = Vec::new();
-    for section in sections(text) {
+    for section in sections(before_nul(text)) {
         let section = section?;
         if is_certificate(section.label) {
             certificates.push(take(section.label, &section.decode()?)?);
@@ -207,6 +220,37 @@ mod tests {
         }
         let last = sections(text).last().unwrap().unwrap();
         assert_eq!(last.header("DEK-Info"), Some("X,00"));
+    }
+
+    #[test]
+    fn a_nul_ends_its_line_and_certificates_where_a_line_begins_with_it() {
+        const SECTION: &[u8] = b"-----BEGIN A-----\nMAMCAQU=\n-----END A-----\n";
+        let with = |line_end: &[u8]| {
+            let text = [
+                SECTION,
+                b"-----BEGIN B-----",
+                line_end,
+                b"MAMC\nAQU=\n-----END B-----\n",
+            ];
+            text.concat()
+        };
+        for line_end in [&b"\n"[..], b"\0\n", b"\0what nobody reads\n"] {
+            let text = with(line_end);
+            assert_eq!(labels(&text), [Ok("A".into()), Ok("B".into())]);
+            let last = sections(&text).last().unwrap().unwrap();
+            assert_eq!(**last.decode().unwrap(), [0x30, 3, 2, 1, 5]);
+        }
+        // The first line of what the section encodes is lost
+        let text = with(b"\0");
+        let last = sections(&text).last().unwrap().unwrap();
+        assert_eq!(**last.decode().unwrap(), [1, 5]);
+        let certificate = b"-----BEGIN CERTIFICATE-----\nMAMCAQU=\n-----END CERTIFICATE-----\n";
+        let twice = |between: &[u8]| trusted(&[&certificate[..], between, certificate].concat());
+        assert_eq!(twice(b"").unwrap().len(), 2);
+        assert_eq!(twice(b"\0\n").unwrap().len(), 1);
+        let behind = [b"\0\n", &certificate[..]].concat();
+        assert_eq!(trusted(&behind), Err(NO_START_LINE));
+        assert_eq!(labels(&behind), [Ok("CERTIFICATE".into())]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! rustls's part of a session: keys and the state of the protocol, and no buffers. The records that it reads are lent to
-//! it and decrypted where they lie; what it writes goes to a queue.
+//! it and decrypted where they lie; what it writes stands behind other records that are to be sent.
 
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
@@ -9,7 +9,7 @@ use rustls::unbuffered::{
 };
 use rustls::{CommonState, Error};
 
-use crate::buffer::OutQueue;
+use super::records::Records;
 use crate::tls::exporter::{self, Exporter};
 
 /// What a record adds to its plaintext, at most: header, content type or explicit nonce, tag.
@@ -31,7 +31,7 @@ enum Unbuffered {
 /// What goes in and out during a call, besides the records that are read.
 pub(super) struct Exchange<'a> {
     /// Records to be sent.
-    pub(super) wire: &'a mut OutQueue,
+    pub(super) records: &'a mut Records,
     /// Where plaintext goes as far as there is room, and how much of it is filled.
     pub(super) room: &'a mut [u8],
     pub(super) filled: usize,
@@ -45,12 +45,12 @@ pub(super) struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     pub(super) fn new(
-        wire: &'a mut OutQueue,
+        records: &'a mut Records,
         room: &'a mut [u8],
         rest: &'a mut Vec<u8>,
     ) -> Exchange<'a> {
         Exchange {
-            wire,
+            records,
             room,
             filled: 0,
             rest,
@@ -118,8 +118,8 @@ impl Machine {
     /// whether `send` was sent, which needs a complete handshake.
     ///
     /// What is left of `records` must come again in the next call, with more behind it: the beginning of a record, or
-    /// parts of a handshake message. That holds for calls that only send, too. After an error, which the alert in the
-    /// queue tells the peer of, there must be no other call.
+    /// parts of a handshake message. That holds for calls that only send, too. After an error, which an alert tells the
+    /// peer of, there must be no other call.
     pub(super) fn run(
         &mut self,
         records: &mut [u8],
@@ -198,7 +198,7 @@ fn step<Data>(
         Ok(ConnectionState::EncodeTlsData(mut data)) => {
             let mut most = 0;
             loop {
-                let encoded = exchange.wire.push_with(most, |room| {
+                let encoded = exchange.records.push_with(most, |room| {
                     let len = data.encode(room)?;
                     let seen = exporter::server_random(&room[..len]);
                     exchange.server_random = exchange.server_random.or(seen);
@@ -221,7 +221,7 @@ fn step<Data>(
         Ok(ConnectionState::WriteTraffic(mut traffic)) => {
             match std::mem::replace(send, Send::Nothing) {
                 Send::Nothing => Ok(Step::Done),
-                what => seal(&mut traffic, exchange.wire, &what).map(|()| Step::Done),
+                what => seal(&mut traffic, exchange.records, &what).map(|()| Step::Done),
             }
         }
         // Waiting for the peer, or over. Early data is never taken.
@@ -232,7 +232,7 @@ fn step<Data>(
 
 fn seal<Data>(
     traffic: &mut WriteTraffic<'_, Data>,
-    wire: &mut OutQueue,
+    records: &mut Records,
     what: &Send<'_>,
 ) -> Result<(), Error> {
     let mut most = OVERHEAD
@@ -241,7 +241,7 @@ fn seal<Data>(
             Send::Nothing | Send::CloseNotify => 2,
         };
     loop {
-        let sealed = wire.push_with(most, |room| match what {
+        let sealed = records.push_with(most, |room| match what {
             Send::Data(data) => traffic.encrypt(data, room),
             Send::CloseNotify => traffic.queue_close_notify(room),
             Send::Nothing => Ok(0),

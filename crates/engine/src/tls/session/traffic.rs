@@ -3,6 +3,7 @@
 use rustls::{HandshakeKind, ProtocolVersion};
 
 use super::machine::{Exchange, Send};
+use super::records::Records;
 use super::{Phase, Session, TOO_LONG};
 use crate::append::append;
 use crate::buffer::OutQueue;
@@ -34,7 +35,6 @@ impl Session {
         if self.failed.is_some() || self.peer_closed {
             return 0;
         }
-        let mut exchange = Exchange::new(&mut self.wire, room, &mut self.unread);
         let hides_name = self.hides_name && !self.secured;
         let most_held = if self.secured {
             MOST_HELD_LATER
@@ -42,22 +42,27 @@ impl Session {
             MOST_HELD
         };
         let _restoring = hides_name.then(Restoring::new);
-        let result = if self.held.is_empty() && !hides_name {
-            let (consumed, result) = machine.run(bytes, &mut exchange, Send::Nothing);
-            self.held = bytes[consumed..].to_vec();
-            result
-        } else {
-            append(&mut self.held, bytes, most_held);
-            if hides_name {
-                // After a HelloRetryRequest the client says it all again.
-                hello::hide_name(&mut self.held);
-            }
-            let (consumed, result) = machine.run(&mut self.held, &mut exchange, Send::Nothing);
-            self.held.drain(..consumed);
-            result
-        };
-        self.peer_closed = exchange.peer_closed;
-        let filled = exchange.filled;
+        let (filled, result) = Records::lend(|records| {
+            let mut exchange = Exchange::new(records, room, &mut self.unread);
+            let result = if self.held.is_empty() && !hides_name {
+                let (consumed, result) = machine.run(bytes, &mut exchange, Send::Nothing);
+                self.held = bytes[consumed..].to_vec();
+                result
+            } else {
+                append(&mut self.held, bytes, most_held);
+                if hides_name {
+                    // After a HelloRetryRequest the client says it all again.
+                    hello::hide_name(&mut self.held);
+                }
+                let (consumed, result) = machine.run(&mut self.held, &mut exchange, Send::Nothing);
+                self.held.drain(..consumed);
+                result
+            };
+            self.peer_closed = exchange.peer_closed;
+            let filled = exchange.filled;
+            self.wire.push(records.bytes());
+            (filled, result)
+        });
         if let Err(error) = result {
             // What was good before is still delivered.
             self.failed = Some(text::of_agreed(&error, machine.common().protocol_version()));
@@ -68,6 +73,19 @@ impl Session {
             self.held = Vec::new();
         }
         filled
+    }
+
+    /// How many bytes were received and are not a whole record yet, of a session whose handshake is complete.
+    pub(crate) fn partial(&self) -> usize {
+        if self.secured { self.held.len() } else { 0 }
+    }
+
+    /// Moves the [partial](Session::partial) record to `front`, which has room for it and no more. It has to come again, in front of what
+    /// [`take_in`](Session::take_in) is given next.
+    pub(crate) fn take_partial(&mut self, front: &mut [u8]) {
+        if !front.is_empty() {
+            front.copy_from_slice(&std::mem::take(&mut self.held));
+        }
     }
 
     /// Moves bytes that are decrypted already to `room`.
@@ -121,25 +139,60 @@ impl Session {
         self.wire.len()
     }
 
-    /// Makes records of what the consumer wrote, as many as may wait for the system.
-    pub(crate) fn seal(&mut self, out: &mut OutQueue) {
-        while self.wire.len() < MOST_SEALED
+    /// Makes records of what is queued and then of what stands `behind` it, which it shortens by so much: as many as may wait for the
+    /// system. Behind all of that it may [say goodbye](Session::say_goodbye). `send` is given them, and what it does not take is kept.
+    /// `None`: there are none.
+    ///
+    /// Nothing that was kept before may be left.
+    pub(crate) fn seal_and_send(
+        &mut self,
+        out: &mut OutQueue,
+        behind: &mut &[u8],
+        says_goodbye: bool,
+        send: impl FnOnce(&[u8]) -> rustix::io::Result<usize>,
+    ) -> Option<rustix::io::Result<usize>> {
+        Records::lend(|records| {
+            self.seal(out, behind, records);
+            if says_goodbye && out.is_empty() && behind.is_empty() {
+                self.say(Send::CloseNotify, records);
+            }
+            if records.is_empty() {
+                return None;
+            }
+            let sent = send(records.bytes());
+            self.wire.push(&records.bytes()[sent.unwrap_or(0)..]);
+            Some(sent)
+        })
+    }
+
+    fn seal(&mut self, out: &mut OutQueue, behind: &mut &[u8], records: &mut Records) {
+        while records.len() < MOST_SEALED
             && let Some(front) = out.front()
         {
             let piece = &front[..front.len().min(RECORD)];
-            if !self.say(Send::Data(piece)) {
-                break;
+            if !self.say(Send::Data(piece), records) {
+                return;
             }
             out.consume(piece.len());
+        }
+        while records.len() < MOST_SEALED && out.is_empty() && !behind.is_empty() {
+            let (piece, rest) = behind.split_at(behind.len().min(RECORD));
+            if !self.say(Send::Data(piece), records) {
+                return;
+            }
+            *behind = rest;
         }
     }
 
     /// Queues close_notify (RFC 8446, section 6.1), once.
     pub(crate) fn say_goodbye(&mut self) {
-        self.say(Send::CloseNotify);
+        Records::lend(|records| {
+            self.say(Send::CloseNotify, records);
+            self.wire.push(records.bytes());
+        });
     }
 
-    fn say(&mut self, what: Send<'_>) -> bool {
+    fn say(&mut self, what: Send<'_>, records: &mut Records) -> bool {
         let Phase::Running(machine) = &mut self.phase else {
             return false;
         };
@@ -147,7 +200,7 @@ impl Session {
             return false;
         }
         // No record is complete in there: nothing but the writing comes of it.
-        let mut exchange = Exchange::new(&mut self.wire, &mut [], &mut self.unread);
+        let mut exchange = Exchange::new(records, &mut [], &mut self.unread);
         match machine.run(&mut self.held, &mut exchange, what) {
             (_, Ok(said)) => said,
             (_, Err(error)) => {
