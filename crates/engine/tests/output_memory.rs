@@ -182,9 +182,9 @@ fn stalls(backend: &str, io_threads: usize, size: usize) {
     drop(peers);
     // Once for each way, for this takes a second.
     if backend == "epoll" && size == 1000 {
-        let kept = resident_before + written / 4;
-        until(&mut reactor, "the system to have it back", |_| {
-            resident() < kept
-        });
+        // Of what was freed while it was given back, less than a burst (8 MiB) may stay.
+        let kept = resident_before + written / 3;
+        let what = format!("{place}: the system to have all but {kept} bytes back");
+        until(&mut reactor, &what, |_| resident() < kept);
     }
 }
