@@ -26,11 +26,11 @@ class Server(Prosody):
     """With the accounts u0, u1, … that tls_load has the password of. The log has warnings and errors only: a million strangers would
     be gigabytes at level debug."""
 
-    def __init__(self, folder, backend, cores=None):
+    def __init__(self, folder, backend, cores=None, modules=(), **options):
         super().__init__(
-            folder, backend, tls=True, modules=[*MODULES, "soak"], log={"warn": Path(folder) / "prosody.log"},
+            folder, backend, tls=True, modules=[*MODULES, "soak", *modules], log={"warn": Path(folder) / "prosody.log"},
             plugin_paths=[Path(__file__).parent / "prosody"], soak_folder=folder,
-            c2s_timeout=C2S_TIMEOUT,
+            c2s_timeout=C2S_TIMEOUT, **options,
         )
         self.cores = cores
         self.errors = []
