@@ -152,7 +152,6 @@ def own(t):
         ("ca", "CA:TRUE", {"constraints": "critical, CA:TRUE", "ca": inter}),
         ("sha1", "signed with SHA-1", {"md": "sha1", "ca": inter}),
         ("no-names", "no subjectAltName", {"names": None, "ca": inter}),
-        ("key-usage-none", "a keyUsage that is none", {"ext": ["keyUsage = DER:05:00"], "ca": inter}),
         ("serial-0", "serial number 0", {"serial": "00", "ca": inter}),
         ("year-9999", "valid without end", {"dates": ("20250101000000Z", "99991231235959Z"), "ca": inter}),
     ):
