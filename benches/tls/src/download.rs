@@ -1,17 +1,15 @@
 //! One client downloads a file again and again, as fast as it comes.
 
 use std::io::{Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::StreamOwned;
 use rustls::client::Resumption;
 
+use crate::again::again;
 use crate::config;
 use crate::pump::{BLOCK, pattern};
-use crate::usage::{Server, Spent, micros};
-
-/// Fewest downloads that have a median.
-const LEAST: usize = 3;
+use crate::usage::Server;
 
 /// Bytes of a head at most.
 const HEAD: usize = 8192;
@@ -32,25 +30,7 @@ pub fn run(port: u16, server: Server, scheme: &str, seconds: Duration) -> Result
         _ => return Err(format!("SCHEME cannot be {scheme:?}")),
     };
     let pattern = pattern();
-    download(&mut *stream, &pattern)?;
-    let from = server.usage()?;
-    let mut times = Vec::new();
-    let mut bytes = 0;
-    while times.len() < LEAST || from.wall.elapsed() < seconds {
-        let begin = Instant::now();
-        bytes += download(&mut *stream, &pattern)?;
-        times.push(begin.elapsed());
-    }
-    let spent = Spent::between(from, server.usage()?)?;
-    times.sort_unstable();
-    let megabytes = bytes as f64 / 1e6;
-    Ok(format!(
-        r#"{{"count": {}, "ms": {:.1}, "per_second": {:.1}, {}"#,
-        times.len(),
-        micros(times[times.len() / 2]) / 1e3,
-        megabytes / (spent.wall / 1e6),
-        spent.json(megabytes),
-    ))
+    again(server, seconds, |_| download(&mut *stream, &pattern))
 }
 
 /// Asks for the file, and looks at each byte of it; how many there are.

@@ -4,6 +4,7 @@
 //!
 //! Prints one line of JSON, or a reason on stderr and exits with 1. A server without tickets: `{"absent": WHY}`.
 
+mod again;
 mod config;
 mod download;
 mod handshakes;

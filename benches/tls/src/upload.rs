@@ -2,17 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 
+use crate::again::again;
 use crate::config;
 use crate::pump::{BLOCK, pattern};
-use crate::usage::{Server, Spent, micros};
-
-/// Fewest uploads that have a median.
-const LEAST: usize = 3;
+use crate::usage::Server;
 
 /// Bytes of a file.
 const FILE: usize = 5_000_000;
@@ -24,24 +22,9 @@ const SECRET: &[u8] = b"secret of the benches";
 pub fn run(port: u16, server: Server, seconds: Duration) -> Result<String, String> {
     let mut socket = config::connected(port)?;
     let pattern = pattern();
-    upload(&mut socket, &pattern, 0)?;
-    let from = server.usage()?;
-    let mut times = Vec::new();
-    while times.len() < LEAST || from.wall.elapsed() < seconds {
-        let begin = Instant::now();
-        upload(&mut socket, &pattern, times.len() + 1)?;
-        times.push(begin.elapsed());
-    }
-    let spent = Spent::between(from, server.usage()?)?;
-    times.sort_unstable();
-    let megabytes = (times.len() * FILE) as f64 / 1e6;
-    Ok(format!(
-        r#"{{"count": {}, "ms": {:.1}, "per_second": {:.1}, {}"#,
-        times.len(),
-        micros(times[times.len() / 2]) / 1e3,
-        megabytes / (spent.wall / 1e6),
-        spent.json(megabytes),
-    ))
+    again(server, seconds, |number| {
+        upload(&mut socket, &pattern, number).map(|()| FILE)
+    })
 }
 
 fn upload(socket: &mut TcpStream, pattern: &[u8], number: usize) -> Result<(), String> {

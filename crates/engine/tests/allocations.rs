@@ -10,7 +10,10 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use trochee::{Event, Name, Reactor, ReadSize, poller};
+use trochee::{Event, Name, Reactor, ReadSize};
+
+#[path = "common/pollers.rs"]
+mod pollers;
 
 /// More than are flushed together.
 const PEERS: usize = 40;
@@ -83,15 +86,7 @@ fn echo_to_all(reactor: &mut Reactor, peers: &mut [TcpStream], buffer: &mut Vec<
 
 #[test]
 fn a_message_and_its_answer_allocate_nothing() {
-    for backend in poller::BACKENDS.iter().map(|backend| backend.name) {
-        if let Err(error) = poller::open(backend) {
-            assert!(
-                std::env::var_os("TROCHEE_NO_SKIPS").is_none(),
-                "{backend}: {error}"
-            );
-            eprintln!("SKIP: {error}");
-            continue;
-        }
+    for backend in pollers::available() {
         let mut reactor = Reactor::new();
         reactor.set_backend(backend).unwrap();
         let listener = reactor.listen("127.0.0.1", 0, ReadSize::All).unwrap();

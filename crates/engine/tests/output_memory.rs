@@ -10,7 +10,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use trochee::{Config, Event, EventLoop, Key, Name, ReadSize, poller};
+use trochee::{Config, Event, EventLoop, Key, Name, ReadSize};
+
+#[path = "common/pollers.rs"]
+mod pollers;
 
 const PEERS: usize = 4;
 
@@ -106,15 +109,7 @@ fn connect(address: SocketAddr) -> TcpStream {
 
 #[test]
 fn what_is_queued_is_there_once_and_given_back() {
-    for backend in poller::BACKENDS.iter().map(|backend| backend.name) {
-        if let Err(error) = poller::open(backend) {
-            assert!(
-                std::env::var_os("TROCHEE_NO_SKIPS").is_none(),
-                "{backend}: {error}"
-            );
-            eprintln!("SKIP: {error}");
-            continue;
-        }
+    for backend in pollers::available() {
         for io_threads in [0, 2] {
             for size in [EACH, 10_000, 1000] {
                 stalls(backend, io_threads, size);
