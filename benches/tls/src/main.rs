@@ -10,6 +10,7 @@ mod download;
 mod handshakes;
 mod honest;
 mod idle_crowd;
+mod operations;
 mod ping_pong;
 mod poller;
 mod proxy65;
@@ -43,6 +44,8 @@ usage: tls_load full PORT PID CLIENTS SECONDS       each client connects, shakes
        tls_load ping-pong PORT PID CLIENTS SECONDS  each client has one message after the other echoed on one connection
        tls_load pump PORT PID STREAMS SECONDS       each has a stream echoed
        tls_load idle-crowd PORT PID CLIENTS         each connects, later has one message echoed
+of no server:
+       tls_load operations p256|rsa2048 SECONDS     what a handshake's cryptography takes by itself
 of a Prosody that has the file /files/data:
        tls_load download PORT PID SCHEME SECONDS    one client downloads it by http or https, again and again
 of a Prosody with mod_http_file_share at files.localhost, whose secret is in upload.rs:
@@ -78,6 +81,9 @@ fn main() -> ExitCode {
 
 /// The line of JSON, or the reason.
 fn run(arguments: &[&str]) -> Result<String, String> {
+    if let ["operations", certificate, time] = arguments {
+        return operations::run(certificate, seconds(time)?);
+    }
     let [shape, port, pid, numbers @ ..] = arguments else {
         return Err(USAGE.to_owned());
     };
