@@ -1,10 +1,9 @@
 //! What a connection still has to send: a queue of chunks.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use crate::append::append;
+use crate::chunks::Chunks;
 use crate::spares::Spares;
 
 /// Small writes are gathered into chunks of this many bytes, so that one vectored write carries hundreds of stanzas.
@@ -19,86 +18,27 @@ pub(crate) fn overflows(queued: usize, more: usize, limit: usize) -> bool {
     queued > 0 && queued.saturating_add(more) > limit
 }
 
-/// The chunks of a queue, in order. Nearly always there is one at most, which takes no memory beside its own.
-#[derive(Default)]
-struct Chunks {
-    first: Option<Vec<u8>>,
-    /// Those behind the first. There are none without a first.
-    #[allow(clippy::box_collection)]
-    // the box, for which there is nearly never anything, is smaller than the ring
-    rest: Option<Box<VecDeque<Vec<u8>>>>,
-}
-
-impl Chunks {
-    fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    fn front(&self) -> Option<&Vec<u8>> {
-        self.first.as_ref()
-    }
-
-    fn back_mut(&mut self) -> Option<&mut Vec<u8>> {
-        match &mut self.rest {
-            Some(rest) => rest.back_mut(),
-            None => self.first.as_mut(),
-        }
-    }
-
-    fn push_back(&mut self, chunk: Vec<u8>) {
-        if self.first.is_none() {
-            self.first = Some(chunk);
-        } else {
-            self.rest.get_or_insert_default().push_back(chunk);
-        }
-    }
-
-    fn pop_front(&mut self) {
-        self.first = self.rest.as_mut().and_then(|rest| rest.pop_front());
-        self.release();
-    }
-
-    /// Nothing behind the first takes no memory.
-    fn release(&mut self) {
-        if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
-            self.rest = None;
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Vec<u8>> {
-        self.first
-            .iter()
-            .chain(self.rest.iter().flat_map(|rest| rest.iter()))
-    }
-}
-
 /// Bytes waiting to be sent, in order.
 ///
 /// Appending copies once; taking from the front moves an offset and never the bytes behind it, so a slow reader
-/// costs no more per byte than a fast one. An empty queue holds no memory.
+/// costs no more per byte than a fast one. An empty queue, which silent connections have, takes no memory but a pointer's.
 #[derive(Default)]
-pub(crate) struct OutQueue {
-    chunks: Chunks,
-    /// Bytes of the first chunk that are sent already.
-    sent: usize,
-    len: usize,
-}
+pub(crate) struct OutQueue(Option<Box<Chunks>>);
 
 impl OutQueue {
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.0.as_ref().map_or(0, |chunks| chunks.len())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+        self.0.is_none()
     }
 
     /// The same as [`push`](OutQueue::push), in memory that is used again where that is enough.
     #[inline]
     pub(crate) fn push_into(&mut self, data: &[u8], spares: &mut Spares) {
         if self.is_empty() && (1..=CHUNK).contains(&data.len()) {
-            self.len = data.len();
-            self.chunks.first = Some(spares.filled(data));
+            self.0 = Some(spares.filled(data));
         } else {
             self.push(data);
         }
@@ -106,41 +46,42 @@ impl OutQueue {
 
     /// Appends a piece of a stream; its boundary means nothing.
     pub(crate) fn push(&mut self, data: &[u8]) {
-        self.len += data.len();
-        if let Some(last) = self.chunks.back_mut()
-            && last.len() + data.len() <= CHUNK
+        if let Some(chunks) = &mut self.0
+            && chunks.append(data, CHUNK)
         {
-            return append(last, data, CHUNK);
+            return;
         }
         for part in data.chunks(LARGEST_CHUNK) {
-            self.chunks.push_back(part.to_vec());
+            self.push_back(part.to_vec());
         }
     }
 
-    /// The same, without copying what is a chunk of its own already.
-    pub(crate) fn push_chunk(&mut self, data: Cow<'_, [u8]>) {
+    /// The same as [`push_into`](OutQueue::push_into), without copying what is a chunk of its own already.
+    pub(crate) fn push_chunk(&mut self, data: Cow<'_, [u8]>, spares: &mut Spares) {
         match data {
-            Cow::Owned(chunk) => {
-                self.len += chunk.len();
-                self.chunks.push_back(chunk);
-            }
-            Cow::Borrowed(data) => self.push(data),
+            Cow::Owned(chunk) => self.push_back(chunk),
+            Cow::Borrowed(data) => self.push_into(data, spares),
         }
     }
 
     /// Appends a datagram; it stays a chunk of its own, empty or not.
     pub(crate) fn push_datagram(&mut self, data: &[u8]) {
-        self.len += data.len();
-        self.chunks.push_back(data.to_vec());
+        self.push_back(data.to_vec());
+    }
+
+    fn push_back(&mut self, chunk: Vec<u8>) {
+        match &mut self.0 {
+            Some(chunks) => chunks.push_back(chunk),
+            None => self.0 = Some(Box::new(Chunks::of(chunk))),
+        }
     }
 
     /// The first bytes, as many slices as `slices` has room for. Returns how many were filled.
     pub(crate) fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let all = self.0.iter().flat_map(|chunks| chunks.iter());
         let mut filled = 0;
-        let mut offset = self.sent;
-        for (slice, chunk) in slices.iter_mut().zip(self.chunks.iter()) {
-            *slice = IoSlice::new(&chunk[offset..]);
-            offset = 0;
+        for (slice, chunk) in slices.iter_mut().zip(all) {
+            *slice = IoSlice::new(chunk);
             filled += 1;
         }
         filled
@@ -148,38 +89,36 @@ impl OutQueue {
 
     /// All there is, if it is one slice.
     pub(crate) fn only(&self) -> Option<&[u8]> {
-        if self.chunks.rest.is_none() {
-            self.front()
-        } else {
-            None
+        match &self.0 {
+            Some(chunks) if chunks.is_one() => Some(chunks.front()),
+            _ => None,
         }
     }
 
     /// The unsent part of the first chunk.
     pub(crate) fn front(&self) -> Option<&[u8]> {
-        self.chunks.front().map(|chunk| &chunk[self.sent..])
+        self.0.as_ref().map(|chunks| chunks.front())
     }
 
     /// The same as [`consume`](OutQueue::consume). The memory of what is sent is used again.
     #[inline(always)] // nearly always it is all
     pub(crate) fn consume_into(&mut self, count: usize, spares: &mut Spares) {
-        if count < self.len || self.chunks.rest.is_some() {
-            return self.consume(count);
-        }
-        (self.sent, self.len) = (0, 0);
-        if let Some(chunk) = self.chunks.first.take() {
-            spares.keep(chunk);
+        match &self.0 {
+            Some(chunks) if count >= chunks.len() && chunks.is_one() => {
+                if let Some(chunks) = self.0.take() {
+                    spares.keep(chunks);
+                }
+            }
+            _ => self.consume(count),
         }
     }
 
     /// Forgets the first `count` bytes, which are sent.
     pub(crate) fn consume(&mut self, mut count: usize) {
-        self.len = self.len.saturating_sub(count);
-        while let Some(front) = self.chunks.front() {
-            let left = front.len() - self.sent;
+        while let Some(chunks) = &mut self.0 {
+            let left = chunks.front().len();
             if count < left {
-                self.sent += count;
-                return;
+                return chunks.advance(count);
             }
             count -= left;
             self.pop_front();
@@ -188,15 +127,16 @@ impl OutQueue {
 
     /// Forgets the first datagram, sent or refused.
     pub(crate) fn pop_datagram(&mut self) {
-        if let Some(front) = self.chunks.front() {
-            self.len -= front.len();
-            self.pop_front();
-        }
+        self.pop_front();
     }
 
+    /// Forgets the first chunk.
     fn pop_front(&mut self) {
-        self.chunks.pop_front();
-        self.sent = 0;
+        if let Some(chunks) = &mut self.0
+            && !chunks.pop_front()
+        {
+            self.0 = None;
+        }
     }
 }
 

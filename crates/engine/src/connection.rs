@@ -18,7 +18,6 @@
 //!
 //! A connection knows nothing of pollers, keys and events: the reactor asks it what it wants and tells it what happened.
 
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -43,6 +42,7 @@ mod credit;
 mod deadlines;
 mod memory;
 mod newcomer;
+mod peer;
 mod proxy;
 mod rare;
 mod rate;
@@ -54,9 +54,11 @@ mod tls;
 pub(crate) use credit::Credit;
 pub(crate) use deadlines::{Deadline, Timeout};
 pub(crate) use newcomer::NEWCOMER_READS;
+use peer::Peer;
 pub(crate) use proxy::HeaderRead;
 use rare::Rare;
 use rate::RateLimit;
+use room::ReadRoom;
 pub(crate) use room::{LARGEST_READ, READ_BUFFER};
 pub(crate) use through::LARGE;
 
@@ -91,7 +93,7 @@ pub(crate) struct Connection {
     pub(crate) state: State,
     /// The listener that accepted it.
     pub(crate) listener: Option<Key>,
-    pub(crate) peer: Option<SocketAddr>,
+    peer: Peer,
     /// Whether the other end has begun it.
     pub(crate) is_accepted: bool,
     /// Whether it has one of the places of [`Config::max_connections`].
@@ -101,9 +103,7 @@ pub(crate) struct Connection {
     pub(crate) out: OutQueue,
     /// From `start_tls` on. What is in `out` then is encrypted on its way.
     pub(crate) tls: Option<Box<Session>>,
-    read_size: ReadSize,
-    /// How often the room for a read has doubled.
-    grown: u8,
+    read_room: ReadRoom,
     rare: Option<Box<Rare>>,
 
     pub(crate) paused: bool,
@@ -149,7 +149,7 @@ pub(crate) struct Connection {
     /// It waits for a flush.
     pub(crate) in_flush: bool,
     /// Bytes that it may still read in this turn.
-    pub(crate) budget: usize,
+    pub(crate) budget: u32,
 
     /// When the peer last sent something, or reading began.
     pub(crate) read_since: u64,
@@ -207,14 +207,13 @@ impl Connection {
             kind,
             state,
             listener: None,
-            peer: None,
+            peer: Peer::default(),
             is_accepted: false,
             has_place: false,
             visit: None,
             out: OutQueue::default(),
             tls: None,
-            read_size,
-            grown: 0,
+            read_room: ReadRoom::new(read_size),
             rare: None,
             paused: false,
             writes_paused: false,
@@ -335,7 +334,7 @@ impl Connection {
             Err(errno) => return Read::Failed(errno),
         };
         self.read_since = now;
-        self.budget = self.budget.saturating_sub(len);
+        self.spend_budget(len);
         if let Some(limit) = self.limit_mut() {
             limit.spend(len, now);
         }
@@ -359,7 +358,7 @@ impl Connection {
     /// Sends the front of the queue.
     pub(crate) fn flush(&mut self, spares: &mut Spares) -> Flush {
         let flush = match self.kind {
-            SocketKind::Stream if self.tls.is_some() => self.flush_tls(),
+            SocketKind::Stream if self.tls.is_some() => self.flush_tls(spares),
             SocketKind::Stream => self.flush_stream(spares),
             SocketKind::Datagram => self.flush_datagrams(),
         };

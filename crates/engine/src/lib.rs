@@ -92,6 +92,7 @@ mod batch;
 #[cfg(test)]
 mod batch_tests;
 mod buffer;
+mod chunks;
 mod clock;
 mod command;
 mod config;

@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_connection_takes_little_room() {
         let size = size_of::<Connection>();
-        assert!(size <= 288, "{size} bytes");
+        assert!(size <= 216, "{size} bytes");
     }
 
     #[test]

@@ -107,9 +107,9 @@ impl Connection {
 
     /// From here on the client counts.
     fn take_told(&mut self, header: Header, now: u64) {
-        let proxy = self.peer;
+        let proxy = self.peer();
         if let Some(ends) = header.ends {
-            self.peer = Some(ends.source);
+            self.set_peer(Some(ends.source));
         }
         self.rare_mut().proxy = Some(Proxy::Told(Arc::new(Proxied { proxy, header })));
         self.read_since = now;

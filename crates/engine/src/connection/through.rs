@@ -4,6 +4,7 @@ use rustix::io::Errno;
 
 use super::Connection;
 use crate::socket;
+use crate::spares::Spares;
 
 /// From so many bytes on a write is not copied into the queue first. Fewer are cheaper to copy, and to send together with what else is
 /// written in the turn, than to make a system call for.
@@ -12,11 +13,11 @@ pub(crate) const LARGE: usize = 16 * 1024;
 impl Connection {
     /// Sends what is queued and then `data`, as far as the system takes it now, and queues the rest. An error is met again by the flush
     /// that is due.
-    pub(crate) fn write_through(&mut self, data: &[u8]) {
+    pub(crate) fn write_through(&mut self, data: &[u8], spares: &mut Spares) {
         let taken = if self.blocked || !self.may_flush() || !self.may_seal() {
             0
         } else if self.tls.is_some() {
-            self.send_through_tls(data)
+            self.send_through_tls(data, spares)
         } else {
             self.send_through(data)
         };

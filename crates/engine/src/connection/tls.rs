@@ -8,6 +8,7 @@ use crate::buffer::OutQueue;
 use crate::clock::nanoseconds;
 use crate::config::Config;
 use crate::socket;
+use crate::spares::Spares;
 
 /// The least receive. Little is decrypted ahead for a connection that delivers small pieces.
 const SMALL: usize = 4096;
@@ -47,7 +48,7 @@ impl Connection {
                 Ok(count) => {
                     // Also where a record is not complete yet: the peer is not silent.
                     self.read_since = now;
-                    self.budget = self.budget.saturating_sub(count);
+                    self.budget = self.budget.saturating_sub(count as u32);
                     drained = count < end - partial;
                     session.take_partial(&mut received[..partial]);
                     len = session.take_in(&mut received[..partial + count], plain);
@@ -94,9 +95,9 @@ impl Connection {
     }
 
     /// As [`flush`](Connection::flush): plaintext from before TLS, then records.
-    pub(super) fn flush_tls(&mut self) -> Flush {
+    pub(super) fn flush_tls(&mut self, spares: &mut Spares) -> Flush {
         for _ in 0..WRITES {
-            match self.send_records(&mut &[][..]) {
+            match self.send_records(&mut &[][..], spares) {
                 Some(Ok(())) => {}
                 None => {
                     let is_secured = self.tls.as_ref().is_none_or(|tls| tls.is_secured());
@@ -132,7 +133,11 @@ impl Connection {
 
     /// Sends the records that wait, or else some of what is queued and of what stands `behind` it, which is shortened by so much. `None`:
     /// there is nothing to send.
-    fn send_records(&mut self, behind: &mut &[u8]) -> Option<rustix::io::Result<()>> {
+    fn send_records(
+        &mut self,
+        behind: &mut &[u8],
+        spares: &mut Spares,
+    ) -> Option<rustix::io::Result<()>> {
         let ending =
             (self.state == State::Closing || self.own_side != OwnSide::Open) && !self.is_aborting();
         let may_seal = self.may_seal();
@@ -150,17 +155,17 @@ impl Connection {
                 &mut nothing
             };
             let send = |records: &[u8]| socket::send(&self.fd, records);
-            session.seal_and_send(out, behind, says_goodbye, send)?
+            session.seal_and_send(out, spares, behind, says_goodbye, send)?
         };
         self.sent += sent.unwrap_or(0) as u64;
         Some(sent.map(|_| ()))
     }
 
     /// Sends `data`, and before it what is queued, as far as the system takes it now. How much of `data` need not be queued.
-    pub(super) fn send_through_tls(&mut self, data: &[u8]) -> usize {
+    pub(super) fn send_through_tls(&mut self, data: &[u8], spares: &mut Spares) -> usize {
         let mut left = data;
         for _ in 0..WRITES {
-            match self.send_records(&mut left) {
+            match self.send_records(&mut left, spares) {
                 Some(Ok(())) if !left.is_empty() => {}
                 Some(Err(Errno::AGAIN)) => {
                     self.block();
@@ -218,7 +223,7 @@ impl Connection {
     }
 
     /// Before a close: whether something is still to be sent, after what the system takes at once.
-    pub(crate) fn prepare_close(&mut self) -> bool {
+    pub(crate) fn prepare_close(&mut self, spares: &mut Spares) -> bool {
         let Some(session) = &mut self.tls else {
             return !self.out.is_empty();
         };
@@ -231,7 +236,7 @@ impl Connection {
             return self.has_unsent() || self.blocked;
         }
         // Nothing but the goodbye, which the system nearly always takes.
-        matches!(self.flush_tls(), Flush::Blocked | Flush::More)
+        matches!(self.flush_tls(spares), Flush::Blocked | Flush::More)
     }
 
     /// Sends close_notify if the system takes it now, at an end that nothing can delay.

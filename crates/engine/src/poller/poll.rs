@@ -2,6 +2,10 @@
 //!
 //! `entries` is what the kernel reads, so it is dense; `positions` finds an entry by its descriptor number. A removal
 //! moves the last entry into the hole. All three changes are O(1); a wait is O(registered).
+//!
+//! With thousands of descriptors of which few are in use, nearly all of the cost of a server is that the kernel looks at all of them in
+//! every wait. So those that were ready of late stand in front, and most waits look at these alone: [`SHORT_LOOKS`] times in succession,
+//! as long as any of them becomes ready soon. This saves the user's part as well, for what is ready is found in front.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -14,6 +18,20 @@ use super::{Interest, Poller, Readiness, timespec};
 
 /// The name in [`BACKENDS`](super::BACKENDS).
 pub(super) const NAME: &str = "poll";
+
+/// How many waits may look at the busy descriptors alone before one looks at all. So that is how many turns of a busy loop a descriptor
+/// waits at most that was silent before.
+const SHORT_LOOKS: u8 = 4;
+
+/// How long such a wait is at most: less than it takes to look at some thousand descriptors, which would be for nothing if the next message
+/// is about to come.
+const SHORT: Duration = Duration::from_micros(50);
+
+/// Of fewer descriptors, all are looked at in each wait.
+const MANY: usize = 128;
+
+/// Where more than one of so many descriptors are busy, all are looked at in each wait.
+const BUSY_SHARE: usize = 4;
 
 /// Opens a poller; this cannot fail, for poll(2) needs nothing beforehand.
 pub(super) fn open() -> io::Result<Box<dyn Poller>> {
@@ -50,6 +68,9 @@ struct Poll {
     tokens: Vec<u64>,
     /// By descriptor number: the index of its entry. As long as the highest number seen, 4 bytes each.
     positions: Vec<Option<Position>>,
+    /// For each of the busy entries, which are the first ones: whether it was ready since the last look at all.
+    busy: Vec<bool>,
+    short_looks: u8,
 }
 
 impl Poller for Poll {
@@ -81,6 +102,7 @@ impl Poller for Poll {
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let number = number(fd);
         let position = self.position(number).ok_or(Errno::NOENT)?;
+        let position = self.calm(position);
         self.positions[number] = None;
         self.entries.swap_remove(position);
         self.tokens.swap_remove(position);
@@ -92,19 +114,22 @@ impl Poller for Poll {
     }
 
     fn wait(&mut self, ready: &mut Vec<Readiness>, timeout: Option<Duration>) -> io::Result<()> {
-        // ppoll(2) takes nanoseconds; where there is only poll(2), rustix rounds up to milliseconds.
-        let timeout = timeout.map(|timeout| timespec(timeout, 1));
-        let mut left = rustix::event::poll(&mut self.entries, timeout.as_ref())?;
-        for (entry, &token) in self.entries.iter().zip(&self.tokens) {
-            if left == 0 {
-                break;
-            }
-            let flags = entry.revents();
-            if !flags.is_empty() {
-                left -= 1;
-                ready.push(readiness(token, flags));
+        if self.may_look_short() {
+            self.short_looks -= 1;
+            let busy = self.busy.len();
+            let short = timespec(timeout.unwrap_or(SHORT).min(SHORT), 1);
+            let left = rustix::event::poll(&mut self.entries[..busy], Some(&short))?;
+            if left > 0 {
+                self.report(left, ready);
+                return Ok(());
             }
         }
+        // ppoll(2) takes nanoseconds; where there is only poll(2), rustix rounds up to milliseconds.
+        let timeout = timeout.map(|timeout| timespec(timeout, 1));
+        let left = rustix::event::poll(&mut self.entries, timeout.as_ref())?;
+        self.report(left, ready);
+        self.calm_silent();
+        self.short_looks = SHORT_LOOKS;
         Ok(())
     }
 
@@ -121,6 +146,65 @@ impl Poll {
             .copied()
             .flatten()
             .map(Position::index)
+    }
+
+    fn may_look_short(&self) -> bool {
+        let (busy, all) = (self.busy.len(), self.entries.len());
+        self.short_looks > 0 && busy > 0 && all >= MANY && busy * BUSY_SHARE <= all
+    }
+
+    /// Appends the `left` entries that poll(2) has found ready, which are busy from now on.
+    fn report(&mut self, mut left: usize, ready: &mut Vec<Readiness>) {
+        let mut position = 0;
+        while left > 0
+            && let Some(entry) = self.entries.get(position)
+        {
+            let flags = entry.revents();
+            if !flags.is_empty() {
+                left -= 1;
+                ready.push(readiness(self.tokens[position], flags));
+                match self.busy.get_mut(position) {
+                    Some(was_ready) => *was_ready = true,
+                    None => {
+                        // What comes from there was looked at.
+                        self.swap(position, self.busy.len());
+                        self.busy.push(true);
+                    }
+                }
+            }
+            position += 1;
+        }
+    }
+
+    /// Those that were not ready since the last look at all are not busy any more.
+    fn calm_silent(&mut self) {
+        for position in (0..self.busy.len()).rev() {
+            if !std::mem::take(&mut self.busy[position]) {
+                self.calm(position);
+            }
+        }
+    }
+
+    /// An entry is not busy any more. Gives the index that it has then.
+    fn calm(&mut self, position: usize) -> usize {
+        if position >= self.busy.len() {
+            return position;
+        }
+        self.busy.swap_remove(position);
+        let last = self.busy.len();
+        self.swap(position, last);
+        last
+    }
+
+    fn swap(&mut self, one: usize, other: usize) {
+        if one != other {
+            self.entries.swap(one, other);
+            self.tokens.swap(one, other);
+            for position in [one, other] {
+                let number = number(self.entries[position].as_fd());
+                self.positions[number] = Position::new(position);
+            }
+        }
     }
 }
 
@@ -176,5 +260,130 @@ fn readiness(token: u64, flags: PollFlags) -> Readiness {
         readable: broken || flags.intersects(PollFlags::IN | RDHUP),
         writable: broken || flags.contains(PollFlags::OUT),
         closed: broken || flags.intersects(RDHUP),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeReader, PipeWriter, Read, Write};
+
+    use super::*;
+
+    /// A poller with so many pipes, whose tokens are their indices.
+    #[allow(unsafe_code)]
+    fn pipes(count: usize) -> (Poll, Vec<(PipeReader, PipeWriter)>) {
+        let mut poll = Poll::default();
+        let pipes: Vec<_> = (0..count).map(|_| io::pipe().unwrap()).collect();
+        for (token, (reader, _)) in pipes.iter().enumerate() {
+            // SAFETY: the pipes live for as long as the poller.
+            unsafe {
+                poll.add(reader.as_fd(), token as u64, Interest::READ)
+                    .unwrap()
+            };
+        }
+        (poll, pipes)
+    }
+
+    fn wait(poll: &mut Poll) -> Vec<u64> {
+        let mut ready = Vec::new();
+        poll.wait(&mut ready, Some(Duration::ZERO)).unwrap();
+        let mut tokens: Vec<u64> = ready.iter().map(|ready| ready.token).collect();
+        tokens.sort_unstable();
+        tokens
+    }
+
+    fn send(pipe: &mut (PipeReader, PipeWriter)) {
+        pipe.1.write_all(b"x").unwrap();
+    }
+
+    fn take(pipe: &mut (PipeReader, PipeWriter)) {
+        pipe.0.read_exact(&mut [0]).unwrap();
+    }
+
+    #[test]
+    fn whoever_was_silent_waits_for_few_looks_at_the_busy_ones() {
+        let (mut poll, mut pipes) = pipes(2 * MANY);
+        for busy in [5, 200] {
+            send(&mut pipes[busy]);
+        }
+        assert_eq!(wait(&mut poll), [5, 200]);
+        send(&mut pipes[77]);
+        for _ in 0..SHORT_LOOKS {
+            assert_eq!(wait(&mut poll), [5, 200]);
+        }
+        assert_eq!(wait(&mut poll), [5, 77, 200]);
+        assert_eq!(wait(&mut poll), [5, 77, 200], "it is one of them now");
+    }
+
+    #[test]
+    fn when_no_busy_one_is_ready_all_are_looked_at() {
+        let (mut poll, mut pipes) = pipes(2 * MANY);
+        send(&mut pipes[5]);
+        assert_eq!(wait(&mut poll), [5]);
+        take(&mut pipes[5]);
+        send(&mut pipes[77]);
+        assert_eq!(wait(&mut poll), [77]);
+        assert_eq!(poll.busy.len(), 1, "the other one is not busy any more");
+    }
+
+    #[test]
+    fn few_descriptors_or_many_busy_ones_are_all_looked_at_in_each_wait() {
+        let (mut poll, mut few) = pipes(MANY - 1);
+        send(&mut few[5]);
+        assert_eq!(wait(&mut poll), [5]);
+        send(&mut few[77]);
+        assert_eq!(wait(&mut poll), [5, 77]);
+
+        let (mut poll, mut many) = pipes(MANY);
+        let busy = MANY / BUSY_SHARE + 1;
+        many[..busy].iter_mut().for_each(send);
+        assert_eq!(wait(&mut poll).len(), busy);
+        send(&mut many[100]);
+        assert_eq!(wait(&mut poll).len(), busy + 1);
+    }
+
+    #[test]
+    fn busy_ones_that_are_removed_are_forgotten() {
+        let (mut poll, mut pipes) = pipes(2 * MANY);
+        pipes[..8].iter_mut().for_each(send);
+        assert_eq!(wait(&mut poll).len(), 8);
+        take(&mut pipes[0]);
+        assert_eq!(wait(&mut poll), [1, 2, 3, 4, 5, 6, 7]);
+        for (reader, _) in &pipes[1..] {
+            poll.remove(reader.as_fd()).unwrap();
+        }
+        assert_eq!(wait(&mut poll), [0u64; 0]);
+        send(&mut pipes[0]);
+        assert_eq!(wait(&mut poll), [0]);
+        assert_eq!(poll.busy, [false]);
+    }
+
+    /// Whatever is busy, each descriptor is found under its own token.
+    #[test]
+    fn what_comes_and_goes_does_not_mix_them_up() {
+        let (mut poll, mut pipes) = pipes(2 * MANY);
+        for step in 0..2000usize {
+            let pipe = step * 31 % pipes.len();
+            send(&mut pipes[pipe]);
+            let mut waits = 0;
+            while !wait(&mut poll).contains(&(pipe as u64)) {
+                waits += 1;
+                assert!(waits <= SHORT_LOOKS, "{pipe} in step {step}");
+            }
+            if step % 3 == 0 {
+                let fd = pipes[pipe].0.as_fd();
+                poll.remove(fd).unwrap();
+                assert!(!wait(&mut poll).contains(&(pipe as u64)));
+                // SAFETY: as above.
+                #[allow(unsafe_code)]
+                unsafe {
+                    poll.add(fd, pipe as u64, Interest::READ).unwrap();
+                }
+            }
+            take(&mut pipes[pipe]);
+            if step % 5 == 0 {
+                assert_eq!(wait(&mut poll), [0u64; 0]);
+            }
+        }
     }
 }

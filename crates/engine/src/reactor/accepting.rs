@@ -56,7 +56,7 @@ impl Reactor {
                     self.turn.now,
                 );
                 connection.listener = Some(key);
-                connection.peer = peer;
+                connection.set_peer(peer);
                 connection.is_accepted = true;
                 connection.visit = visit;
                 connection.has_place = !listener.is_local;
@@ -121,7 +121,7 @@ impl Reactor {
                 let (now, retry) = (self.turn.now, self.config.accept_retry_interval);
                 let (rest, text) = self.gate.rests(listener, errno, retry, now);
                 let deadline = now.saturating_add(clock::nanoseconds(rest));
-                let timer = self.timers.insert(deadline, Alarm::Listener(key));
+                let timer = self.timers.insert(deadline, Alarm::of(key));
                 listener.resting = Some(timer);
                 self.resting.push(key);
                 self.want(key);

@@ -17,50 +17,49 @@ const LATE: u64 = 100_000_000;
 /// When a newcomer is looked at again whose consumer has not dealt with its last data, in nanoseconds.
 const NEWCOMER_RESPITE: u64 = 1_000_000_000;
 
-/// What a timer is for.
-pub(super) enum Alarm {
-    Consumer,
-    Connection(Key),
-    Listener(Key),
-    Lingering(Key),
+/// What a timer is for: a source, or one of the numbers below, which no key has. Each connection has a timer, so this is small.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Alarm(u64);
+
+impl Alarm {
+    pub(super) const CONSUMER: Alarm = Alarm(u64::MAX);
     /// An interval of what is told of strangers is over.
-    Strangers,
+    pub(super) const STRANGERS: Alarm = Alarm(u64::MAX - 1);
     /// Of descriptors that the system had refused to watch.
-    TellAgain,
+    pub(super) const TELL_AGAIN: Alarm = Alarm(u64::MAX - 2);
     /// Memory goes back to the system.
-    GiveBack,
+    pub(super) const GIVE_BACK: Alarm = Alarm(u64::MAX - 3);
+
+    /// That of a connection, of a listener that rests, or of a descriptor that lingers.
+    pub(super) fn of(key: Key) -> Alarm {
+        Alarm(key.to_bits())
+    }
 }
 
 impl Reactor {
     pub(super) fn alarm(&mut self, id: TimerId, alarm: Alarm) -> Option<Event<'static>> {
         match alarm {
-            Alarm::Consumer => {
+            Alarm::CONSUMER => {
                 self.stats.timers_fired += 1;
                 self.stats.lag_seconds.took(self.timers.lateness());
-                Some(Event::Timer { id })
+                return Some(Event::Timer { id });
             }
-            Alarm::Connection(key) => self.connection_alarm(key),
-            Alarm::Listener(key) => {
-                self.end_rest(key);
-                None
-            }
-            Alarm::Strangers => {
-                self.report_strangers();
-                None
-            }
-            Alarm::Lingering(key) => {
-                self.lingering_alarm(key);
-                None
-            }
-            Alarm::GiveBack => {
-                self.memory.give_back();
-                None
-            }
-            Alarm::TellAgain => {
-                self.tell_again();
-                None
-            }
+            Alarm::STRANGERS => self.report_strangers(),
+            Alarm::GIVE_BACK => self.memory.give_back(),
+            Alarm::TELL_AGAIN => self.tell_again(),
+            Alarm(bits) => return self.source_alarm(Key::from_bits(bits)),
         }
+        None
+    }
+
+    fn source_alarm(&mut self, key: Key) -> Option<Event<'static>> {
+        match self.sources.get(key)? {
+            Source::Connection(_) => return self.connection_alarm(key),
+            Source::Listener(_) => self.end_rest(key),
+            Source::Lingering(_) => self.lingering_alarm(key),
+            Source::Watch(_) | Source::Signal(_) | Source::Datagrams(_) => {}
+        }
+        None
     }
 
     /// Sets the one timer of a connection to its first deadline. Where it is set to an earlier moment already it stays:
@@ -73,7 +72,7 @@ impl Reactor {
             return;
         };
         match connection.timer {
-            None => connection.timer = Some(self.timers.insert(deadline, Alarm::Connection(key))),
+            None => connection.timer = Some(self.timers.insert(deadline, Alarm::of(key))),
             Some(timer) => {
                 if self.timers.deadline(timer).is_none_or(|set| deadline < set) {
                     self.timers.reschedule(timer, deadline);
@@ -130,7 +129,7 @@ impl Reactor {
         let again = self.turn.now + NEWCOMER_RESPITE;
         match self.sources.get_mut(key) {
             Some(Source::Connection(connection)) if connection.is_awaiting() => {
-                connection.timer = Some(self.timers.insert(again, Alarm::Connection(key)));
+                connection.timer = Some(self.timers.insert(again, Alarm::of(key)));
             }
             _ => self.end_newcomer(key, reason),
         }

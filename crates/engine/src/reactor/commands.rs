@@ -59,11 +59,11 @@ impl Reactor {
     /// Sends what is large at once, as far as the system takes it. The flush sends the rest, and tells that all is gone.
     #[inline(never)]
     fn write_through(&mut self, key: Key, data: &[u8]) {
-        let Some(connection) = self.connection(key) else {
+        let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
             return;
         };
         let (before, was_blocked) = (connection.sent, connection.blocked);
-        connection.write_through(data);
+        connection.write_through(data, &mut self.spares);
         let (sent, blocked) = (connection.sent - before, connection.blocked);
         self.stats.sent_bytes += sent;
         if blocked {
@@ -101,7 +101,7 @@ impl Reactor {
             && connection.state != State::Connecting
         {
             connection.state = State::Closing;
-            if connection.prepare_close() {
+            if connection.prepare_close(&mut self.spares) {
                 self.queue_flush(key);
                 self.want(key);
                 return Close::Flushing;
@@ -289,7 +289,7 @@ impl Reactor {
     /// The address of the other end; of a [proxied](Reactor::proxied) connection that of the client.
     pub fn peer_name(&self, key: Key) -> Option<Name> {
         match self.sources.get(key)? {
-            Source::Connection(connection) => match connection.peer {
+            Source::Connection(connection) => match connection.peer() {
                 Some(peer) => Some(Name::Inet(peer)),
                 None => socket::peer_name(&connection.fd),
             },
@@ -316,7 +316,7 @@ impl Reactor {
     /// Has [`Event::Timer`](crate::Event) come after this time, once, and never in the turn that set it.
     pub fn set_timer(&mut self, after: Duration) -> TimerId {
         self.stats.timers_set += 1;
-        self.timers.insert(deadline(after), Alarm::Consumer)
+        self.timers.insert(deadline(after), Alarm::CONSUMER)
     }
 
     /// Takes a timer back, even one that is due in this turn and was not handed out yet. False for a stale id.
@@ -337,7 +337,7 @@ impl Reactor {
 
     /// Ids can be made from any number, and must not reach the timers of connections.
     fn is_consumers(&self, id: TimerId) -> bool {
-        matches!(self.timers.get(id), Some(Alarm::Consumer))
+        self.timers.get(id) == Some(&Alarm::CONSUMER)
     }
 }
 

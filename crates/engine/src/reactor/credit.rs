@@ -54,12 +54,12 @@ impl Reactor {
 
     /// Queues what the consumer has written. It has seen to the limit, and has been told of what else can be wrong, or will be.
     pub(crate) fn queue(&mut self, key: Key, data: Cow<'_, [u8]>) {
-        let Some(connection) = self.connection(key) else {
+        let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
             return;
         };
         if connection.state != State::Closing && connection.own_side == OwnSide::Open {
             connection.count_written(data.len());
-            connection.out.push_chunk(data);
+            connection.out.push_chunk(data, &mut self.spares);
             self.queue_flush(key);
         }
     }
@@ -136,7 +136,7 @@ impl Reactor {
 
     /// Takes in a connection that is to be handed over.
     pub(crate) fn take_in(&mut self, connection: Connection) -> Key {
-        let (listener, peer) = (connection.listener, connection.peer);
+        let (listener, peer) = (connection.listener, connection.peer());
         // One that is begun or adopted is told of later.
         let accepted = connection.state != State::Connecting;
         let connection = Source::Connection(Box::new(connection));

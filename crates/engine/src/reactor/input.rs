@@ -13,7 +13,7 @@ use crate::registry::Key;
 use crate::socket;
 
 /// Bytes that one connection may deliver per turn. A flooding peer gets that much, then everybody else has their turn.
-pub(super) const READ_BUDGET: usize = LARGEST_READ;
+pub(super) const READ_BUDGET: u32 = LARGEST_READ as u32;
 
 impl Reactor {
     /// Notes what the poller said, where that is more than that an established connection has something to read.

@@ -80,7 +80,7 @@ impl Reactor {
         } else {
             lingering.until.min(look_again)
         };
-        lingering.timer = Some(self.timers.insert(at, Alarm::Lingering(key)));
+        lingering.timer = Some(self.timers.insert(at, Alarm::of(key)));
     }
 
     /// The moment has come to look whether it may be closed.

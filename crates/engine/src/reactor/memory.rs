@@ -51,7 +51,7 @@ impl Reactor {
     fn book(&mut self, before: usize, now: usize) {
         if self.memory.change(before, now) {
             let deadline = self.turn.now + GIVE_BACK_AFTER;
-            self.timers.insert(deadline, Alarm::GiveBack);
+            self.timers.insert(deadline, Alarm::GIVE_BACK);
         }
     }
 

@@ -137,7 +137,7 @@ impl Reactor {
                     Some(ConnectionInfo {
                         key,
                         stage: connection.stage(),
-                        peer: connection.peer,
+                        peer: connection.peer(),
                         is_accepted: connection.is_accepted,
                         tls: connection
                             .tls

@@ -101,7 +101,7 @@ impl Reactor {
     ) -> Result<Connection, Error> {
         let fd = socket::connect(peer, kind, &self.config)?;
         let mut connection = Connection::new(fd, kind, State::Connecting, read_size, clock::now());
-        connection.peer = Some(peer);
+        connection.set_peer(Some(peer));
         Ok(connection)
     }
 
@@ -147,7 +147,7 @@ impl Reactor {
     ) -> Result<Key, Error> {
         let now = clock::now();
         let mut connection = Connection::new(fd, SocketKind::Stream, State::Open, read_size, now);
-        connection.peer = peer;
+        connection.set_peer(peer);
         connection.is_accepted = true;
         connection.visit = visit;
         let expects_header = if fronts.is_empty() {

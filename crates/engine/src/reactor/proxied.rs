@@ -16,7 +16,7 @@ use crate::socket;
 /// Whether a connection that was accepted is one of a proxy, which has to say so first.
 pub(super) fn is_proxy(settings: &ProxyProtocol, connection: &Connection) -> bool {
     let trusts = |peer: SocketAddr| settings.trusted.contains(peer.ip());
-    if !connection.peer.is_some_and(trusts) {
+    if !connection.peer().is_some_and(trusts) {
         return false;
     }
     match (&settings.ports, socket::local_name(&connection.fd)) {
@@ -125,7 +125,9 @@ impl Reactor {
     /// Ends a connection of a proxy that has sent no header.
     pub(super) fn refuse_header(&mut self, key: Key, why: &str) {
         self.stats.proxy_refused += 1;
-        let peer = self.connection(key).and_then(|connection| connection.peer);
+        let peer = self
+            .connection(key)
+            .and_then(|connection| connection.peer());
         let from = peer.map_or_else(|| "a UNIX socket".to_owned(), |peer| peer.to_string());
         let text = format!("{from}: {why}");
         if self.connection(key).is_some_and(|it| it.is_unheard())

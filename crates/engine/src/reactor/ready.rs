@@ -82,7 +82,7 @@ pub(super) struct Origin {
 impl Origin {
     pub(super) fn of(connection: &Connection) -> Origin {
         Origin {
-            address: connection.peer.map(|peer| peer.ip()),
+            address: connection.peer().map(|peer| peer.ip()),
             counted: connection.visit.is_some(),
         }
     }

@@ -125,7 +125,7 @@ impl Reactor {
         let now = clock::now();
         if self.telling_again.is_none() {
             let at = now + clock::nanoseconds(TELL_AGAIN);
-            self.telling_again = Some(self.timers.insert(at, Alarm::TellAgain));
+            self.telling_again = Some(self.timers.insert(at, Alarm::TELL_AGAIN));
         }
         if self.refused_notice.is_due(now) {
             let count = self.refused.len();

@@ -79,7 +79,7 @@ impl Reactor {
         }
         if noted.report_later {
             let deadline = clock::now() + INTERVAL;
-            self.timers.insert(deadline, Alarm::Strangers);
+            self.timers.insert(deadline, Alarm::STRANGERS);
         }
     }
 }

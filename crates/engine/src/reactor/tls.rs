@@ -1,9 +1,10 @@
 //! TLS: beginning it, the handshake's steps in the turn, and what a connection tells of its session.
 
+use super::input::READ_BUDGET;
 use super::{Reactor, Source, Step};
 use crate::clock;
 use crate::config::SocketKind;
-use crate::connection::{LARGEST_READ, State};
+use crate::connection::State;
 use crate::error::{Error, Reason};
 use crate::event::Event;
 use crate::name::Name;
@@ -118,7 +119,7 @@ impl Reactor {
                     return None;
                 }
             };
-            connection.budget = connection.budget.saturating_sub(len);
+            connection.spend_budget(len);
             connection.readable =
                 len == HANDSHAKE_READ || connection.hung_up || connection.has_taken_back();
             let session = connection.tls.as_mut()?;
@@ -213,7 +214,7 @@ impl Reactor {
         }
         for key in std::mem::take(&mut self.backlog) {
             if let Some(connection) = self.connection(key) {
-                connection.budget = LARGEST_READ;
+                connection.budget = READ_BUDGET;
                 self.serve_in_turn(key);
             }
         }

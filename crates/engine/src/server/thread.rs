@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::worker::Entry;
+use super::worker::{Awaits, Entry};
 use super::{Conn, Handler, Thread};
 use crate::config::{ReadSize, SocketKind};
 use crate::error::Error;
@@ -36,7 +36,8 @@ impl Thread<'_> {
                 reactor.adopt(socket::connect_unix(peer)?, ReadSize::All)?
             }
         };
-        let entry = Entry::new(Box::new(handler), None);
+        let mut entry = Entry::new(Box::new(handler), None);
+        entry.set_awaits(Some(Awaits::Connection));
         self.worker.entries.insert(key, entry);
         Ok(key)
     }

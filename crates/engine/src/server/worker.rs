@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::mailbox::{Link, Mailbox, Request};
-use super::place::Place;
 use super::{Conn, Contexts, Handler, Notice, Start, Status, Thread, tell};
 use crate::command::Close;
 use crate::error::{Error, Reason};
@@ -18,8 +17,11 @@ use crate::read_buffer::ReadBuffer;
 use crate::registry::{Key, KeyMap};
 use crate::timers::TimerId;
 
+mod entry;
 mod timers;
 
+use entry::More;
+pub(super) use entry::{Awaits, Entry};
 use timers::{Owner, TimerHasher};
 
 const HANDLER_PANICKED: &str = "a handler panicked, and its connection was closed";
@@ -39,51 +41,6 @@ pub(super) struct Worker {
     cut: bool,
     /// Takes turns with the reactor's read buffer: the handler has the one while the reactor, which it may use, has the other.
     data: ReadBuffer,
-}
-
-/// One connection.
-pub(super) struct Entry {
-    /// `None` while it is called.
-    handler: Option<Box<dyn Handler>>,
-    /// [`Handler::on_connect`] waits for the handshake.
-    awaits_tls: bool,
-    /// So does all else, for the PROXY header.
-    awaits_header: bool,
-    /// [`Handler::on_connect`] was called.
-    begun: bool,
-    /// What most connections do without.
-    more: Option<Box<More>>,
-    _place: Option<Place>,
-}
-
-#[derive(Default)]
-struct More {
-    link: Option<Arc<Link>>,
-    timers: Vec<TimerId>,
-    contexts: Option<Contexts>,
-    /// Why we closed it, where that is not [`Reason::Local`].
-    why: Option<Reason>,
-}
-
-impl Entry {
-    pub(super) fn new(handler: Box<dyn Handler>, place: Option<Place>) -> Entry {
-        Entry {
-            handler: Some(handler),
-            awaits_tls: false,
-            awaits_header: false,
-            begun: false,
-            more: None,
-            _place: place,
-        }
-    }
-
-    fn more(&mut self) -> &mut More {
-        self.more.get_or_insert_default()
-    }
-
-    fn take_contexts(&mut self) -> Option<Contexts> {
-        self.more.as_mut()?.contexts.take()
-    }
 }
 
 impl Worker {
@@ -166,10 +123,14 @@ impl Worker {
         self.data = data;
     }
 
+    fn awaits(&self, key: Key) -> Option<Awaits> {
+        self.entries.get(key)?.awaits()
+    }
+
     fn event(&mut self, event: Event<'static>) {
         match event {
             Event::Connected { key } => {
-                if self.entries.get(key).is_some_and(|it| it.awaits_header) {
+                if self.awaits(key) == Some(Awaits::Header) {
                     self.begin(key);
                 } else {
                     self.connected(key);
@@ -219,8 +180,10 @@ impl Worker {
                         if let Some(contexts) = &plan.contexts {
                             entry.more().contexts = Some(contexts.clone());
                         }
-                        entry.awaits_header = self.reactor.expects_header(key);
-                        let awaits_header = entry.awaits_header;
+                        let awaits_header = self.reactor.expects_header(key);
+                        if awaits_header {
+                            entry.set_awaits(Some(Awaits::Header));
+                        }
                         self.entries.insert(key, entry);
                         if !awaits_header {
                             self.begin(key);
@@ -245,14 +208,11 @@ impl Worker {
                 self.deadline = Some(deadline);
                 // Those that are still to begin are told then.
                 for key in self.keys() {
-                    let Some(entry) = self.entries.get(key) else {
-                        continue;
-                    };
-                    if entry.begun {
-                        self.call(key, |handler, conn| handler.on_shutdown(conn, deadline));
-                    } else if entry.awaits_header {
+                    match self.awaits(key) {
+                        None => self.call(key, |handler, conn| handler.on_shutdown(conn, deadline)),
                         // Its client has not begun, and need not.
-                        self.close(key);
+                        Some(Awaits::Header) => self.close(key),
+                        Some(Awaits::Connection | Awaits::Tls) => {}
                     }
                 }
             }
@@ -264,10 +224,9 @@ impl Worker {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
-        entry.awaits_header = false;
         match entry.take_contexts() {
             Some(contexts) => {
-                entry.awaits_tls = true;
+                entry.set_awaits(Some(Awaits::Tls));
                 // Cannot fail on a connection that has just begun.
                 let _ = self.serve_tls(key, &contexts);
             }
@@ -277,7 +236,8 @@ impl Worker {
 
     fn connected(&mut self, key: Key) {
         if let Some(entry) = self.entries.get_mut(key) {
-            entry.begun = true;
+            entry.set_awaits(None);
+            entry.release();
         }
         self.call(key, |handler, conn| handler.on_connect(conn));
         if let Some(deadline) = self.deadline {
@@ -307,7 +267,7 @@ impl Worker {
             return;
         };
         entry.take_contexts();
-        let begins = std::mem::take(&mut entry.awaits_tls);
+        let begins = entry.awaits() == Some(Awaits::Tls);
         self.call(key, |handler, conn| {
             handler.on_status(conn, Status::Secured)
         });

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::{Info, Mode, Start, VerifyError};
 use crate::buffer::OutQueue;
+use crate::spares::Spares;
 
 /// What handshakes are made with. This build has no TLS (feature `tls`), so there is no way to make one.
 #[derive(Clone, Debug)]
@@ -99,6 +100,7 @@ methods! {
     take_partial(&mut [u8]);
     seal_and_send(
         &mut OutQueue,
+        &mut Spares,
         &mut &[u8],
         bool,
         impl FnOnce(&[u8]) -> rustix::io::Result<usize>

@@ -7,6 +7,7 @@ use super::records::Records;
 use super::{Phase, Session, TOO_LONG};
 use crate::append::append;
 use crate::buffer::OutQueue;
+use crate::spares::Spares;
 use crate::tls::hello;
 use crate::tls::pkix::Errors;
 use crate::tls::transcript::Restoring;
@@ -147,12 +148,13 @@ impl Session {
     pub(crate) fn seal_and_send(
         &mut self,
         out: &mut OutQueue,
+        spares: &mut Spares,
         behind: &mut &[u8],
         says_goodbye: bool,
         send: impl FnOnce(&[u8]) -> rustix::io::Result<usize>,
     ) -> Option<rustix::io::Result<usize>> {
         Records::lend(|records| {
-            self.seal(out, behind, records);
+            self.seal(out, spares, behind, records);
             if says_goodbye && out.is_empty() && behind.is_empty() {
                 self.say(Send::CloseNotify, records);
             }
@@ -165,7 +167,13 @@ impl Session {
         })
     }
 
-    fn seal(&mut self, out: &mut OutQueue, behind: &mut &[u8], records: &mut Records) {
+    fn seal(
+        &mut self,
+        out: &mut OutQueue,
+        spares: &mut Spares,
+        behind: &mut &[u8],
+        records: &mut Records,
+    ) {
         while records.len() < MOST_SEALED
             && let Some(front) = out.front()
         {
@@ -173,7 +181,8 @@ impl Session {
             if !self.say(Send::Data(piece), records) {
                 return;
             }
-            out.consume(piece.len());
+            let count = piece.len();
+            out.consume_into(count, spares);
         }
         while records.len() < MOST_SEALED && out.is_empty() && !behind.is_empty() {
             let (piece, rest) = behind.split_at(behind.len().min(RECORD));
