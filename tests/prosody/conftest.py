@@ -16,8 +16,8 @@ DEFAULT_IN_PART = {
     "libevent": {"test_chat", "test_operation"},
     # The same for I/O threads, and that TLS is theirs.
     "threads": {
-        "test_chat", "test_ends", "test_haproxy", "test_limits", "test_newcomers", "test_operation", "test_proxy65", "test_shell",
-        "test_tls", "test_top", "test_trace", "test_trouble",
+        "test_chat", "test_ends", "test_haproxy", "test_hostile_tls", "test_limits", "test_newcomers", "test_operation", "test_proxy65",
+        "test_shell", "test_tls", "test_top", "test_trace", "test_trouble",
     },
 }
 

@@ -505,9 +505,9 @@ class RawStream:
 
 
 class SecureStream(RawStream):
-    """The same over TLS: by STARTTLS, or direct TLS with `port`. `trust` is an ssl.SSLContext."""
+    """The same over TLS: by STARTTLS, or direct TLS with `port`. `trust` is an ssl.SSLContext, `session` one that it may resume."""
 
-    def __init__(self, server, trust, port=None, name="localhost", source=""):
+    def __init__(self, server, trust, port=None, name="localhost", source="", session=None):
         super().__init__(server, port, source)
         try:
             if not port:
@@ -515,7 +515,7 @@ class SecureStream(RawStream):
                 self.socket.sendall(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
                 self.expect(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
                 assert not self.received, self.received
-            self.socket = trust.wrap_socket(self.socket, server_hostname=name)
+            self.socket = trust.wrap_socket(self.socket, server_hostname=name, session=session)
         except BaseException:
             self.socket.close()
             raise

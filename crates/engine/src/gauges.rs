@@ -38,13 +38,13 @@ gauges! {
     waiting_handshakes;
     /// How many of these may wait.
     waiting_handshakes_allowed;
-    /// Bytes that all connections together hold: for their peers, and of input that is not whole.
+    /// Bytes that all connections together hold: for their peers, of input that is not whole, and of certificates.
     queued_memory_bytes;
     /// How many bytes that may be.
     queued_memory_allowed_bytes;
     /// Of `queued_memory_bytes`, those that wait for peers.
     output_memory_bytes;
-    /// Of `queued_memory_bytes`, those of input that is not whole, or not delivered.
+    /// Of `queued_memory_bytes`, those of input that is not whole, or not delivered, and of certificates that peers have shown.
     input_memory_bytes;
     /// Bytes that connections take themselves, beside what they hold.
     connection_memory_bytes;

@@ -39,6 +39,8 @@ mod pkix;
 #[cfg(feature = "tls")]
 pub(crate) mod session;
 #[cfg(feature = "tls")]
+mod sessions;
+#[cfg(feature = "tls")]
 mod settings;
 #[cfg(feature = "tls")]
 mod store;

@@ -22,5 +22,8 @@ mod select;
 #[path = "tls/chains.rs"]
 mod chains;
 
+#[path = "tls/laborious.rs"]
+mod laborious;
+
 #[path = "tls/malformed.rs"]
 mod malformed;

@@ -12,6 +12,8 @@ mod macros;
 
 #[path = "security/bounds.rs"]
 mod bounds;
+#[path = "tls_memory/chains.rs"]
+mod chains;
 #[path = "tls/forger.rs"]
 mod forger;
 #[path = "tls/pki.rs"]
@@ -22,7 +24,7 @@ mod support;
 mod wire;
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use bounds::at_most;
@@ -115,8 +117,11 @@ fn silent_peers_hold_less_than_their_budget() {
 }
 
 /// What the server holds for each of `count` clients after all of `send` has arrived.
-fn held_after(count: usize, mut send: impl FnMut(&mut Driver, Key, &TcpStream)) -> usize {
-    let server = server();
+fn held_after(
+    server: &Context,
+    count: usize,
+    mut send: impl FnMut(&mut Driver, Key, &TcpStream),
+) -> usize {
     let mut driver = Driver::open_named("poll").unwrap();
     let all: Vec<(Key, TcpStream)> = (0..count)
         .map(|_| {
@@ -167,7 +172,7 @@ fn second_steps_hold_less_than_their_budget() {
             .concat()
         })
         .collect();
-    let held = held_after(20, |driver, _, stream| {
+    let held = held_after(&server(), 20, |driver, _, stream| {
         write_slowly(driver, stream, hello);
         let mut theirs = stream.try_clone().unwrap();
         driver.drive_peer(move || theirs.read_exact(&mut [0]).unwrap(), |_, _| {});
@@ -190,7 +195,7 @@ fn incomplete_records_hold_less_than_their_budget() {
     let mut message = vec![0; RECORD];
     message[..4].copy_from_slice(&[TICKET, 0, 0xff, 0xff]);
     for (version, content, cut) in [(tls12, DATA, 1), (tls13, DATA, 1), (tls13, HANDSHAKE, 0)] {
-        let held = held_after(20, |driver, _, stream| {
+        let held = held_after(&server(), 20, |driver, _, stream| {
             let theirs = stream.try_clone().unwrap();
             let join = move || (Forger::join(&theirs, version), theirs);
             let (mut forger, _theirs) = driver.drive_peer(join, |_, _| {});
@@ -208,7 +213,10 @@ fn connections_hold_less_than_their_budget() {
     silent_peers_hold_less_than_their_budget();
     hellos_hold_less_than_their_budget();
     second_steps_hold_less_than_their_budget();
+    chains::chains_before_the_end_hold_less_than_their_budget();
+    chains::chains_hold_less_than_their_budget();
     incomplete_records_hold_less_than_their_budget();
+    chains::remembered_servers_hold_less_than_their_budget();
     idle_ends_hold_less_than_their_budget();
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustls::client::{ClientSessionMemoryCache, ResolvesClientCert, Resumption};
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::server::NoClientAuth;
@@ -12,13 +12,11 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
 use super::keys::Choice;
+use super::sessions::Sessions;
 use super::store::{Store, TrustedFiles};
 use super::verify::{Policy, Verifier};
 use super::x509::Role;
 use super::{Error, Material, Mode, OwnCertificate, Settings, ciphers, exporter, keys};
-
-/// Sessions that a client context remembers for resumption; the oldest go first. Each is a few hundred bytes.
-const CLIENT_SESSIONS: usize = 256;
 
 /// Tickets that a server hands out per TLS 1.3 handshake, a resumed one included: one for the next connection.
 const TICKETS: usize = 1;
@@ -407,7 +405,7 @@ fn client(
         config.alpn_protocols = protocols(&settings.alpn);
         config.key_log = Arc::new(exporter::Log);
         config.resumption = if settings.tickets {
-            Resumption::store(Arc::new(ClientSessionMemoryCache::new(CLIENT_SESSIONS)))
+            Resumption::store(Arc::new(Sessions::default()))
         } else {
             Resumption::disabled()
         };

@@ -9,7 +9,7 @@ use trochee::{Authentication, Level};
 use super::*;
 
 /// The ClientHello of a client that holds a ticket of the server.
-fn resuming_hello(driver: &mut Driver, server: &Context, client: &Context) -> Vec<u8> {
+pub fn resuming_hello(driver: &mut Driver, server: &Context, client: &Context) -> Vec<u8> {
     let ends = driver.pair(server.clone(), client.clone());
     driver.reactor.write(ends.server, b"greeting").unwrap();
     driver.expect_data(ends.client, b"greeting");

@@ -4,8 +4,11 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ConnectionTrafficSecrets, ProtocolVersion, SupportedProtocolVersion};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{
+    ConnectionTrafficSecrets, ExtractedSecrets, ProtocolVersion, SupportedProtocolVersion,
+};
 
 use super::*;
 
@@ -14,7 +17,7 @@ pub const ALERT: u8 = 21;
 pub const HANDSHAKE: u8 = 22;
 pub const DATA: u8 = 23;
 
-/// A client after an honest handshake, whose records are made here.
+/// A peer after an honest handshake, whose records are made here.
 pub struct Forger {
     version: ProtocolVersion,
     key: LessSafeKey,
@@ -24,15 +27,11 @@ pub struct Forger {
 
 impl Forger {
     pub fn join(stream: &TcpStream, version: &'static SupportedProtocolVersion) -> Forger {
-        let mut roots = rustls::RootCertStore::empty();
-        roots
-            .add(CertificateDer::from(authority().der.clone()))
-            .unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
             .unwrap()
-            .with_root_certificates(roots)
+            .with_root_certificates(roots())
             .with_no_client_auth();
         config.enable_secret_extraction = true;
         let name = ServerName::try_from("example.test").unwrap();
@@ -41,7 +40,37 @@ impl Forger {
         while client.is_handshaking() || client.wants_write() {
             client.complete_io(&mut both_ways).unwrap();
         }
-        let (sequence, secrets) = client.dangerous_extract_secrets().unwrap().tx;
+        Forger::of(version, client.dangerous_extract_secrets().unwrap())
+    }
+
+    /// The same for a server, which has no tickets to give but forged ones. It shows these certificates behind its own.
+    pub fn serve(
+        stream: &TcpStream,
+        version: &'static SupportedProtocolVersion,
+        behind: &[Vec<u8>],
+    ) -> Forger {
+        let pair = server_pair();
+        let mut chain = vec![CertificateDer::from_pem_file(&pair.certificate).unwrap()];
+        chain.extend(behind.iter().cloned().map(Into::into));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, PrivateKeyDer::from_pem_file(&pair.key).unwrap())
+            .unwrap();
+        config.enable_secret_extraction = true;
+        config.send_tls13_tickets = 0;
+        let mut server = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        let mut both_ways = stream;
+        while server.is_handshaking() || server.wants_write() {
+            server.complete_io(&mut both_ways).unwrap();
+        }
+        Forger::of(version, server.dangerous_extract_secrets().unwrap())
+    }
+
+    fn of(version: &SupportedProtocolVersion, secrets: ExtractedSecrets) -> Forger {
+        let (sequence, secrets) = secrets.tx;
         let ConnectionTrafficSecrets::Aes256Gcm { key, iv } = secrets else {
             panic!("another cipher");
         };
@@ -51,6 +80,21 @@ impl Forger {
             iv: iv.as_ref().to_vec(),
             sequence,
         }
+    }
+
+    /// A ticket of TLS 1.3 in a record.
+    pub fn ticket(&mut self, length: usize) -> Vec<u8> {
+        const NEW_SESSION_TICKET: u8 = 4;
+        let mut body = 7200u32.to_be_bytes().to_vec();
+        body.extend([1, 2, 3, 4]);
+        body.extend([8; 9]);
+        body.extend(u16::try_from(length).unwrap().to_be_bytes());
+        body.resize(body.len() + length, 5);
+        body.extend([0, 0]);
+        let mut message = (body.len() as u32).to_be_bytes().to_vec();
+        message[0] = NEW_SESSION_TICKET;
+        message.extend(body);
+        self.seal(HANDSHAKE, &message)
     }
 
     /// A record: RFC 8446, section 5.2; RFC 5246, section 6.2.3.3 with RFC 5288.

@@ -5,6 +5,7 @@ mod admission;
 #[path = "../security/bounds.rs"]
 mod bounds;
 mod choosing;
+mod early;
 mod floods;
 mod forger;
 mod handshakes;
@@ -14,15 +15,19 @@ mod late;
 mod loading;
 mod newcomers;
 mod openssl;
+mod oversize;
 mod pki;
 mod reading;
+mod replaying;
 mod resuming;
+mod retrying;
 mod s_server;
 mod starttls;
 mod streams;
 #[allow(dead_code)]
 #[path = "../reactor/support.rs"]
 mod support;
+mod unexpected;
 mod verifying;
 mod wire;
 

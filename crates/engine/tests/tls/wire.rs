@@ -119,21 +119,24 @@ pub fn failed(text: &str) -> Reason {
     Reason::Tls(text.into())
 }
 
+/// What rustls's own clients trust.
+pub fn roots() -> rustls::RootCertStore {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority().der.clone().into()).unwrap();
+    roots
+}
+
 /// A rustls client of its own on a blocking stream.
 pub fn peer_client<S: std::io::Read + std::io::Write>(
     stream: S,
     name: &str,
 ) -> rustls::StreamOwned<rustls::ClientConnection, S> {
-    use rustls::pki_types::{CertificateDer, ServerName};
-    let mut roots = rustls::RootCertStore::empty();
-    roots
-        .add(CertificateDer::from(authority().der.clone()))
-        .unwrap();
+    use rustls::pki_types::ServerName;
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
+        .with_root_certificates(roots())
         .with_no_client_auth();
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let client = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();

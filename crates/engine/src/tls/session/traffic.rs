@@ -8,7 +8,6 @@ use super::{Phase, Session, TOO_LONG};
 use crate::append::append;
 use crate::buffer::OutQueue;
 use crate::spares::Spares;
-use crate::tls::hello;
 use crate::tls::pkix::Errors;
 use crate::tls::transcript::Restoring;
 use crate::tls::{Context, Info, ciphers, text};
@@ -22,7 +21,11 @@ const MOST_SEALED: usize = 64 * 1024;
 /// The beginning of a record or handshake message that may wait for the rest. No certificate chain is longer.
 const MOST_HELD: usize = 64 * 1024;
 
-/// The same once the handshake is complete. All that comes then besides data are tickets and new keys, and they fit into a record.
+/// All of a handshake: the longest chain, and what comes with it. rustls keeps the chain, and in TLS 1.2 all that was said.
+const MOST_HANDSHAKE: usize = 80 * 1024;
+
+/// The beginning of a record or message that may wait once the handshake is complete. All that comes then besides data are tickets and
+/// new keys, and they fit into a record.
 const MOST_HELD_LATER: usize = 20 * 1024;
 
 impl Session {
@@ -45,20 +48,23 @@ impl Session {
         let _restoring = hides_name.then(Restoring::new);
         let (filled, result) = Records::lend(|records| {
             let mut exchange = Exchange::new(records, room, &mut self.unread);
-            let result = if self.held.is_empty() && !hides_name {
+            let (consumed, result) = if self.held.is_empty() {
                 let (consumed, result) = machine.run(bytes, &mut exchange, Send::Nothing);
                 self.held = bytes[consumed..].to_vec();
-                result
+                (consumed, result)
             } else {
                 append(&mut self.held, bytes, most_held);
-                if hides_name {
-                    // After a HelloRetryRequest the client says it all again.
-                    hello::hide_name(&mut self.held);
-                }
                 let (consumed, result) = machine.run(&mut self.held, &mut exchange, Send::Nothing);
                 self.held.drain(..consumed);
-                result
+                if consumed > RECORD {
+                    // What is left is the beginning of the next message, which needs no room for a chain.
+                    self.held.shrink_to_fit();
+                }
+                (consumed, result)
             };
+            if !self.secured {
+                self.kept += consumed;
+            }
             self.peer_closed = exchange.peer_closed;
             let filled = exchange.filled;
             self.wire.push(records.bytes());
@@ -67,7 +73,9 @@ impl Session {
         if let Err(error) = result {
             // What was good before is still delivered.
             self.failed = Some(text::of_agreed(&error, machine.common().protocol_version()));
-        } else if self.held.len() > most_held {
+        } else if self.held.len() > most_held
+            || (!self.secured && self.held.len() + self.kept > MOST_HANDSHAKE)
+        {
             self.failed = Some(TOO_LONG.into());
         }
         if self.held.is_empty() || self.failed.is_some() || self.peer_closed {
@@ -102,9 +110,9 @@ impl Session {
         count
     }
 
-    /// Bytes that were received and are not whole, or not delivered.
+    /// Bytes that were received and are not whole, or not delivered; and those of the handshake that are kept.
     pub(crate) fn input_held(&self) -> usize {
-        self.held.len() + self.unread.len()
+        self.held.len() + self.unread.len() + self.kept
     }
 
     pub(crate) fn has_unread(&self) -> bool {
