@@ -14,5 +14,9 @@ return function (backend)
 	local server = require("net.server_" .. backend);
 	server.get_backend = server.get_backend or function () return backend; end; -- as net/server.lua does
 	package.loaded["net.server"] = server; -- for util.timer
+	local most = tonumber(os.getenv("BENCH_MAX_CONNECTIONS"));
+	if most and backend == "trochee" then
+		server.set_config { max_connections = most };
+	end
 	return server;
 end

@@ -11,8 +11,9 @@ MARGIN = 20
 GAP = 28  # between panels
 ROW = 22
 BAR = 14
-LABELS = 112  # room for the names of the subjects
-VALUES = 62  # room for the figure behind the longest bar
+LABELS = 124  # room for the names of the subjects
+VALUES = 62  # room for the figure behind the longest bar, at least
+CHARACTER = 7  # of a figure
 
 STYLE = """
   text { font: 12px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #24292f; }
@@ -78,7 +79,8 @@ def bar_chart(title, note, panels, families):
 
 def draw(panel, x, y, width):
     start = x + LABELS
-    room = width - LABELS - VALUES
+    widest = max((len(bar.text) for bar in panel.bars if bar.value is not None), default=0)
+    room = width - LABELS - max(VALUES, CHARACTER * widest + 10)
     longest = max((bar.value for bar in panel.bars if bar.value is not None), default=0) or 1
     yield f'<text class="panel" x="{x:.0f}" y="{y + 16:.0f}">{escape(panel.title)}</text>'
     y += 24

@@ -3,6 +3,7 @@
 import re
 import sys
 
+from . import overview
 from .chart import Bar, Panel, bar_chart
 from .measure import not_applicable
 from .report import budgeted, number
@@ -20,6 +21,8 @@ What trochee costs, compared with Prosody's own network backends and with a bare
 measured in one run on one machine. Speed is given as CPU time of the server process for a message, not as messages in a second: CPU
 time is what a busy server runs out of, and it does not depend on how fast the load can ask. **Less is better everywhere.**
 Read the ratios. The figures themselves are those of this machine.
+
+![{overview}](benchmarks/overview.svg)
 """
 
 METHOD = """\
@@ -63,6 +66,8 @@ def write(results):
     for group in groups:
         title, note = GROUPS[group]
         (charts / f"{group}.svg").write_text(chart(results, group, title, note))
+    if picture := overview.picture(results):
+        (charts / "overview.svg").write_text(picture)
     if results.complete():
         file.write_text("\n".join(page(results)) + "\n")
     else:
@@ -153,7 +158,7 @@ def has_stock(subjects):
 
 
 def page(results):
-    yield HEAD
+    yield HEAD.format(overview=overview.TITLE)
     yield from budget(results)
     for group in GROUPS:
         yield from section(results, group)

@@ -147,7 +147,7 @@ def take(subject, shape, seconds):
         echo = start([str(BUILD / "epoll_echo"), str(behind)], None)
         command = relays.command(subject, command, port, behind, certificate(shape.certificate))
     else:
-        command += [shape.argument.format(port=port), *([str(certificate(shape.certificate))] if shape.certificate else [])]
+        command += [shape.argument.format(port=port), *([str(certificate(shape.certificate))] if shape.certificate else []), *subject.arguments]
     server = start(command, server_core, env=environment)
     load = None
     try:

@@ -33,7 +33,7 @@ def write_file():
     FILE.write_bytes((block * (FILE_BYTES // len(block) + 1))[:FILE_BYTES])
 
 
-def environment(subject, port, service, certificate):
+def environment(subject, port, service, certificate, count=ACCOUNTS):
     """What the configuration asks for, in a data folder without anything but the accounts. The port is that of `service`: "c2s" (with
     direct TLS), "http", "https" or "proxy65"."""
     write_file()
@@ -42,7 +42,7 @@ def environment(subject, port, service, certificate):
     accounts = data / "localhost" / "accounts"
     accounts.mkdir(parents=True)
     text = account()
-    for i in range(ACCOUNTS):
+    for i in range(count):
         (accounts / f"u{i}.dat").write_text(text)
     return {"BENCH_DATA": str(data), "BENCH_MODULES": str(BENCHES / "prosody"), "BENCH_PORT": str(port),
             "BENCH_SERVICE": service, "BENCH_FILES": str(FILE.parent), "BENCH_CERTIFICATE": str(certificate)}

@@ -3,7 +3,7 @@
 from statistics import median
 
 from .shapes import BUDGETS, SHAPES
-from .subjects import FLOOR, STOCK, SUBJECTS, THREADED
+from .subjects import FLOOR, LIBEVENT, OURS, RUST, STOCK, SUBJECTS, THREADED
 
 # A figure is marked when, in the median, another process kept the server from its core for this part of the window.
 DISTURBED = 0.05
@@ -69,5 +69,5 @@ class Results:
             yield budget, words, figure, None if figure is None else figure <= budget.limit
 
 
-WHOSE = {THREADED: ", io_threads = 1", "trochee-rust": ", Rust front"}
-NAMES = {FLOOR: "the C loop", STOCK: "stock server_epoll"}
+WHOSE = {THREADED: ", io_threads = 1", RUST: ", Rust front", LIBEVENT: ", libevent"}
+NAMES = {FLOOR: "the C loop", STOCK: "stock server_epoll", OURS: "trochee on epoll"}

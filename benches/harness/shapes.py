@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from .subjects import FLOOR, OURS, STOCK, THREADED
+from .subjects import FLOOR, LIBEVENT, OURS, RUST, STOCK, THREADED
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def handshakes(name, title, load, certificate):
 GROUPS = {
     "echo": ("Echo: server CPU per 256-byte message",
              "Each connection sends 256 bytes, waits until all of them are back, and sends the next. mio, libuv, tokio and libevent are "
-             "other event loops, each with a plain echo; trochee's Rust front has no Lua in it."),
+             "other event loops, each with a plain echo; trochee's Rust front has no Lua in it. Its two threads share the one core of the server."),
     "idle": ("Idle crowd: memory per connection",
              "Growth of the server's resident memory, in bytes per connection. First with 5000 opened and silent, then "
              "after each has had one message echoed. The kernel's own memory for the sockets is not in it."),
@@ -228,10 +228,16 @@ BUDGETS = [
     Budget("ping-pong-400", "cpu_us", 0.45, STOCK),
     Budget("ping-pong-50", "cpu_us", 1.35, FLOOR),
     Budget("ping-pong-400", "cpu_us", 1.35, FLOOR),
+    Budget("ping-pong-50", "cpu_us", 1.05, FLOOR, subject=RUST),
+    Budget("ping-pong-400", "cpu_us", 1.05, FLOOR, subject=RUST),
+    Budget("ping-pong-50-of-5000", "cpu_us", 1.05, FLOOR, subject=RUST),
+    Budget("ping-pong-50", "cpu_us", 1.15, OURS, subject=LIBEVENT),
+    Budget("ping-pong-50-of-5000", "cpu_us", 1.15, OURS, subject=LIBEVENT),
+    Budget("idle-crowd", "silent_bytes", 400, subject=RUST),
     Budget("idle-crowd", "silent_bytes", 2000),
     Budget("idle-crowd", "spoken_bytes", 2000),
     Budget("pump", "cpu_us", 1.4, FLOOR),
-    Budget("pump", "cpu_us", 1.1, FLOOR, subject="trochee-rust"),
+    Budget("pump", "cpu_us", 1.1, FLOOR, subject=RUST),
     Budget("tls-handshake-rsa2048", "cpu_us", 0.65, STOCK),
     Budget("tls-handshake-p256", "cpu_us", 0.35, STOCK),
     Budget("tls-handshake-resumed-rsa2048", "cpu_us", 0.5, OURS, "tls-handshake-rsa2048"),

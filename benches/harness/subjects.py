@@ -17,6 +17,8 @@ FLOOR = "c-epoll"
 STOCK = "server_epoll"
 OURS = "trochee-epoll"  # whose budget is kept
 THREADED = "trochee-epoll-io1"  # and this one's, in what its Lua thread does
+RUST = "trochee-rust"  # and this one's, in what is the engine's own
+LIBEVENT = "trochee-libevent"  # and this one's, beside OURS
 
 SELECT_LIMIT = 1024  # FD_SETSIZE: select(2) cannot name a descriptor past it
 
@@ -31,6 +33,7 @@ class Subject:
     descriptors: int | None = None  # how many it can hold, if that is a property of its kind
     tls: bool = True
     environment: dict = field(default_factory=dict)
+    arguments: tuple = ()  # behind those that each script is given
 
     def command(self, script):
         """The command line of this subject for a script, or None."""
@@ -66,9 +69,9 @@ def trochee(poller, io_threads=0, in_prosody=False, **more):
                    **more)
 
 
-def peer(name, title, program, family="peer"):
+def peer(name, title, program, family="peer", **more):
     """Another event loop's echo, one of peers/ or of peers/rust."""
-    return Subject(name, family, (("echo_server", (str(BUILD / program),)),), "epoll", title, tls=False)
+    return Subject(name, family, (("echo_server", (str(BUILD / program),)),), "epoll", title, tls=False, **more)
 
 
 def relay(name, family, title, *program):
@@ -87,7 +90,9 @@ SUBJECTS = [
     trochee("epoll", io_threads=1, in_prosody=True),
     trochee("poll"),
     trochee("select", descriptors=SELECT_LIMIT),
-    peer("trochee-rust", "trochee, Rust front", "trochee_echo", family="trochee"),
+    trochee("libevent"),
+    peer(RUST, "trochee, Rust front", "trochee_echo", family="trochee"),
+    peer("trochee-rust-2", "trochee, Rust front, 2 threads", "trochee_echo", family="trochee", arguments=("2",)),
     peer("mio", "mio", "mio_echo"),
     peer("libuv", "libuv", "libuv_echo"),
     peer("tokio", "tokio", "tokio_echo"),

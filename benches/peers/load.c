@@ -6,6 +6,9 @@
  *        load idle-crowd PORT PID CONNECTIONS
  *        load pump PORT PID SECONDS
  *        load accept PORT PID CONNECTIONS
+ *        load hold PORT PID CONNECTIONS
+ *
+ * LOAD_SOURCE in the environment is the address that connections come from.
  *
  * Prints one line of JSON, or a reason on stderr and exits with 1.
  */
@@ -139,6 +142,16 @@ static void idle_crowd(int count) {
 		(spoken - before) / count, before);
 }
 
+/* ---- hold: a crowd that stays until standard input ends ---- */
+
+static void hold(int count) {
+	uint64_t begin = now();
+	crowd(count);
+	printf("{\"connections\": %d, \"seconds\": %.3f}\n", count, (now() - begin) / 1e9);
+	fflush(stdout);
+	while (getchar() != EOF) {}
+}
+
 /* ---- pump: one connection, as much as fits ---- */
 
 static void pump(double seconds) {
@@ -219,6 +232,7 @@ int main(int argc, char **argv) {
 	server_pid = atoi(argv[3]);
 	if (!strcmp(shape, "ping-pong") && argc == 7) ping_pong(atoi(argv[4]), atoi(argv[5]), atof(argv[6]));
 	else if (!strcmp(shape, "idle-crowd") && argc == 5) idle_crowd(atoi(argv[4]));
+	else if (!strcmp(shape, "hold") && argc == 5) hold(atoi(argv[4]));
 	else if (!strcmp(shape, "pump") && argc == 5) pump(atof(argv[4]));
 	else if (!strcmp(shape, "accept") && argc == 5) burst(atoi(argv[4]));
 	else die("unknown shape or wrong number of arguments: %s", shape);

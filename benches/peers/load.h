@@ -134,6 +134,10 @@ static int connection(void) {
 	struct timeval limit = { .tv_sec = STALL_SECONDS };
 	int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
 	if (fd < 0) die("socket: %s", strerror(errno));
+	const char *from = getenv("LOAD_SOURCE"); /* one address has ports for 28 000 connections */
+	struct sockaddr_in source = { .sin_family = AF_INET };
+	if (from && (inet_pton(AF_INET, from, &source.sin_addr) != 1 || bind(fd, (struct sockaddr *)&source, sizeof source) < 0))
+		die("bind to %s: %s", from, strerror(errno));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);

@@ -1,9 +1,11 @@
 //! What all clients offer, and how they reach the server.
 
+use std::env;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConnection, Resumption};
 use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature};
@@ -38,13 +40,29 @@ pub fn client(configuration: &Arc<ClientConfig>) -> Result<ClientConnection, Str
 pub fn connected(port: u16) -> Result<TcpStream, String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let connect = || {
-        let socket = TcpStream::connect_timeout(&address, STALL)?;
+        let socket = match env::var("LOAD_SOURCE") {
+            Ok(source) => connected_from(source.parse().map_err(io::Error::other)?, &address)?,
+            Err(_) => TcpStream::connect_timeout(&address, STALL)?,
+        };
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(STALL))?;
         socket.set_write_timeout(Some(STALL))?;
         io::Result::Ok(socket)
     };
     connect().map_err(|why| format!("connect: {why}"))
+}
+
+/// One address has ports for 28,000 connections.
+fn connected_from(source: Ipv4Addr, address: &SocketAddr) -> io::Result<TcpStream> {
+    let socket = net::socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    net::bind(&socket, &SocketAddr::from((source, 0)))?;
+    net::connect(&socket, address)?;
+    Ok(TcpStream::from(socket))
 }
 
 /// CertificateVerify is checked, as by any client; the chain is not, the certificates sign themselves.

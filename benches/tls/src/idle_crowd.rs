@@ -1,4 +1,7 @@
-//! Connections that are silent: what the server keeps for each.
+//! Connections that are silent: what the server keeps for each, and a crowd of them that stays.
+
+use std::io::{self, Write as _};
+use std::time::Instant;
 
 use rustls::client::Resumption;
 
@@ -32,4 +35,16 @@ pub fn run(port: u16, server: Server, count: usize) -> Result<String, String> {
         each(silent),
         each(spoken),
     ))
+}
+
+/// A crowd that stays until standard input ends. The line of JSON is printed when all are there.
+pub fn hold(port: u16, count: usize) -> Result<String, String> {
+    let begun = Instant::now();
+    let all = session::crowd(port, count)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(r#"{{"connections": {count}, "seconds": {seconds:.3}}}"#);
+    let _ = io::stdout().flush();
+    let _ = io::copy(&mut io::stdin(), &mut io::sink());
+    drop(all);
+    Ok(String::new())
 }

@@ -44,6 +44,7 @@ usage: tls_load full PORT PID CLIENTS SECONDS       each client connects, shakes
        tls_load ping-pong PORT PID CLIENTS SECONDS  each client has one message after the other echoed on one connection
        tls_load pump PORT PID STREAMS SECONDS       each has a stream echoed
        tls_load idle-crowd PORT PID CLIENTS         each connects, later has one message echoed
+       tls_load hold PORT PID CLIENTS               each connects, and stays until standard input ends
 of no server:
        tls_load operations p256|rsa2048 SECONDS     what a handshake's cryptography takes by itself
 of a Prosody that has the file /files/data:
@@ -60,7 +61,8 @@ of a Prosody with the accounts u0, u1, ...:
                                                     so many at a time connect, go as far as KIND says, and drop: strangers.rs
        tls_load come-back PORT PID CLIENTS SECONDS  all log in at once, leave, and come back
        tls_load stall PORT PID CLIENTS SECONDS      each logs in, has much sent to it, does not read, and drops
-       tls_load honest PORT PID                     one pings, one logs in again and again, until it is killed: honest.rs";
+       tls_load honest PORT PID                     one pings, one logs in again and again, until it is killed: honest.rs
+LOAD_SOURCE in the environment is the address that connections come from.";
 
 /// Bytes of what a server is to echo.
 const MESSAGE: usize = 256;
@@ -106,6 +108,7 @@ fn run(arguments: &[&str]) -> Result<String, String> {
         }
         ("pump", [count, time]) => pump::run(port, server, clients(count)?, seconds(time)?),
         ("idle-crowd", [count]) => idle_crowd::run(port, server, clients(count)?),
+        ("hold", [count]) => idle_crowd::hold(port, clients(count)?),
         ("download", [scheme, time]) => download::run(port, server, scheme, seconds(time)?),
         ("upload", [time]) => upload::run(port, server, seconds(time)?),
         ("proxy65", [time]) => proxy65::run(port, server, seconds(time)?),
