@@ -3,11 +3,12 @@
 //! have their turns one after the other: see [`ready`](super::ready).
 
 use super::ready::Rank;
-use super::{Reactor, Source};
+use super::{Reactor, Source, Step};
 use crate::addresses::Refusal;
 use crate::clock;
 use crate::error::Reason;
 use crate::registry::Key;
+use crate::tls::session::Progress;
 
 impl Reactor {
     /// Queues a handshake whose ClientHello waits for our answer, if there is room for one more.
@@ -39,21 +40,28 @@ impl Reactor {
         self.end_untold(key, reason);
     }
 
-    /// Answers the ClientHello of a connection that has come to its turn.
-    pub(super) fn answer_hello(&mut self, key: Key) {
-        let Some(connection) = self.connection(key) else {
-            return;
-        };
-        if connection.hung_up {
-            return self.end(key, Reason::PeerClosed);
+    /// Answers the ClientHello of a connection that has come to its turn, or judges its client's certificates.
+    pub(super) fn answer_hello(&mut self, key: Key) -> Option<Step> {
+        let connection = self.connection(key)?;
+        let session = connection.tls.as_mut()?;
+        // Who has said all may have sent data behind it, and left.
+        if connection.hung_up && !session.has_all() {
+            self.end(key, Reason::PeerClosed);
+            return None;
         }
-        let Some(session) = &mut connection.tls else {
-            return;
-        };
-        if let Err(text) = session.answer(clock::now()) {
-            return self.fail_tls(key, text);
+        let answer = session.answer(clock::now());
+        self.turn.spend_all_shares();
+        match answer {
+            Ok(Progress::Done) => Some(self.secured(key)),
+            Ok(_) => {
+                self.queue_flush(key);
+                self.want(key);
+                None
+            }
+            Err(text) => {
+                self.fail_tls(key, text);
+                None
+            }
         }
-        self.queue_flush(key);
-        self.want(key);
     }
 }

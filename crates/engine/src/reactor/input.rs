@@ -148,8 +148,7 @@ impl Reactor {
         let taken_back = connection.has_taken_back();
         if let Some(session) = &mut connection.tls {
             if session.waits_for_answer() {
-                self.answer_hello(key);
-                return None;
+                return self.answer_hello(key);
             }
             if session.wants_handshake() && connection.state == State::Open && !awaiting {
                 return if connection.readable || taken_back {

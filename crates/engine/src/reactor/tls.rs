@@ -138,11 +138,7 @@ impl Reactor {
                         alpn,
                     }));
                 }
-                Ok(Progress::Done) => {
-                    connection.read_since = now;
-                    self.secured(key);
-                    return Some(Step::Event(Event::Secured { key }));
-                }
+                Ok(Progress::Done) => return Some(self.secured(key)),
                 Err(text) => {
                     self.fail_tls(key, text);
                     return None;
@@ -158,13 +154,16 @@ impl Reactor {
     }
 
     /// The handshake is complete: what was written meanwhile can go, what arrived behind it is delivered.
-    fn secured(&mut self, key: Key) {
+    pub(super) fn secured(&mut self, key: Key) -> Step {
+        let now = self.turn.now;
         self.count_handshake(key);
         self.queue_flush(key);
         self.want(key);
+        let secured = Step::Event(Event::Secured { key });
         let Some(connection) = self.connection(key) else {
-            return;
+            return secured;
         };
+        connection.read_since = now;
         let session = connection.tls.as_ref();
         connection.span.secured(|| session?.info());
         let session_waits = connection.holds_input();
@@ -172,6 +171,7 @@ impl Reactor {
             // Connected belongs right behind Secured.
             self.ready.push_next(key);
         }
+        secured
     }
 
     fn count_handshake(&mut self, key: Key) {

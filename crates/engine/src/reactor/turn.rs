@@ -141,6 +141,11 @@ impl Turn {
         self.shares_until_flush = self.shares_until_flush.saturating_sub(1);
     }
 
+    /// What was done for one source may have taken as long as all else of the turn: the clock is looked at before the next.
+    pub(super) fn spend_all_shares(&mut self) {
+        self.shares_until_flush = 0;
+    }
+
     /// Whether this share is the companion's where both have something: they alternate.
     pub(super) fn is_share_of_companion(&mut self) -> bool {
         self.companion_first = !self.companion_first;

@@ -93,7 +93,7 @@ methods! {
     handshake(&mut [u8], u64) -> Result<Progress, String>;
     accept(Context, Option<Vec<Vec<u8>>>) -> Result<(), String>;
     refuse();
-    answer(u64) -> Result<(), String>;
+    answer(u64) -> Result<Progress, String>;
     restart_step(u64, u64);
     take_in(&mut [u8], &mut [u8]) -> usize;
     take_out(&mut [u8]) -> usize;
@@ -115,6 +115,7 @@ questions! {
     wants_handshake() -> bool;
     is_asked() -> bool;
     waits_for_answer() -> bool;
+    has_all() -> bool;
     resumes() -> bool;
     deadline(u64) -> Option<u64>;
     has_input() -> bool;

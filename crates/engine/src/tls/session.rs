@@ -58,7 +58,8 @@ pub(crate) struct Session {
     peer_closed: bool,
     failed: Option<String>,
     errors: Errors,
-    /// The ClientHello is there, what it is answered with is chosen, and it is not our turn yet.
+    /// The ClientHello is there, what it is answered with is chosen, and it is not our turn yet; or so are the client's certificates, at
+    /// the end of the handshake.
     waits_for_answer: bool,
     /// Its client shows a ticket of ours.
     resumes: bool,
@@ -94,7 +95,7 @@ pub(crate) enum Progress {
         server_name: Option<String>,
         alpn: Vec<Vec<u8>>,
     },
-    /// The ClientHello is there, and [`Session::answer`] goes on.
+    /// The ClientHello is there, or all of the handshake and a chain with it, and [`Session::answer`] goes on.
     Waits,
     /// It is complete.
     Done,
@@ -232,9 +233,22 @@ impl Session {
                 None => Ok(Progress::More),
             };
         }
+        if self.has_strangers_chain() {
+            self.waits_for_answer = true;
+            return Ok(Progress::Waits);
+        }
         // What breaks behind a complete handshake is told after what came before it.
         self.complete()?;
         Ok(Progress::Done)
+    }
+
+    /// Whether a client has shown certificates that are still to be judged. That may take a hundred times as long as to answer a
+    /// ClientHello, so it waits for its turn as well.
+    fn has_strangers_chain(&self) -> bool {
+        let policy = self.context.policy();
+        matches!(&self.phase, Phase::Running(machine) if machine.common().peer_certificates().is_some())
+            && matches!(self.context.side(), Side::Server { .. })
+            && (!policy.verify || policy.tolerant)
     }
 
     /// Judges the peer's certificate where the handshake left that open.

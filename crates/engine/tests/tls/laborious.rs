@@ -15,7 +15,9 @@ mod support;
 #[path = "wire.rs"]
 mod wire;
 
-use std::time::Duration;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use trochee::tls::{Context, Mode, Settings, Start};
@@ -178,12 +180,11 @@ impl Kind {
     }
 }
 
-/// The processor time of a handshake in which a client shows this chain.
-fn cost(server: &Context, own: &rcgen::KeyPair, chain: &[CertificateDer<'static>]) -> Duration {
-    let mut driver = Driver::open_named("poll").unwrap();
-    let (key, stream) = driver.serve();
-    let start = named(server.clone());
-    driver.reactor.start_tls(key, start).unwrap();
+/// A client that shows this chain.
+fn client_with(
+    own: &rcgen::KeyPair,
+    chain: &[CertificateDer<'static>],
+) -> rustls::ClientConnection {
     let own = PrivateKeyDer::try_from(own.serialize_der()).unwrap();
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let config = rustls::ClientConfig::builder_with_provider(provider.into())
@@ -193,18 +194,32 @@ fn cost(server: &Context, own: &rcgen::KeyPair, chain: &[CertificateDer<'static>
         .with_client_auth_cert(chain.to_vec(), own)
         .unwrap();
     let name = ServerName::try_from("example.test").unwrap();
-    let mut client = rustls::ClientConnection::new(config.into(), name).unwrap();
+    rustls::ClientConnection::new(config.into(), name).unwrap()
+}
+
+/// A server as Prosody has it on the port for other servers.
+fn asking() -> Context {
+    context(&with!(server_settings(server_pair()),
+        verify: words(&["peer"]),
+        verifyext: words(&["lsec_continue"]),
+        depth: Some(9),
+    ))
+}
+
+/// The processor time of a handshake in which a client shows this chain.
+fn cost(server: &Context, own: &rcgen::KeyPair, chain: &[CertificateDer<'static>]) -> Duration {
+    let mut driver = Driver::open_named("poll").unwrap();
+    let (key, stream) = driver.serve();
+    let start = named(server.clone());
+    driver.reactor.start_tls(key, start).unwrap();
+    let client = client_with(own, chain);
     let before = thread_time();
     let (mut found, mut closed) = (None, None);
     driver.drive_peer(
         move || {
-            let mut stream = stream;
-            while client.is_handshaking() || client.wants_write() {
-                client.complete_io(&mut stream).unwrap();
-            }
             let mut tls = rustls::StreamOwned::new(client, stream);
-            std::io::Write::write_all(&mut tls, b"there").unwrap();
-            let _ = std::io::Read::read(&mut tls, &mut [0]);
+            tls.write_all(b"there").unwrap();
+            let _ = tls.read(&mut [0]);
         },
         |reactor, event| match event {
             Seen::Secured(_) => found = Some(reactor.peer_verification(key)),
@@ -225,6 +240,80 @@ fn cost(server: &Context, own: &rcgen::KeyPair, chain: &[CertificateDer<'static>
     took
 }
 
+/// Such chains wait for their turn, as what else costs much.
+#[test]
+fn who_shows_long_chains_comes_before_nobody() {
+    const FLOOD: usize = 40;
+    const HONEST: usize = 8;
+    let mut driver = Driver::open_named("poll").unwrap();
+    let (_, address) = driver.listen(ReadSize::All);
+    let server = asking();
+    let own = rcgen::KeyPair::generate().unwrap();
+    let chain = rsa("RSA of 16,384 bits", 16_384).chain(&own);
+    let accept = |driver: &mut Driver, from: &str| {
+        let stream = peer_from(from, address);
+        let key = driver.accepted();
+        let start = named(server.clone());
+        driver.reactor.start_tls(key, start).unwrap();
+        driver.turn();
+        (key, stream)
+    };
+    // All but the last step.
+    let flood: Vec<(TcpStream, Vec<u8>)> = (0..FLOOD)
+        .map(|_| {
+            let (_, stream) = accept(&mut driver, "127.0.0.2");
+            let mut client = client_with(&own, &chain);
+            let mut theirs = stream.try_clone().unwrap();
+            let last = driver.drive_peer(
+                move || {
+                    client.write_tls(&mut theirs).unwrap();
+                    while client.is_handshaking() {
+                        client.read_tls(&mut theirs).unwrap();
+                        client.process_new_packets().unwrap();
+                    }
+                    let mut last = Vec::new();
+                    while client.wants_write() {
+                        client.write_tls(&mut last).unwrap();
+                    }
+                    last
+                },
+                |_, _| {},
+            );
+            (stream, last)
+        })
+        .collect();
+    let hello = driver.client_hello(client());
+    let honest: Vec<TcpStream> = (0..HONEST)
+        .map(|_| accept(&mut driver, "127.0.0.3").1)
+        .collect();
+    for (mut stream, last) in flood.iter().map(|(stream, last)| (stream, last)) {
+        // The system takes it while nobody reads.
+        stream.write_all(last).unwrap();
+    }
+    for mut stream in &honest {
+        stream.write_all(&hello).unwrap();
+    }
+    let give_up = Instant::now() + PATIENCE;
+    let (mut judged, mut worst) = (0, Duration::ZERO);
+    while honest.iter().any(|stream| unread(stream) == 0) {
+        assert!(Instant::now() < give_up);
+        let before = thread_time();
+        for event in driver.turn() {
+            judged += usize::from(matches!(event, Seen::Secured(_)));
+        }
+        worst = worst.max(thread_time() - before);
+    }
+    println!("{judged} judged, a turn takes {worst:?}");
+    // There is a look at the clock after each, so that those who are in are not kept waiting by all of them.
+    assert!(worst < Duration::from_millis(150), "{worst:?}");
+    assert!(judged < FLOOD / 2, "{judged} were judged before");
+    // And so are the others, in the end.
+    driver.drive("all of them to be judged", |_, event| {
+        judged += usize::from(matches!(event, Seen::Secured(_)));
+        judged == FLOOD
+    });
+}
+
 /// What a chain costs is bounded by how deep it may be and by how large its keys may be.
 #[test]
 fn a_chain_costs_so_much_and_no_more() {
@@ -232,12 +321,7 @@ fn a_chain_costs_so_much_and_no_more() {
         "Processor",
         "shows a chain that takes long to check",
     ) as u64);
-    let server = context(&with!(server_settings(server_pair()),
-        verify: words(&["peer"]),
-        verifyext: words(&["lsec_continue"]),
-        // Prosody's
-        depth: Some(9),
-    ));
+    let server = asking();
     let own = rcgen::KeyPair::generate().unwrap();
     for kind in [
         ecdsa(),

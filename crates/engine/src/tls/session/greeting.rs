@@ -146,16 +146,25 @@ impl Session {
         self.resumes
     }
 
-    /// Answers the ClientHello. No handshake is complete before the peer has seen that.
-    pub(crate) fn answer(&mut self, now: u64) -> Result<(), String> {
+    /// Answers the ClientHello, or judges the client's certificates when all of the handshake is there.
+    pub(crate) fn answer(&mut self, now: u64) -> Result<Progress, String> {
         self.waits_for_answer = false;
+        if self.has_all() {
+            self.complete()?;
+            return Ok(Progress::Done);
+        }
         if self.hides_name {
             // In a second ClientHello the client says it all again.
             hello::hide_name(&mut self.held);
         }
-        self.run(&mut [], now)?;
+        let progress = self.run(&mut [], now)?;
         self.second_hello = self.is_asked_again().then_some(0);
-        Ok(())
+        Ok(progress)
+    }
+
+    /// Whether the peer need not say any more for the handshake.
+    pub(crate) fn has_all(&self) -> bool {
+        matches!(&self.phase, Phase::Running(machine) if !machine.common().is_handshaking())
     }
 
     /// Whether rustls has asked the client for another key, and waits for the ClientHello that has it.
