@@ -147,6 +147,7 @@ impl OutQueue {
     }
 
     /// All there is, if it is one slice.
+    #[inline]
     pub(crate) fn only(&self) -> Option<&[u8]> {
         if self.chunks.rest.is_none() {
             self.front()
