@@ -88,6 +88,7 @@ impl OutQueue {
     }
 
     /// All there is, if it is one slice.
+    #[inline]
     pub(crate) fn only(&self) -> Option<&[u8]> {
         match &self.0 {
             Some(chunks) if chunks.is_one() => Some(chunks.front()),

@@ -32,6 +32,7 @@ impl<T, const RANKS: usize> Ranked<T, RANKS> {
         (!self.is_empty()).then(|| self.occupied.trailing_zeros() as usize)
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, rank: usize, entry: T) {
         self.queues[rank].push_back(entry);
         self.occupied |= 1 << rank;

@@ -265,34 +265,37 @@ impl Reactor {
     ///
     /// Whatever the consumer did meanwhile counts: a connection that was paused delivers nothing more, and one that was
     /// destroyed nothing at all.
+    #[inline]
     pub fn next_event(&mut self) -> Option<Event<'_>> {
         self.next_event_with(&mut Alone)
     }
 
     /// As [`next_event`](Reactor::next_event), with somebody who takes part in the turn.
+    #[inline]
     pub(crate) fn next_event_with(&mut self, companion: &mut impl Companion) -> Option<Event<'_>> {
-        let step = self.step(companion)?;
-        self.turn.events += 1;
+        let step = self.step(companion);
+        self.turn.events += u64::from(step.is_some());
         match step {
-            Step::Event(event) => Some(event),
-            Step::Data { key, len, end } => Some(Event::Data {
+            Some(Step::Data { key, len, end }) => Some(Event::Data {
                 key,
                 data: &self.read_buffer[..len],
                 end,
             }),
-            Step::Datagram { key, len, from } => Some(Event::Datagram {
+            Some(Step::Event(event)) => Some(event),
+            Some(Step::Datagram { key, len, from }) => Some(Event::Datagram {
                 key,
                 data: &self.read_buffer[..len],
                 from,
             }),
+            None => None,
         }
     }
 
     /// The next event, with its data in the [read buffer](Reactor::read_buffer).
     pub(crate) fn next_step(&mut self) -> Option<Step> {
-        let step = self.step(&mut Alone)?;
-        self.turn.events += 1;
-        Some(step)
+        let step = self.step(&mut Alone);
+        self.turn.events += u64::from(step.is_some());
+        step
     }
 
     /// Takes the read buffer with what was read, and gives another in its place.

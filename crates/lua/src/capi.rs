@@ -10,6 +10,7 @@
 
 use std::borrow::Cow;
 use std::ffi::{c_char, c_int};
+use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mlua::ffi::{self, lua_State};
@@ -21,6 +22,9 @@ use crate::convert::{key_number, seconds, timer, timer_number};
 use crate::core::{Core, Owner};
 
 mod life;
+mod writing;
+
+pub(crate) use writing::WRITES_TOLD_TO;
 
 const DATA: i64 = 1;
 const DRAIN: i64 = 2;
@@ -61,7 +65,7 @@ pub(crate) fn kinds(lua: &Lua) -> Result<Table> {
 pub(crate) fn register(lua: &Lua, table: &Table, owner: Owner) -> Result<()> {
     for (name, function) in [
         ("next_event", next_event as ffi::lua_CFunction),
-        ("write", write),
+        ("write", writing::write),
         ("set_timer", set_timer),
         ("cancel_timer", cancel_timer),
         ("end_info", life::end_info),
@@ -77,9 +81,16 @@ pub(crate) fn register(lua: &Lua, table: &Table, owner: Owner) -> Result<()> {
             lua.exec_raw(owner, |state| {
                 ffi::lua_pushlightuserdata(state, core.cast_mut().cast());
                 ffi::lua_insert(state, -2);
-                ffi::lua_pushliteral(state, c"timeout");
-                ffi::lua_pushliteral(state, c"closed");
-                ffi::lua_pushcclosure(state, function, 4);
+                for name in [
+                    c"timeout",
+                    c"closed",
+                    c"listeners",
+                    c"ondrain",
+                    c"onpredrain",
+                ] {
+                    ffi::lua_pushliteral(state, name);
+                }
+                ffi::lua_pushcclosure(state, function, 7);
             })?
         };
         table.set(name, function)?;
@@ -91,6 +102,9 @@ pub(crate) fn register(lua: &Lua, table: &Table, owner: Owner) -> Result<()> {
 const UPVALUE_CORE: c_int = 1;
 const UPVALUE_TIMEOUT: c_int = 3;
 const UPVALUE_CLOSED: c_int = 4;
+const UPVALUE_LISTENERS: c_int = 5;
+const UPVALUE_ONDRAIN: c_int = 6;
+const UPVALUE_ONPREDRAIN: c_int = 7;
 
 /// # Safety
 /// Only within a function that [`register`] made.
@@ -138,7 +152,7 @@ unsafe extern "C-unwind" fn next_event(state: *mut lua_State) -> c_int {
         if begins {
             begin(core);
         }
-        next(core, state).map(|next| told = next).is_some()
+        next(core, state, &mut told)
     })) {
         Ok(true) => {}
         Ok(false) => return 0,
@@ -193,8 +207,9 @@ fn begin(core: &Core) {
     core.with(|reactor| reactor.begin_turn(Some(core.max_wait.get())));
 }
 
-/// The next event, or before it that what Lua did about the last one took too long.
-fn next(core: &Core, state: *mut lua_State) -> Option<Told> {
+/// The next event, or before it that what Lua did about the last one took too long. False where the turn is over.
+#[inline]
+fn next(core: &Core, state: *mut lua_State, told: &mut Told) -> bool {
     if let Some(took) = core.sample.end() {
         core.with(|reactor| reactor.count_callback(took));
     }
@@ -204,16 +219,19 @@ fn next(core: &Core, state: *mut lua_State) -> Option<Told> {
         let now = coarse_clock();
         core.looked.set(now);
         if now - began >= most {
-            return Some(tell_slow(core, began));
+            *told = tell_slow(core, began);
+            return true;
         }
     }
-    let told = pull(core)?;
+    if !pull(core, told) {
+        return false;
+    }
     core.last.set((told.kind, told.key));
     core.sample.begin();
     if core.slow_callback.get().is_some() {
         core.busy.begin(state, beginning(core, told.kind));
     }
-    Some(told)
+    true
 }
 
 /// When the event begins that Lua is about to be given. The clock was looked at when Lua had dealt with the event before, and by the
@@ -241,7 +259,35 @@ fn tell_slow(core: &Core, began: i64) -> Told {
     Told::new(SLOW, key).with(kind, took)
 }
 
-fn pull(core: &Core) -> Option<Told> {
+/// Takes the next event from the reactor, if there is one. Nearly always it is data.
+#[inline]
+fn pull(core: &Core, told: &mut Told) -> bool {
+    let pulled = core.with(|reactor| {
+        let Some(event) = reactor.next_event() else {
+            return false;
+        };
+        if let Event::Data { key, data, end } = event {
+            let data = Pushed::Bytes(data.as_ptr(), data.len());
+            let err = match end {
+                Chunk::Full => Pushed::Nothing,
+                Chunk::Short => Pushed::Upvalue(UPVALUE_TIMEOUT),
+                Chunk::Last => Pushed::Upvalue(UPVALUE_CLOSED),
+            };
+            *told = Told::new(DATA, key_number(key)).with(data, err);
+            // There is nothing in it to be dropped, which the compiler would have looked for.
+            forget(event);
+        } else {
+            *told = other(core, event);
+        }
+        core.turned.set(reactor.clock() as i64);
+        true
+    });
+    pulled.unwrap_or(false)
+}
+
+/// What Lua is told of an event that is no data.
+#[inline(never)]
+fn other(core: &Core, event: Event<'_>) -> Told {
     use Pushed::*;
     let text = |text: &str| {
         let mut kept = core.text.borrow_mut();
@@ -249,133 +295,57 @@ fn pull(core: &Core) -> Option<Told> {
         kept.push_str(text);
         Bytes(kept.as_ptr(), kept.len())
     };
-    let pulled = core.with(|reactor| {
-        let of = |kind: i64, key: Key| Told::new(kind, key_number(key));
-        let told = match reactor.next_event()? {
-            Event::Data { key, data, end } => {
-                let data = Bytes(data.as_ptr(), data.len());
-                let err = match end {
-                    Chunk::Full => Nothing,
-                    Chunk::Short => Upvalue(UPVALUE_TIMEOUT),
-                    Chunk::Last => Upvalue(UPVALUE_CLOSED),
-                };
-                of(DATA, key).with(data, err)
-            }
-            Event::Drain { key } => of(DRAIN, key),
-            Event::Predrain { key } => of(PREDRAIN, key),
-            Event::Accepted { listener, key } => {
-                of(ACCEPTED, key).with(Integer(key_number(listener)), Nothing)
-            }
-            Event::Connected { key } => of(CONNECTED, key),
-            Event::Closed { key, reason, info } => {
-                core.ended.set(Some((key, info)));
-                let cut_off = Boolean(!reason.is_orderly());
-                let reason = reason
-                    .text()
-                    .map_or(Nothing, |reason: Cow<str>| text(&reason));
-                of(CLOSED, key).with(reason, cut_off)
-            }
-            Event::ReadTimeout { key } => of(READ_TIMEOUT, key),
-            Event::Secured { key } => of(SECURED, key),
-            Event::ClientHello {
-                key,
-                server_name,
-                alpn,
-            } => {
-                let mut kept = core.bytes.borrow_mut();
-                kept.clear();
-                for name in &alpn {
-                    // As in the protocol, where none is longer
-                    kept.push(name.len() as u8);
-                    kept.extend_from_slice(name);
-                }
-                let protocols = Bytes(kept.as_ptr(), kept.len());
-                let server_name = server_name.map_or(Nothing, |name| text(&name));
-                of(CLIENT_HELLO, key).with(server_name, protocols)
-            }
-            Event::Ready {
-                key,
-                readable,
-                writable,
-            } => of(READY, key).with(Boolean(readable), Boolean(writable)),
-            Event::Timer { id } => Told::new(TIMER, timer_number(id)),
-            Event::Signal { key, signal } => of(SIGNAL, key).with(Integer(signal.into()), Nothing),
-            Event::Notice {
-                level,
-                text: notice,
-            } => {
-                let level = level.as_str();
-                let level = Bytes(level.as_ptr(), level.len());
-                Told::new(NOTICE, 0).with(level, text(&notice))
-            }
-            // A kind that a later engine has, and that Lua does not know.
-            _ => Told::new(0, 0),
-        };
-        core.turned.set(reactor.clock() as i64);
-        Some(told)
-    });
-    pulled.flatten()
-}
-
-/// write(key, data, notify) → bytes taken | false: too many queued | nil: over, or closing | nil, why not.
-///
-/// notify: whether PREDRAIN and DRAIN are wanted for the flush.
-unsafe extern "C-unwind" fn write(state: *mut lua_State) -> c_int {
-    // SAFETY: a closure of `register`.
-    let core = unsafe { core_of(state) };
-    let (mut is_key, mut length) = (0, 0);
-    // SAFETY: reads the arguments; a missing one reads as nil. The string stays on the stack for as long as it is used.
-    let (key, data, notify) = unsafe {
-        let key = ffi::lua_tointegerx(state, 1, &mut is_key);
-        let data = ffi::lua_tolstring(state, 2, &mut length);
-        if data.is_null() {
-            return bad_data(state);
+    let of = |kind: i64, key: Key| Told::new(kind, key_number(key));
+    match event {
+        Event::Drain { key } => of(DRAIN, key),
+        Event::Predrain { key } => of(PREDRAIN, key),
+        Event::Accepted { listener, key } => {
+            of(ACCEPTED, key).with(Integer(key_number(listener)), Nothing)
         }
-        (
+        Event::Connected { key } => of(CONNECTED, key),
+        Event::Closed { key, reason, info } => {
+            core.ended.set(Some((key, info)));
+            let cut_off = Boolean(!reason.is_orderly());
+            let reason = reason
+                .text()
+                .map_or(Nothing, |reason: Cow<str>| text(&reason));
+            of(CLOSED, key).with(reason, cut_off)
+        }
+        Event::ReadTimeout { key } => of(READ_TIMEOUT, key),
+        Event::Secured { key } => of(SECURED, key),
+        Event::ClientHello {
             key,
-            std::slice::from_raw_parts(data.cast::<u8>(), length),
-            ffi::lua_toboolean(state, 3) != 0,
-        )
-    };
-    if is_key == 0 {
-        return 0;
-    }
-    match catch_unwind(AssertUnwindSafe(|| {
-        queue(core, Key::from_bits(key as u64), data, notify)
-    })) {
-        Ok([result, reason]) => {
-            // SAFETY: as in `next_event`.
-            unsafe {
-                push(state, result);
-                if matches!(reason, Pushed::Nothing) {
-                    return 1;
-                }
-                push(state, reason);
+            server_name,
+            alpn,
+        } => {
+            let mut kept = core.bytes.borrow_mut();
+            kept.clear();
+            for name in &alpn {
+                // As in the protocol, where none is longer
+                kept.push(name.len() as u8);
+                kept.extend_from_slice(name);
             }
-            2
+            let protocols = Bytes(kept.as_ptr(), kept.len());
+            let server_name = server_name.map_or(Nothing, |name| text(&name));
+            of(CLIENT_HELLO, key).with(server_name, protocols)
         }
-        // SAFETY: no Rust value lives here that needs dropping.
-        Err(panic) => unsafe { fail(state, panic) },
-    }
-}
-
-fn queue(core: &Core, key: Key, data: &[u8], notify: bool) -> [Pushed; 2] {
-    use Pushed::*;
-    let written = core.with(|reactor| {
-        if notify {
-            reactor.notify_flush(key, true);
+        Event::Ready {
+            key,
+            readable,
+            writable,
+        } => of(READY, key).with(Boolean(readable), Boolean(writable)),
+        Event::Timer { id } => Told::new(TIMER, timer_number(id)),
+        Event::Signal { key, signal } => of(SIGNAL, key).with(Integer(signal.into()), Nothing),
+        Event::Notice {
+            level,
+            text: notice,
+        } => {
+            let level = level.as_str();
+            let level = Bytes(level.as_ptr(), level.len());
+            Told::new(NOTICE, 0).with(level, text(&notice))
         }
-        reactor.write(key, data)
-    });
-    match written {
-        Some(Ok(count)) => [Integer(count as i64), Nothing],
-        Some(Err(trochee::Error::SendBufferFull)) => [Boolean(false), Nothing],
-        Some(Err(trochee::Error::Closed)) | None => [Nothing, Nothing],
-        Some(Err(error)) => {
-            let mut kept = core.text.borrow_mut();
-            *kept = error.to_string();
-            [Nothing, Bytes(kept.as_ptr(), kept.len())]
-        }
+        // A kind that a later engine has, and that Lua does not know.
+        _ => Told::new(0, 0),
     }
 }
 
@@ -428,23 +398,6 @@ unsafe fn push(state: *mut lua_State, value: Pushed) {
             }
             Pushed::Upvalue(index) => ffi::lua_pushvalue(state, ffi::lua_upvalueindex(index)),
         }
-    }
-}
-
-/// Raises an error about the second argument. It names the handle's method, and the place where that was called.
-///
-/// # Safety
-/// Raises: the caller holds nothing that needs dropping.
-unsafe fn bad_data(state: *mut lua_State) -> c_int {
-    // SAFETY: as the function's own.
-    unsafe {
-        // 1 is the handle's method, 2 who called it
-        ffi::luaL_where(state, 2);
-        ffi::lua_pushliteral(state, c"bad argument #1 to 'write' (string expected, got ");
-        ffi::lua_pushstring(state, ffi::lua_typename(state, ffi::lua_type(state, 2)));
-        ffi::lua_pushliteral(state, c")");
-        ffi::lua_concat(state, 4);
-        ffi::lua_error(state)
     }
 }
 

@@ -5,13 +5,14 @@ use std::mem::ManuallyDrop;
 use std::net::IpAddr;
 use std::path::Path;
 
-use mlua::{Lua, MultiValue, Result, Table, Value, Variadic};
+use mlua::{Function, Lua, MultiValue, Result, Table, Value, Variadic};
 use rustix::time::{ClockId, clock_gettime};
 use trochee::{
     Authentication, EventLoop, Gauges, Interest, Key, Network, NotANetwork, ReadSize, SocketKind,
     Stage, Stats,
 };
 
+use crate::capi::WRITES_TOLD_TO;
 use crate::convert::{self, answer, done, key, opened};
 use crate::core::Functions;
 use crate::{blocked, capi, connections, descriptor, proxied, socket_option, statistics, tls};
@@ -220,6 +221,11 @@ fn commands(functions: &Functions<'_>) -> Result<()> {
             Ok(())
         },
     )?;
+    // tell_writes(f | nil): has f(handle, data, and what write returns) called after each write
+    functions.add("tell_writes", |lua, core, f: Option<Function>| {
+        core.tells_writes.set(f.is_some());
+        lua.set_named_registry_value(&WRITES_TOLD_TO.to_string_lossy(), f)
+    })?;
     // pending(key) → bytes not yet handed to the system
     functions.add("pending", |_, core, number: Option<i64>| {
         Ok(core

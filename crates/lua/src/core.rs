@@ -43,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) turned: Cell<i64>,
     /// What is measured of how long Lua takes.
     pub(crate) sample: Sample,
+    /// Whether Lua is told of each write.
+    pub(crate) tells_writes: Cell<bool>,
     /// When the last one began that took so long: see [`Busy`].
     pub(crate) slow_since: Cell<i64>,
     /// In which process the loop is watched, and from how many nanoseconds on.
@@ -131,6 +133,7 @@ impl Functions<'_> {
             looked: Cell::new(0),
             turned: Cell::new(0),
             sample: Sample::new(),
+            tells_writes: Cell::new(false),
             slow_since: Cell::new(0),
             watched: Cell::new(None),
             reactor: RefCell::new(Some(reactor)),

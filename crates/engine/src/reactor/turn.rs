@@ -122,6 +122,7 @@ impl Turn {
     }
 
     /// Whether so many were served that a flush may be due; also the moment to look at the clock.
+    #[inline]
     pub(super) fn is_share_of_flush(&mut self) -> bool {
         if self.shares_until_flush > 0 {
             return false;

@@ -6,14 +6,11 @@
 local state = require "trochee.state";
 local timers = require "trochee.timers";
 local ends = require "trochee.ends";
-local trace = require "trochee.trace";
 local plain_socket = require "trochee.socket";
 local tls_socket = require "trochee.tls.socket";
 local new_log = require "trochee.log";
 
 local core, handles, settings, log = state.core, state.handles, state.settings, state.log;
-local core_write = core.write;
-trace.follow(function (functions) core_write = functions.write; end);
 local xpcall, traceback = require "trochee.compat".xpcall, debug.traceback;
 local ipairs, setmetatable, tostring, type = ipairs, setmetatable, tostring, type;
 
@@ -110,8 +107,6 @@ function handle:ondrain()
 	return self:on("drain");
 end
 
-local ondrain = handle.ondrain;
-
 function handle:setlistener(listeners, data)
 	self:on("detach");
 	self.listeners = listeners;
@@ -170,12 +165,9 @@ end
 
 --- Reading and writing
 
--- Length | false: the peer lags too far behind, and is disconnected | nil: over
-function handle:write(data)
-	local listeners = self.listeners;
-	return core_write(self[1], data,
-		listeners and (listeners.ondrain or listeners.onpredrain) or self.ondrain ~= ondrain);
-end
+-- Length | false: the peer lags too far behind, and is disconnected | nil: over. onpredrain and ondrain follow where the listeners have
+-- them, or the handle itself
+handle.write = core.write;
 
 handle.send = handle.write;
 

@@ -57,18 +57,10 @@ end
 
 --- Commands
 
-local original, replaced = { next_event = core.next_event, write = core.write }, {};
+local original, replaced = { next_event = core.next_event }, {};
 
 function replaced.next_event(goes_on, kind_before)
 	return note_event(original.next_event(goes_on, kind_before));
-end
-
-function replaced.write(key, data, notify)
-	local length, err = original.write(key, data, notify);
-	if traced[key] then
-		say(key, "wrote %d bytes, %d are queued%s", #data, core.pending(key), length and "" or ": refused, "..(err or "too many, or over"));
-	end
-	return length, err;
 end
 
 for _, name in ipairs {
@@ -83,6 +75,14 @@ for _, name in ipairs {
 			say(key, "command %s%s", name, shown and " "..tostring(argument) or "");
 		end
 		return original[name](key, ...);
+	end
+end
+
+-- What is written is told by the core, because sessions keep the method write() of their connections
+local function note_write(conn, data, length, err)
+	local key = conn[1];
+	if traced[key] then
+		say(key, "wrote %d bytes, %d are queued%s", #data, core.pending(key), length and "" or ": refused, "..(err or "too many, or over"));
 	end
 end
 
@@ -117,6 +117,7 @@ function trace.start(conn)
 	count = count + 1;
 	if count == 1 then
 		use(replaced);
+		core.tell_writes(note_write);
 	end
 	local tls = core.tls_info(key);
 	local age, received, sent, in_handshake = core.end_info(key);
@@ -135,6 +136,7 @@ function trace.stop(key, why)
 	count = count - 1;
 	if count == 0 then
 		use(original);
+		core.tell_writes(nil);
 	end
 	log("info", "%s %+.6f s: the trace ends: %s", one.id, core.monotonic() - one.began, why);
 	return true;
