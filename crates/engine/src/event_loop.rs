@@ -403,3 +403,7 @@ forward! {
 #[cfg(test)]
 #[path = "event_loop_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "event_loop_switching_tests.rs"]
+mod switching_tests;

@@ -16,6 +16,7 @@ impl Threads {
             return self.deliver_held(local, key);
         }
         let (thread, report) = self.reports.next(&mut self.threads)?;
+        self.work.reports += 1;
         match report {
             Report::Data { key, len, end } => self.data(local, thread, key, len, end),
             Report::Accepted {
