@@ -333,10 +333,12 @@ impl Companion for Threads {
     }
 
     fn next_share(&mut self, local: &mut Reactor) -> Option<Step> {
-        if !self.has_told() {
-            self.serve_ready();
-        }
-        self.deliver(local)
+        let served = if self.has_told() {
+            None
+        } else {
+            self.serve_ready(local)
+        };
+        served.or_else(|| self.deliver(local))
     }
 
     /// There may be no next turn. What is to be flushed in one waits for those who want to add to it.

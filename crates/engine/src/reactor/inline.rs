@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::turn::Stage;
 use super::{Companion, Reactor, Step};
+use crate::clock;
 
 /// How many handshakes may wait for their answer while a turn goes on between those of another loop: each may cost a millisecond.
 const MOST_HANDSHAKES: usize = 2;
@@ -54,6 +55,16 @@ impl Reactor {
         self.step(&mut Inline)
     }
 
+    /// Looks at the clock: something is done to this reactor, and its last wait may have been long ago.
+    pub(crate) fn look_at_clock(&mut self) {
+        self.turn.now = clock::now();
+    }
+
+    /// Exchanges the memory that the two read into: what this reactor has read is then where the other one has what it reads.
+    pub(crate) fn swap_read_buffers(&mut self, other: &mut Reactor) {
+        std::mem::swap(&mut self.read_buffer, &mut other.read_buffer);
+    }
+
     /// Whether more handshakes wait for their answer than somebody has time for who has others to serve.
     pub(crate) fn is_crowded(&self) -> bool {
         self.waiting_handshakes() > MOST_HANDSHAKES
@@ -71,7 +82,7 @@ impl Reactor {
             return Some(Duration::ZERO);
         }
         if !std::mem::replace(&mut self.turn.waits_elsewhere, true) {
-            self.excuse_silence(crate::clock::now());
+            self.excuse_silence(clock::now());
         }
         self.prepare_wait_elsewhere()
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::Threads;
 use super::io_thread::{IoThread, Served};
 use super::load::Change;
+use super::thread::Inline;
 use crate::clock;
-use crate::reactor::{Reactor, shorter};
+use crate::reactor::{Reactor, Step, shorter};
 
 impl Threads {
     /// The loop is about to wait: says how long it may, for the reactors whose turns it runs.
@@ -88,23 +89,26 @@ impl Threads {
         all.any(|thread| thread.inline.as_ref().is_some_and(|inline| inline.is_ready))
     }
 
-    /// Has a reactor that has something to do serve some of those who wait.
-    pub(super) fn serve_ready(&mut self) {
-        for thread in &mut self.threads {
-            let Some(inline) = &mut thread.inline else {
-                continue;
-            };
-            if !inline.is_ready {
-                continue;
+    /// Has a reactor that has something to do serve some of those who wait. Gives the event if it is data; what else there is to tell is
+    /// among the reports.
+    pub(super) fn serve_ready(&mut self, local: &mut Reactor) -> Option<Step> {
+        let is_ready = |inline: &&mut Inline| inline.is_ready;
+        let mut all = self.threads.iter_mut().enumerate();
+        let (index, slot, inline) = all.find_map(|(index, thread)| {
+            let inline = thread.inline.as_mut().filter(is_ready)?;
+            Some((index, &thread.slot, inline))
+        })?;
+        match slot.with(|io_thread| io_thread.serve(local)) {
+            Some(Served::Some) => {}
+            Some(Served::Data { key, len, end }) => {
+                self.work.reports += 1;
+                return self.data(index, key, len, end, local);
             }
-            match thread.slot.with(IoThread::serve) {
-                Some(Served::Some) => {}
-                // Or the thread has it.
-                Some(Served::All) | None => inline.is_ready = false,
-                Some(Served::Crowded) => return self.give_to_threads(clock::now()),
-            }
-            return;
+            // Or the thread has it.
+            Some(Served::All) | None => inline.is_ready = false,
+            Some(Served::Crowded) => self.give_to_threads(clock::now()),
         }
+        None
     }
 
     /// Looks at the load, and has the threads serve or the loop.

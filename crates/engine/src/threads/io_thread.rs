@@ -62,6 +62,7 @@ impl IoThread {
     /// Serves until the loop ends, or is to have the reactor. False: it ends, and everything is done.
     pub(super) fn run(&mut self) -> bool {
         let mut looked = false;
+        self.reactor.look_at_clock();
         while !self.channel.stop.load(Ordering::Acquire) {
             self.read_messages();
             if self.channel.inline.load(Ordering::Acquire) && !self.is_busy() {
@@ -156,6 +157,13 @@ impl IoThread {
                 self.of_newcomers.push_with(report, data);
             }
             None => self.reports.push_with(report, data),
+        }
+    }
+
+    /// The loop hears of a read by itself.
+    fn note_read(&mut self, key: Key) {
+        if let Some(newcomer) = self.newcomers.get_mut(key) {
+            newcomer.read_is_last = true;
         }
     }
 

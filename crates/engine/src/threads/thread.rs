@@ -12,6 +12,7 @@ use crate::batch::{Batch, Reading};
 use crate::config::Config;
 use crate::error::Error;
 use crate::reactor::{Common, Reactor};
+use crate::registry::Key;
 use crate::signals;
 use crate::waker::Waker;
 
@@ -42,6 +43,8 @@ pub(super) struct Inline {
     pub(super) is_ready: bool,
     /// When there will be, in nanoseconds, as far as that is known.
     pub(super) due: Option<u64>,
+    /// It has to flush what nothing was said of.
+    has_written: bool,
 }
 
 /// What a thread is made of.
@@ -130,7 +133,26 @@ impl Thread {
 
     /// The same, where that is to be sent as well.
     pub(super) fn flush(&mut self) {
+        let inline = self.inline.as_mut();
+        let has_written = inline.is_some_and(|inline| std::mem::take(&mut inline.has_written));
+        if has_written && self.outgoing.is_empty() {
+            // If the thread has it, it flushes.
+            self.slot.with(IoThread::flush);
+        }
         self.post_and(IoThread::flush);
+    }
+
+    /// Writes much, if the loop has the reactor: it need not be copied for the other thread.
+    pub(super) fn write(&mut self, key: Key, data: &[u8], notify: bool) -> bool {
+        let Some(inline) = &mut self.inline else {
+            return false;
+        };
+        inline.has_written = true;
+        self.post();
+        let written = self
+            .slot
+            .with(|io_thread| io_thread.write(key, data, notify));
+        written.is_some()
     }
 
     fn post_and(&mut self, carry_out: fn(&mut IoThread)) {
@@ -154,6 +176,7 @@ impl Inline {
             is_watched: false,
             is_ready: false,
             due: None,
+            has_written: false,
         })
     }
 }
@@ -178,7 +201,6 @@ mod tests {
     use crate::clock;
     use crate::config::{ReadSize, SocketKind};
     use crate::connection::{Connection, State};
-    use crate::registry::Key;
 
     /// Something that the thread has to tell of without being asked again: select(2) cannot hold such a number.
     fn hand_over_a_file(thread: &mut Thread, key: u64) {
