@@ -16,6 +16,9 @@
 //! The slot of a key that a thread has given is used again only when the loop has let go of the key. So of two connections
 //! with one slot, the loop never knows both.
 //!
+//! While there is little to do, [`IoThread`](io_thread::IoThread) lies in a [slot], and the loop runs the turns of its reactor itself
+//! ([`inline`]). Then the two sides of the picture are one thread, and nobody has to be woken.
+//!
 //! The threads start with the first turn, because Prosody forks after its ports are bound; they block all signals, end
 //! with the loop, and never call anybody.
 

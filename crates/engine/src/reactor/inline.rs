@@ -104,8 +104,8 @@ impl Reactor {
         unsafe { self.polling.watch_companion(number, fd) }
     }
 
-    /// The wait has nothing to do with that descriptor any more.
-    pub(crate) fn forget_companion(&mut self, fd: BorrowedFd<'_>) {
-        self.polling.forget_companion(fd);
+    /// The wait has nothing to do with that descriptor any more. False: the system refuses for now, so it is to be said again.
+    pub(crate) fn forget_companion(&mut self, fd: BorrowedFd<'_>) -> bool {
+        self.polling.forget_companion(fd)
     }
 }

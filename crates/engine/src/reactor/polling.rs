@@ -271,11 +271,10 @@ impl Polling {
         }
     }
 
-    /// Has the poller watch it no more.
-    pub(super) fn forget_companion(&mut self, fd: BorrowedFd<'_>) {
-        if let Some(poller) = &mut self.poller {
-            let _ = poller.remove(fd);
-        }
+    /// Has the poller watch it no more. False: the system refuses for now.
+    pub(super) fn forget_companion(&mut self, fd: BorrowedFd<'_>) -> bool {
+        let removed = self.poller.as_mut().map(|poller| poller.remove(fd));
+        !matches!(removed, Some(Err(error)) if is_shortage(&error))
     }
 
     /// A descriptor that is readable when a wait would find something, where the poller has one.

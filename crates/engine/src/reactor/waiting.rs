@@ -79,7 +79,11 @@ impl Reactor {
         let now = self.prepare_wait();
         let timeout = self.longest_wait(max_wait, now, companion.has_events());
         let mut readiness = std::mem::take(&mut self.readiness);
-        let result = self.polling.wait(&mut readiness, timeout);
+        let mut result = self.polling.wait(&mut readiness, timeout);
+        if result.is_err() && timeout == Some(Duration::ZERO) {
+            // To look again takes no time. Another loop may have waited for what is here, and would only do so again.
+            result = self.polling.wait(&mut readiness, timeout);
+        }
         self.turn.begin_io();
         companion.after_wait(self.turn.now, self.turn.now.saturating_sub(now));
         self.count_wait(now);

@@ -39,6 +39,7 @@ impl Threads {
                 Some(Step::Event(Event::Connected { key }))
             }
             Report::Secured { key, facts } => {
+                self.work.count_handshake();
                 let remote = self.remote_mut(key).filter(|remote| !remote.is_closing())?;
                 remote.told = clock::now();
                 let tls = remote.tls.as_mut()?;

@@ -55,8 +55,8 @@ impl Threads {
     pub(super) fn leave_alone(&mut self, local: &mut Reactor, index: usize) {
         if let Some(inline) = &mut self.threads[index].inline {
             inline.is_ready = false;
-            if std::mem::take(&mut inline.is_watched) {
-                local.forget_companion(inline.fd.as_fd());
+            if inline.is_watched {
+                inline.is_watched = !local.forget_companion(inline.fd.as_fd());
             }
         }
     }

@@ -21,6 +21,9 @@ const QUIET: u64 = 100_000_000;
 const BUSY: u64 = 4;
 const SELDOM: u64 = 2;
 
+/// A handshake counts as so many connections that are written to: it costs the time of many messages.
+const HANDSHAKE: u32 = 32;
+
 /// For how long the threads serve at least: so long at first, and twice as long each time that the loop has had the reactors back for no
 /// longer than [`SHORT`], up to the longest. To change hands costs wakes as well.
 const SHORTEST: u64 = 200_000_000;
@@ -43,6 +46,13 @@ pub(super) struct Work {
     pub(super) reports: u32,
     /// How many of their connections it has written to.
     pub(super) written: u32,
+}
+
+impl Work {
+    /// A handshake is complete.
+    pub(super) fn count_handshake(&mut self) {
+        self.written = self.written.saturating_add(HANDSHAKE);
+    }
 }
 
 /// What is known of the load, and who serves.
@@ -239,6 +249,26 @@ mod tests {
         for waited in [work, QUIET] {
             assert_eq!(day.turns_with(1000, waited, work, 1, 500), None);
         }
+    }
+
+    #[test]
+    fn handshakes_without_end_are_the_threads() {
+        let mut day = Day::new();
+        let mut work = Work::default();
+        work.count_handshake();
+        // A handshake takes a few turns.
+        let change = (0..100).find_map(|turn| {
+            day.now += 500 * MICROSECOND;
+            let of_this = if turn % 4 == 0 { work } else { Work::default() };
+            day.load.turn(
+                day.now,
+                Work {
+                    reports: 1,
+                    ..of_this
+                },
+            )
+        });
+        assert_eq!(change, Some(Change::Threads));
     }
 
     #[test]
