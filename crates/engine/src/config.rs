@@ -121,7 +121,8 @@ pub struct Config {
     /// shells hand out 1024, sized for programs on select(2).
     pub raise_descriptor_limit: bool,
     /// Threads that do the I/O of TCP connections, TLS included, for an [`EventLoop`](crate::EventLoop); 0 does it all in its
-    /// own, 127 is the most. Counts at the first turn and not later. A [`Reactor`](crate::Reactor) has one thread.
+    /// own, 127 is the most. With epoll it does so itself while there is little to do. Counts at the first turn and not later. A
+    /// [`Reactor`](crate::Reactor) has one thread.
     pub io_threads: usize,
 }
 

@@ -32,6 +32,9 @@ use crate::waker::Waker;
 /// time that something takes. Without threads it is a reactor and nothing more. Timers, watches, signals, UDP and UNIX sockets
 /// stay on the thread of the loop.
 ///
+/// With epoll, the loop serves the connections itself while there is little to do, and the threads do when there is more. With other pollers
+/// they always do.
+///
 /// The threads start with the first turn. Options of sockets, certificates and keying material other than `tls-exporter` are
 /// asked of the thread of the connection, and waited for.
 pub struct EventLoop {
@@ -403,3 +406,7 @@ forward! {
 #[cfg(test)]
 #[path = "event_loop_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "event_loop_switching_tests.rs"]
+mod switching_tests;

@@ -3,7 +3,7 @@
 //! The files below this one each hold one part: [`opening`] and [`commands`] what goes in, [`registration`] what the poller is
 //! told, [`waiting`] the wait itself, [`ready`] who is served next, [`input`] what readiness becomes, and [`straight`] where that is as usual, [`accepting`] listeners, [`places`] how many connections they may have, [`output`] flushing and
 //! closing, [`alarms`] what time brings, [`lingering`] what a close leaves for a moment, [`tls`] TLS, [`handshakes`] whose handshake is answered when,
-//! [`newcomers`] who is not established yet, [`credit`] what a consumer that answers later needs, [`memory`] who ends when all hold too much, [`companion`] who else may take part in the turn,
+//! [`newcomers`] who is not established yet, [`credit`] what a consumer that answers later needs, [`inline`] what another loop needs that runs its turns, [`memory`] who ends when all hold too much, [`companion`] who else may take part in the turn,
 //! [`measuring`] what is in use, [`proxied`] what a proxy says before its client, [`strangers`] what is told of those who are refused and of those who fail.
 
 use std::collections::VecDeque;
@@ -35,6 +35,7 @@ pub(crate) use places::FULL;
 #[cfg(test)]
 pub(crate) use places::raise_descriptor_limit;
 pub(crate) use ready::NEWCOMERS_SHARE;
+pub(crate) use waiting::shorter;
 
 use alarms::Alarm;
 use companion::Alone;
@@ -56,6 +57,7 @@ mod crowds;
 mod datagrams;
 mod flushes;
 mod handshakes;
+mod inline;
 mod input;
 mod lingering;
 mod measuring;
@@ -308,6 +310,9 @@ impl Reactor {
         loop {
             if !self.untold.is_empty() {
                 return self.untold.next().map(Step::Event);
+            }
+            if companion.pauses(self) {
+                return None;
             }
             match self.turn.stage {
                 Stage::Predrain if self.flushes.are_none() && !companion.takes_part() => {

@@ -130,6 +130,10 @@ stats! {
         batches;
         /// Times that a thread had to be woken for such a batch.
         wakes;
+        /// Times that I/O threads began to serve, because there was too much to do for the loop beside Lua.
+        given_to_threads;
+        /// Times that the loop began to serve the connections of its I/O threads, because there was little to do.
+        taken_from_threads;
     }
     histograms {
         /// How long turns were busy: from the end of a wait to the beginning of the next one.

@@ -16,35 +16,45 @@
 //! The slot of a key that a thread has given is used again only when the loop has let go of the key. So of two connections
 //! with one slot, the loop never knows both.
 //!
+//! While there is little to do, [`IoThread`](io_thread::IoThread) lies in a [slot], and the loop runs the turns of its reactor itself
+//! ([`inline`]). Then the two sides of the picture are one thread, and nobody has to be woken.
+//!
 //! The threads start with the first turn, because Prosody forks after its ports are bound; they block all signals, end
 //! with the loop, and never call anybody.
 
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
+use crate::clock;
 use crate::command::Command;
 use crate::config::Config;
 use crate::connection::{Connection, OwnSide};
 use crate::fork;
 use crate::reactor::{Companion, Flushes, Reactor, Step};
 use crate::registry::{Key, Table};
+use load::{Load, Work};
 use messages::{Accepted, Facts, Message};
 use remote::{Phase, Remote, Tls};
 use reports::Reports;
+use slot::Pulse;
 use thread::Thread;
 
 mod commands;
 mod delivery;
+mod inline;
 mod io_thread;
 mod life;
 mod listeners;
+mod load;
 mod messages;
 mod newcomers;
 mod questions;
 mod remote;
 mod reports;
+mod slot;
 mod thread;
 
 /// How often the loop, while it waits for the answer of a thread, looks whether the thread still runs.
@@ -68,6 +78,15 @@ pub(crate) struct Threads {
     owed: Option<Owed>,
     /// Connections that are no longer paused, and for which something came meanwhile.
     unheld: VecDeque<Key>,
+    /// Who runs the turns of the threads' reactors.
+    load: Load,
+    /// How the loop gets on, for threads whose reactor the loop has.
+    pulse: Arc<Pulse>,
+    /// What the loop has done in this turn.
+    work: Work,
+    /// What [`Stats`](crate::Stats) has of these.
+    given_to_threads: u64,
+    taken_from_threads: u64,
 }
 
 /// What the thread waits for until the consumer is done with the event that it was given last.
@@ -93,6 +112,11 @@ impl Threads {
             flushes: Flushes::default(),
             owed: None,
             unheld: VecDeque::new(),
+            load: Load::new(clock::now()),
+            pulse: Arc::default(),
+            work: Work::default(),
+            given_to_threads: 0,
+            taken_from_threads: 0,
         }
     }
 
@@ -221,10 +245,16 @@ impl Threads {
         }
     }
 
-    fn post(&mut self) {
+    /// Has the threads carry out what was said, and send what was written.
+    fn send(&mut self) {
         for thread in &mut self.threads {
-            thread.post();
+            thread.flush();
         }
+    }
+
+    /// Whether there is something to tell that the consumer has not heard.
+    fn has_told(&self) -> bool {
+        !self.unheld.is_empty() || self.reports.has_any(&self.threads)
     }
 
     /// Has the thread of `key` answer a question, and waits for it: between two events of the thread, so not long. `None`:
@@ -284,22 +314,40 @@ impl Companion for Threads {
         self.flushes.begin();
         while let Some(key) = self.flushes.next() {
             self.flush_one(key);
+            self.work.written += 1;
         }
-        self.post();
+        self.send();
+    }
+
+    fn before_wait(&mut self, local: &mut Reactor) -> Option<Duration> {
+        self.prepare_wait(local)
+    }
+
+    fn can_be_read(&mut self, number: usize) {
+        self.note_ready(number);
+    }
+
+    fn after_wait(&mut self, now: u64, waited: u64) {
+        self.end_wait(now, waited);
     }
 
     fn has_events(&self) -> bool {
-        !self.unheld.is_empty() || self.reports.has_any(&self.threads)
+        self.has_told() || self.is_any_ready()
     }
 
     fn next_share(&mut self, local: &mut Reactor) -> Option<Step> {
-        self.deliver(local)
+        let served = if self.has_told() {
+            None
+        } else {
+            self.serve_ready(local)
+        };
+        served.or_else(|| self.deliver(local))
     }
 
     /// There may be no next turn. What is to be flushed in one waits for those who want to add to it.
     fn end_turn(&mut self) {
         if self.flushes.is_empty() {
-            self.post();
+            self.send();
         }
     }
 }

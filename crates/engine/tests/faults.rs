@@ -27,4 +27,7 @@ mod epoll_on_threads;
 mod poll;
 
 #[path = "faults/mod.rs"]
+mod poll_on_threads;
+
+#[path = "faults/mod.rs"]
 mod select;

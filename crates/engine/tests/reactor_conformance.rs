@@ -2,7 +2,7 @@
 //!
 //! One suite, `reactor/`, is compiled once for each poller, so that a failure reads
 //! `epoll::closing::half_close_answers_are_sent`. The name of the module is the name of the poller; `_on_threads` behind it means that
-//! I/O threads do the work.
+//! I/O threads do the work. With epoll the loop does it while there is little of it; with poll the threads always do.
 //!
 //! A poller that is not available here prints a skip; with `TROCHEE_NO_SKIPS` in the environment it fails instead.
 
@@ -32,6 +32,9 @@ mod epoll_on_threads;
 
 #[path = "reactor/mod.rs"]
 mod poll;
+
+#[path = "reactor/mod.rs"]
+mod poll_on_threads;
 
 #[path = "reactor/mod.rs"]
 mod select;

@@ -58,7 +58,7 @@ impl Reactor {
 
     /// Sends what is large at once, as far as the system takes it. The flush sends the rest, and tells that all is gone.
     #[inline(never)]
-    fn write_through(&mut self, key: Key, data: &[u8]) {
+    pub(super) fn write_through(&mut self, key: Key, data: &[u8]) {
         let Some(Source::Connection(connection)) = self.sources.get_mut(key) else {
             return;
         };

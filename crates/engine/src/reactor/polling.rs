@@ -17,6 +17,18 @@ use crate::{fork, socket};
 /// What the poller reports for the waker; no key has this number.
 pub(super) const WAKE_TOKEN: u64 = u64::MAX;
 
+/// What it reports for the descriptors of a companion: this number and those above it, but for that of the waker. No key has one of
+/// them.
+const FIRST_OF_COMPANION: u64 = u64::MAX - 256;
+
+/// Which descriptor of the companion a token stands for.
+#[inline]
+pub(super) fn number_of(token: u64) -> Option<usize> {
+    (FIRST_OF_COMPANION..WAKE_TOKEN)
+        .contains(&token)
+        .then(|| (token - FIRST_OF_COMPANION) as usize)
+}
+
 /// When the poller is told again of what the system has refused to watch for now.
 pub(super) const TELL_AGAIN: Duration = Duration::from_millis(100);
 
@@ -237,6 +249,32 @@ impl Polling {
                 let _ = poller.remove(fd);
             }
         }
+    }
+
+    /// Has the poller watch a descriptor of a companion, under a number below 256.
+    ///
+    /// # Safety
+    ///
+    /// The descriptor stays open until [`forget_companion`](Polling::forget_companion), or until the poller is gone.
+    pub(super) unsafe fn watch_companion(
+        &mut self,
+        number: usize,
+        fd: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let token = FIRST_OF_COMPANION + number as u64;
+        match &mut self.poller {
+            Some(poller) if token < WAKE_TOKEN => {
+                // SAFETY: as the function's own.
+                unsafe { poller.add(fd, token, Interest::READ) }
+            }
+            _ => Err(Errno::INVAL.into()),
+        }
+    }
+
+    /// Has the poller watch it no more. False: the system refuses for now.
+    pub(super) fn forget_companion(&mut self, fd: BorrowedFd<'_>) -> bool {
+        let removed = self.poller.as_mut().map(|poller| poller.remove(fd));
+        !matches!(removed, Some(Err(error)) if is_shortage(&error))
     }
 
     /// A descriptor that is readable when a wait would find something, where the poller has one.

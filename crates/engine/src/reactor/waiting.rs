@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use super::turn::Stage;
-use super::{Companion, Reactor};
+use super::{Companion, Reactor, polling};
 use crate::clock;
 use crate::event::Level;
 
@@ -59,6 +59,11 @@ impl Reactor {
         if !matches!(self.turn.stage, Stage::Over) {
             return Some(Duration::ZERO);
         }
+        self.prepare_wait_elsewhere()
+    }
+
+    /// The same between two turns, or in one that has come to its wait.
+    pub(super) fn prepare_wait_elsewhere(&mut self) -> Option<Duration> {
         self.ensure_poller();
         self.reconcile_all();
         let now = self.prepare_wait();
@@ -68,12 +73,19 @@ impl Reactor {
     }
 
     /// Waits until something is due, and notes which sources are ready.
-    pub(super) fn wait(&mut self, companion: &impl Companion) {
+    pub(super) fn wait(&mut self, companion: &mut impl Companion) {
+        let of_companion = companion.before_wait(self);
+        let max_wait = shorter(self.turn.max_wait, of_companion);
         let now = self.prepare_wait();
-        let timeout = self.longest_wait(self.turn.max_wait, now, companion.has_events());
+        let timeout = self.longest_wait(max_wait, now, companion.has_events());
         let mut readiness = std::mem::take(&mut self.readiness);
-        let result = self.polling.wait(&mut readiness, timeout);
+        let mut result = self.polling.wait(&mut readiness, timeout);
+        if result.is_err() && timeout == Some(Duration::ZERO) {
+            // To look again takes no time. Another loop may have waited for what is here, and would only do so again.
+            result = self.polling.wait(&mut readiness, timeout);
+        }
         self.turn.begin_io();
+        companion.after_wait(self.turn.now, self.turn.now.saturating_sub(now));
         self.count_wait(now);
         match result {
             Ok(()) => {}
@@ -87,7 +99,10 @@ impl Reactor {
             }
         }
         for ready in readiness.drain(..) {
-            self.note_ready(ready);
+            match polling::number_of(ready.token) {
+                Some(number) => companion.can_be_read(number),
+                None => self.note_ready(ready),
+            }
         }
         self.readiness = readiness;
         self.note_backlog();
@@ -151,9 +166,14 @@ impl Reactor {
             .timers
             .next_deadline()
             .map(|deadline| Duration::from_nanos(deadline.saturating_sub(now)));
-        match (max_wait, until_timer) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        shorter(max_wait, until_timer)
+    }
+}
+
+/// The shorter of two waits, of which `None` is the longest.
+pub(crate) fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

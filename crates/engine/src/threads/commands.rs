@@ -5,6 +5,7 @@ use super::messages::Message;
 use super::remote::{Held, Phase, Remote, Tls};
 use crate::buffer::{LARGEST_CHUNK, overflows};
 use crate::command::{Close, Command};
+use crate::connection::LARGE;
 use crate::error::{Error, Reason};
 use crate::reactor::Reactor;
 use crate::registry::Key;
@@ -46,7 +47,11 @@ impl Threads {
         if !std::mem::replace(&mut remote.in_flush, true) {
             self.flushes.push(key, asks);
         }
-        let outgoing = &mut self.threads[thread].outgoing;
+        let thread = &mut self.threads[thread];
+        if len >= LARGE && thread.is_inline() && thread.write(key, data, notify) {
+            return Ok(len);
+        }
+        let outgoing = &mut thread.outgoing;
         let more = |message: &mut Message| match message {
             Message::Write { key: to, len, .. } if *to == key => {
                 *len += data.len();

@@ -16,8 +16,14 @@ impl Threads {
             return self.deliver_held(local, key);
         }
         let (thread, report) = self.reports.next(&mut self.threads)?;
+        self.work.reports += 1;
         match report {
-            Report::Data { key, len, end } => self.data(local, thread, key, len, end),
+            Report::Data { key, len, end } => {
+                // Also where nobody wants them: the next report's are behind them.
+                let bytes = self.reports.bytes(&mut self.threads, thread, len);
+                local.read_buffer()[..bytes.len()].copy_from_slice(bytes);
+                self.data(thread, key, len, end, local)
+            }
             Report::Accepted {
                 listener,
                 key,
@@ -33,6 +39,7 @@ impl Threads {
                 Some(Step::Event(Event::Connected { key }))
             }
             Report::Secured { key, facts } => {
+                self.work.count_handshake();
                 let remote = self.remote_mut(key).filter(|remote| !remote.is_closing())?;
                 remote.told = clock::now();
                 let tls = remote.tls.as_mut()?;
@@ -77,18 +84,16 @@ impl Threads {
         Some(Step::Event(Event::Accepted { listener, key }))
     }
 
-    fn data(
+    /// Data of a connection, which are in the loop's read buffer.
+    pub(super) fn data(
         &mut self,
-        local: &mut Reactor,
         thread: usize,
         key: Key,
         len: usize,
         end: Chunk,
+        local: &mut Reactor,
     ) -> Option<Step> {
-        // Also where nobody wants them: the next report's are behind them.
-        let bytes = self.reports.bytes(&mut self.threads, thread, len);
-        let buffer = &mut local.read_buffer()[..bytes.len()];
-        buffer.copy_from_slice(bytes);
+        let buffer = &local.read_buffer()[..len];
         let remote = self.remote_mut(key).filter(|remote| !remote.is_closing())?;
         remote.received += len as u64;
         if !remote.is_secured() {

@@ -15,6 +15,10 @@ use crate::event::{Chunk, Event};
 use crate::reactor::{Reactor, Step};
 use crate::registry::{Key, Table};
 
+mod inline;
+
+pub(super) use inline::Served;
+
 /// This many reports are handed over at once while there is more to do. Fewer would wake the loop more often than it has work
 /// for. More would let it wait for what is there already.
 const REPORTS: usize = 64;
@@ -55,11 +59,16 @@ impl IoThread {
         }
     }
 
-    /// Serves until the loop ends.
-    pub(super) fn run(mut self) {
+    /// Serves until the loop ends, or is to have the reactor. False: it ends, and everything is done.
+    pub(super) fn run(&mut self) -> bool {
         let mut looked = false;
+        self.reactor.look_at_clock();
         while !self.channel.stop.load(Ordering::Acquire) {
             self.read_messages();
+            if self.channel.inline.load(Ordering::Acquire) && !self.is_busy() {
+                self.hand_over();
+                return true;
+            }
             // To wake the loop is dear, to look whether there is more to tell of is not. The look may use up a wake, so what
             // that was about is seen to before the wait.
             let look = !looked && self.waiting() > 0 && self.channel.home.is_waiting();
@@ -70,6 +79,12 @@ impl IoThread {
         self.read_messages();
         self.turn(Some(Duration::ZERO));
         self.hand_over();
+        false
+    }
+
+    /// Whether the loop should not have the reactor: handshakes wait.
+    fn is_busy(&self) -> bool {
+        self.reactor.waiting_handshakes() > 0
     }
 
     /// Runs one turn, and says whether there was anything to report. A message that comes after the messages were read ends the
@@ -93,7 +108,13 @@ impl IoThread {
 
     /// Reports the next event of the turn. False: it is over.
     fn tell_next(&mut self) -> bool {
-        let event = match self.reactor.next_step() {
+        let step = self.reactor.next_step();
+        self.tell_of(step)
+    }
+
+    /// Reports what a step has brought. False: it was none.
+    fn tell_of(&mut self, step: Option<Step>) -> bool {
+        let event = match step {
             None => return false,
             Some(Step::Data { key, len, end }) => {
                 self.data(key, len, end);
@@ -136,6 +157,13 @@ impl IoThread {
                 self.of_newcomers.push_with(report, data);
             }
             None => self.reports.push_with(report, data),
+        }
+    }
+
+    /// The loop hears of a read by itself.
+    fn note_read(&mut self, key: Key) {
+        if let Some(newcomer) = self.newcomers.get_mut(key) {
+            newcomer.read_is_last = true;
         }
     }
 
@@ -188,10 +216,19 @@ impl IoThread {
         waiting >= REPORTS || now - *self.since.get_or_insert(now) >= AGE
     }
 
+    /// Gives the loop what there is to tell, and wakes it.
     fn hand_over(&mut self) {
+        if self.post() {
+            let woke = self.channel.home.end_the_wait();
+            self.reactor.count_batch(woke);
+        }
+    }
+
+    /// Puts what there is to tell where the loop finds it. False: there is nothing.
+    fn post(&mut self) -> bool {
         self.since = None;
         if self.waiting() == 0 {
-            return;
+            return false;
         }
         if !self.reports.is_empty() {
             self.channel.reports.post(&mut self.reports);
@@ -199,8 +236,7 @@ impl IoThread {
         if !self.of_newcomers.is_empty() {
             self.channel.newcomers.post(&mut self.of_newcomers);
         }
-        let woke = self.channel.home.end_the_wait();
-        self.reactor.count_batch(woke);
+        true
     }
 
     /// Carries out what the loop has said since.
@@ -295,7 +331,7 @@ mod tests {
 
     #[test]
     fn reports_are_handed_over_once_there_are_many_or_one_is_old() {
-        let channel = Arc::new(Channel::new(Waker::open().unwrap()));
+        let channel = Arc::new(Channel::new(Waker::open().unwrap(), false));
         let mut thread = IoThread::new(Reactor::new(), Arc::clone(&channel));
         let key = Key::from_bits(1);
         assert!(!thread.is_due(), "there is nothing");

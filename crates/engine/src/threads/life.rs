@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 use super::remote::Remote;
 use super::reports::Reports;
-use super::thread::Thread;
+use super::thread::{Plan, Thread};
 use super::{Threads, share};
 use crate::config::Config;
 use crate::error::{Error, Reason};
@@ -54,9 +54,16 @@ impl Threads {
         }
         let number = self.last_number + 1;
         let home = local.waker()?;
-        let config = share(local, index, count);
-        let common = local.common();
-        let thread = Thread::start(index, number, local.backend(), config, common, &home)?;
+        let thread = Thread::start(Plan {
+            index,
+            number,
+            backend: local.backend(),
+            config: share(local, index, count),
+            common: local.common(),
+            home: &home,
+            pulse: &self.pulse,
+            inline: !self.load.is_on_threads(),
+        })?;
         self.last_number = number;
         self.remotes
             .resize_with(usize::from(number) + 1, Table::new);
@@ -76,6 +83,7 @@ impl Threads {
         );
         self.owed = None;
         self.reports.forget(thread);
+        self.leave_alone(local, thread);
         match self.start_one(local, thread, self.threads.len()) {
             Ok(replacement) => {
                 self.threads[thread] = replacement;

@@ -102,7 +102,7 @@ impl Threads {
             self.tell(thread, key, Command::Destroy);
         }
         // At once, for a thread that does not know takes it that somebody else has shut the socket down.
-        self.post();
+        self.send();
     }
 
     /// Has the loop accept itself: there are no threads any more.

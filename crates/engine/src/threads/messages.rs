@@ -4,7 +4,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use crate::batch::BatchQueue;
+use crate::batch::{Batch, BatchQueue};
 use crate::command::Command;
 use crate::config::{Config, ReadSize};
 use crate::connection::Connection;
@@ -25,18 +25,29 @@ pub(super) struct Channel {
     /// Wakes the loop.
     pub(super) home: Waker,
     pub(super) stop: AtomicBool,
+    /// The loop is to run the turns of the thread's reactor itself.
+    pub(super) inline: AtomicBool,
 }
 
 impl Channel {
-    /// An empty channel to a loop that `home` wakes.
-    pub(super) fn new(home: Waker) -> Channel {
+    /// An empty channel to a loop that `home` wakes, and that runs the turns of the thread's reactor itself if `inline` says so.
+    pub(super) fn new(home: Waker, inline: bool) -> Channel {
         Channel {
             messages: BatchQueue::new(),
             reports: BatchQueue::new(),
             newcomers: BatchQueue::new(),
             home,
             stop: AtomicBool::new(false),
+            inline: AtomicBool::new(inline),
         }
+    }
+
+    /// Has the loop hear that the reactor is gone.
+    pub(super) fn tell_of_failure(&self) {
+        let mut batch = Batch::new();
+        batch.push(Report::Died);
+        self.reports.post(&mut batch);
+        self.home.wake();
     }
 }
 

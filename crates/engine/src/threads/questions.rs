@@ -32,6 +32,8 @@ impl Threads {
             stats.batches += thread.batches;
             stats.wakes += thread.wakes;
         }
+        stats.given_to_threads += self.given_to_threads;
+        stats.taken_from_threads += self.taken_from_threads;
     }
 
     /// What each thread has counted by kind.

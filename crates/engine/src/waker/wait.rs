@@ -33,11 +33,12 @@ impl Wait {
         self.0.load(Ordering::Acquire) == WAITING
     }
 
-    /// Says that the reactor is going to wait. False: somebody has asked it not to.
+    /// Says that the reactor is going to wait, or still does. False: somebody has asked it not to.
     pub(crate) fn begin_wait(&self) -> bool {
-        self.0
-            .compare_exchange(RUNNING, WAITING, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        let began = self
+            .0
+            .compare_exchange(RUNNING, WAITING, Ordering::AcqRel, Ordering::Acquire);
+        began != Err(WOKEN)
     }
 
     /// Says that it waits no more.

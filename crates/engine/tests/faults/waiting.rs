@@ -60,7 +60,8 @@ fn a_wake_that_fails_is_tried_again() {
             }
         }
     }
-    if io_threads() > 0 {
+    // With epoll the loop serves itself, and nobody has to be woken.
+    if io_threads() > 0 && poller_name() != "epoll" {
         assert!(fault.hits() > 0);
     }
 }

@@ -242,9 +242,12 @@ fn batches_and_wakes_are_counted() {
     let threads = driver.reactor.stats_of_threads();
     let has_threads = threads.len() > 1;
     assert_eq!(threads[0].batches > 0, has_threads, "{threads:?}");
-    assert_eq!(threads.iter().any(|it| it.wakes > 0), has_threads);
     let told: u64 = threads[1..].iter().map(|it| it.batches).sum();
-    assert_eq!(told >= 3, has_threads);
+    // With epoll the loop serves itself: nobody has to be told, or woken.
+    if poller_name() != "epoll" {
+        assert_eq!(threads.iter().any(|it| it.wakes > 0), has_threads);
+        assert_eq!(told >= 3, has_threads);
+    }
     let sum = driver.reactor.stats();
     assert!(sum.batches >= threads[0].batches + told);
 }

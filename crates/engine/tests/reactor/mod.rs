@@ -34,6 +34,7 @@ mod exhaustion;
 mod fairness;
 mod forking;
 mod holding;
+mod inline;
 mod keys;
 mod late;
 mod lingering;

@@ -10,6 +10,7 @@ mod floods;
 mod forger;
 mod handshakes;
 mod hostile;
+mod inline;
 mod kinds;
 mod late;
 mod loading;
