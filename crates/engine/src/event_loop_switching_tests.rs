@@ -1,7 +1,6 @@
 //! Who serves changes all the time: nothing is lost, nothing comes twice, nothing is in another order.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::EventLoop;
@@ -9,7 +8,7 @@ use crate::config::{Config, ReadSize, SocketKind};
 use crate::event::{Event, Level};
 use crate::name::Name;
 use crate::registry::Key;
-use crate::tls::{Context, Mode, Settings, Start};
+use crate::tls::Start;
 
 /// What each client sends, how much of it may be on the way, and how many clients there are.
 const LENGTH: usize = 2 << 20;
@@ -136,9 +135,11 @@ fn streams_go_on_whoever_serves() {
 #[cfg(feature = "tls")]
 #[test]
 fn streams_over_tls_go_on_whoever_serves() {
+    use crate::tls::{Context, Mode, Settings};
+
     let directory = std::env::temp_dir().join(format!("trochee-switching-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
-    let file = |name: &str, text: &str| -> PathBuf {
+    let file = |name: &str, text: &str| {
         let path = directory.join(name);
         std::fs::write(&path, text).unwrap();
         path
