@@ -16,7 +16,8 @@ return function (backend)
 	package.loaded["net.server"] = server; -- for util.timer
 	local most = tonumber(os.getenv("BENCH_MAX_CONNECTIONS"));
 	if most and backend == "trochee" then
-		server.set_config { max_connections = most };
+		-- Nobody authenticates here, so all of them are newcomers
+		server.set_config { max_connections = most, max_newcomers = most, max_waiting_handshakes = most };
 	end
 	return server;
 end

@@ -6,6 +6,8 @@ network_settings = {
 	-- All clients come at once: those that find the queue of 128 full would come again after a second, to whatever server.
 	tcp_backlog = 4096;
 	max_connections = ENV_BENCH_MAX_CONNECTIONS and tonumber(ENV_BENCH_MAX_CONNECTIONS) or nil;
+	max_newcomers = ENV_BENCH_MAX_CONNECTIONS and tonumber(ENV_BENCH_MAX_CONNECTIONS) or nil;
+	max_waiting_handshakes = ENV_BENCH_MAX_CONNECTIONS and tonumber(ENV_BENCH_MAX_CONNECTIONS) or nil;
 }
 
 gc = ENV_BENCH_GC_THRESHOLD and { mode = "incremental"; threshold = tonumber(ENV_BENCH_GC_THRESHOLD); speed = 500 } or nil
