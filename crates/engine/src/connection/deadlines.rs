@@ -91,7 +91,7 @@ impl Connection {
 
     /// The first moment at which time changes something.
     pub(crate) fn deadline(&self, config: &Config) -> Option<u64> {
-        [
+        let first = [
             self.read_deadline(config),
             self.write_deadline(config),
             self.progress_deadline(config),
@@ -101,8 +101,9 @@ impl Connection {
             self.throttled_until(),
         ]
         .into_iter()
-        .flatten()
-        .min()
+        // Not flatten(): what the compiler makes of it looks at the bytes of a None first, which valgrind calls uninitialised.
+        .fold(u64::MAX, |first, at| first.min(at.unwrap_or(u64::MAX)));
+        (first != u64::MAX).then_some(first)
     }
 
     /// The peer has its whole time from now on if it has done its part since `since`: from then on it was us who kept it waiting.
