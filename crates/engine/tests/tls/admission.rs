@@ -1,7 +1,7 @@
 //! ClientHellos wait for their answer, and not too many of them.
 
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Instant;
 
 use trochee::{Authentication, Level};
@@ -72,21 +72,6 @@ fn fates_of(
             reason.map(|(_, reason)| reason.clone())
         })
         .collect()
-}
-
-fn serve_on(
-    driver: &mut Driver,
-    from: &str,
-    address: SocketAddr,
-    server: &Context,
-) -> (Key, TcpStream) {
-    let stream = peer_from(from, address);
-    let key = driver.accepted();
-    let start = named(server.clone());
-    driver.reactor.start_tls(key, start).unwrap();
-    // Nobody's ClientHello is waited for alone.
-    driver.turn();
-    (key, stream)
 }
 
 #[test]

@@ -6,6 +6,9 @@
 #[path = "../security/bounds.rs"]
 mod bounds;
 #[allow(dead_code)]
+#[path = "der.rs"]
+mod der;
+#[allow(dead_code)]
 #[path = "pki.rs"]
 mod pki;
 #[allow(dead_code)]
@@ -23,38 +26,20 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use trochee::tls::{Context, Mode, Settings, Start};
 use trochee::{Key, ReadSize, Reason, SocketKind};
 
+use der::*;
 use pki::*;
 use support::*;
 use wire::*;
 
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
-const NULL: u8 = 0x05;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const UTF8_STRING: u8 = 0x0c;
-const UTC_TIME: u8 = 0x17;
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-
-fn der_of(tag: u8, contents: &[u8]) -> Vec<u8> {
-    let length = contents.len();
-    let head = match length {
-        0..=0x7f => vec![tag, length as u8],
-        0x80..=0xff => vec![tag, 0x81, length as u8],
-        _ => vec![tag, 0x82, (length >> 8) as u8, length as u8],
-    };
-    [head.as_slice(), contents].concat()
-}
-
 fn made(tag: u8, parts: &[Vec<u8>]) -> Vec<u8> {
-    der_of(tag, &parts.concat())
+    value(tag, &parts.concat())
 }
 
 fn named_by(name: &str) -> Vec<u8> {
     const COMMON_NAME: &[u8] = &[0x55, 4, 3];
     let pair = [
-        der_of(OBJECT_IDENTIFIER, COMMON_NAME),
-        der_of(UTF8_STRING, name.as_bytes()),
+        value(OBJECT_IDENTIFIER, COMMON_NAME),
+        value(UTF8_STRING, name.as_bytes()),
     ];
     made(SEQUENCE, &[made(SET, &[made(SEQUENCE, &pair)])])
 }
@@ -63,7 +48,7 @@ fn named_by(name: &str) -> Vec<u8> {
 fn large(bytes: usize) -> Vec<u8> {
     let mut number = vec![0xd5; bytes + 1];
     number[0] = 0;
-    der_of(INTEGER, &number)
+    value(INTEGER, &number)
 }
 
 /// A key, and how certificates are signed with it.
@@ -75,21 +60,16 @@ struct Kind {
 }
 
 fn bits(contents: &[u8]) -> Vec<u8> {
-    der_of(BIT_STRING, &[&[0][..], contents].concat())
+    value(BIT_STRING, &[&[0][..], contents].concat())
 }
 
 /// RSA with a modulus of so many bits and the largest exponent.
 fn rsa(name: &'static str, size: usize) -> Kind {
     const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
     const SHA256_WITH_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11];
-    let exponent = der_of(INTEGER, &[1, 0xff, 0xff, 0xff, 0xff]);
+    let exponent = value(INTEGER, &[1, 0xff, 0xff, 0xff, 0xff]);
     let key = made(SEQUENCE, &[large(size / 8), exponent]);
-    let of = |oid| {
-        made(
-            SEQUENCE,
-            &[der_of(OBJECT_IDENTIFIER, oid), der_of(NULL, &[])],
-        )
-    };
+    let of = |oid| made(SEQUENCE, &[value(OBJECT_IDENTIFIER, oid), value(NULL, &[])]);
     Kind {
         name,
         key: made(SEQUENCE, &[of(RSA), bits(&key)]),
@@ -102,7 +82,7 @@ fn rsa(name: &'static str, size: usize) -> Kind {
 fn dsa(name: &'static str, size: usize) -> Kind {
     const DSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x38, 4, 1];
     const SHA256_WITH_DSA: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 2];
-    let small = |byte: u8, size: usize| der_of(INTEGER, &vec![byte; size]);
+    let small = |byte: u8, size: usize| value(INTEGER, &vec![byte; size]);
     let parameters = made(
         SEQUENCE,
         &[large(size / 8), large(32), small(0x55, size / 8)],
@@ -113,11 +93,11 @@ fn dsa(name: &'static str, size: usize) -> Kind {
         key: made(
             SEQUENCE,
             &[
-                made(SEQUENCE, &[der_of(OBJECT_IDENTIFIER, DSA), parameters]),
+                made(SEQUENCE, &[value(OBJECT_IDENTIFIER, DSA), parameters]),
                 bits(&small(0x53, size / 8)),
             ],
         ),
-        algorithm: made(SEQUENCE, &[der_of(OBJECT_IDENTIFIER, SHA256_WITH_DSA)]),
+        algorithm: made(SEQUENCE, &[value(OBJECT_IDENTIFIER, SHA256_WITH_DSA)]),
         signature: bits(&signature),
     }
 }
@@ -128,7 +108,7 @@ const P521: &[u8] = &[0x2b, 0x81, 4, 0, 35];
 /// A public key on a curve.
 fn on_curve(curve: &[u8], key: &rcgen::KeyPair) -> Vec<u8> {
     const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
-    let oid = |oid| der_of(OBJECT_IDENTIFIER, oid);
+    let oid = |oid| value(OBJECT_IDENTIFIER, oid);
     let algorithm = made(SEQUENCE, &[oid(EC), oid(curve)]);
     made(SEQUENCE, &[algorithm, bits(key.public_key_raw())])
 }
@@ -137,11 +117,11 @@ fn on_curve(curve: &[u8], key: &rcgen::KeyPair) -> Vec<u8> {
 fn ecdsa() -> Kind {
     const SHA512_WITH_ECDSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 4];
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
-    let number = || der_of(INTEGER, &[0x55; 65]);
+    let number = || value(INTEGER, &[0x55; 65]);
     Kind {
         name: "ECDSA over P-521",
         key: on_curve(P521, &key),
-        algorithm: made(SEQUENCE, &[der_of(OBJECT_IDENTIFIER, SHA512_WITH_ECDSA)]),
+        algorithm: made(SEQUENCE, &[value(OBJECT_IDENTIFIER, SHA512_WITH_ECDSA)]),
         signature: bits(&made(SEQUENCE, &[number(), number()])),
     }
 }
@@ -149,12 +129,12 @@ fn ecdsa() -> Kind {
 impl Kind {
     /// It says nothing but who vouches for whom.
     fn certificate(&self, subject: usize, key: &[u8]) -> Vec<u8> {
-        let time = |text: &str| der_of(UTC_TIME, text.as_bytes());
+        let time = |text: &str| value(UTC_TIME, text.as_bytes());
         let signed = made(
             SEQUENCE,
             &[
-                der_of(0xa0, &der_of(INTEGER, &[2])),
-                der_of(INTEGER, &[1]),
+                value(0xa0, &value(INTEGER, &[2])),
+                value(INTEGER, &[1]),
                 self.algorithm.clone(),
                 named_by(&(subject + 1).to_string()),
                 made(SEQUENCE, &[time("200101000000Z"), time("480101000000Z")]),
@@ -250,14 +230,7 @@ fn who_shows_long_chains_comes_before_nobody() {
     let server = asking();
     let own = rcgen::KeyPair::generate().unwrap();
     let chain = rsa("RSA of 16,384 bits", 16_384).chain(&own);
-    let accept = |driver: &mut Driver, from: &str| {
-        let stream = peer_from(from, address);
-        let key = driver.accepted();
-        let start = named(server.clone());
-        driver.reactor.start_tls(key, start).unwrap();
-        driver.turn();
-        (key, stream)
-    };
+    let accept = |driver: &mut Driver, from: &str| serve_on(driver, from, address, &server);
     // All but the last step.
     let flood: Vec<(TcpStream, Vec<u8>)> = (0..FLOOD)
         .map(|_| {

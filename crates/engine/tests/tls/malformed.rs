@@ -3,6 +3,9 @@
 //! The form of a certificate does not depend on the poller, so `tls.rs` compiles this once, beside the suites of the pollers.
 
 #[allow(dead_code)]
+#[path = "der.rs"]
+mod der;
+#[allow(dead_code)]
 #[path = "pki.rs"]
 mod pki;
 #[allow(dead_code)]
@@ -15,16 +18,10 @@ use std::process::Command;
 use rcgen::KeyPair;
 use trochee::tls::{Context, Mode, Settings};
 
+use der::*;
 use pki::*;
 use support::*;
 
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
-const NULL: u8 = 0x05;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const UTF8_STRING: u8 = 0x0c;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
 /// Of a tag: the value is made of others.
 const CONSTRUCTED: u8 = 0x20;
 
@@ -64,17 +61,7 @@ impl Node {
             Node::Plain(tag, contents) => (*tag, contents.clone()),
             Node::Bytes(bytes) => return bytes.clone(),
         };
-        let mut all = vec![tag];
-        match u8::try_from(contents.len()) {
-            Ok(length @ ..0x80) => all.push(length),
-            Ok(length) => all.extend([0x81, length]),
-            _ => {
-                all.push(0x82);
-                all.extend(u16::try_from(contents.len()).unwrap().to_be_bytes());
-            }
-        }
-        all.extend(contents);
-        all
+        der::value(tag, &contents)
     }
 
     fn nodes(&mut self) -> &mut Vec<Node> {

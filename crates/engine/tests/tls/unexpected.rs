@@ -20,6 +20,16 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind][..], &len[1..], body].concat()
 }
 
+/// The connection ends over a message of this kind, before any data of it is delivered.
+fn expect_refusal(driver: &mut Driver, key: Key, kind: u8) {
+    let (reason, seen) = driver.expect_closed(key);
+    assert!(matches!(reason, Reason::Tls(_)), "{kind}: {reason:?}");
+    assert!(
+        !seen.iter().any(|event| matches!(event, Seen::Data(..))),
+        "{kind}: {seen:?}"
+    );
+}
+
 /// A connection of ours to a server whose records are made up.
 fn connected(
     driver: &mut Driver,
@@ -60,12 +70,7 @@ fn what_no_client_says_there_ends_the_connection() {
             (&stream)
                 .write_all(&forger.seal(HANDSHAKE, &message(kind, &[0; 40])))
                 .unwrap();
-            let (reason, seen) = driver.expect_closed(key);
-            assert!(matches!(reason, Reason::Tls(_)), "{kind}: {reason:?}");
-            assert!(
-                !seen.iter().any(|event| matches!(event, Seen::Data(..))),
-                "{kind}: {seen:?}"
-            );
+            expect_refusal(&mut driver, key, kind);
             // It is told why.
             assert!(!read_until_end(&stream).is_empty(), "{kind}");
         }
@@ -92,12 +97,7 @@ fn what_no_server_says_there_ends_the_connection() {
             (&stream)
                 .write_all(&forger.seal(HANDSHAKE, &message(kind, &[0; 40])))
                 .unwrap();
-            let (reason, seen) = driver.expect_closed(key);
-            assert!(matches!(reason, Reason::Tls(_)), "{kind}: {reason:?}");
-            assert!(
-                !seen.iter().any(|event| matches!(event, Seen::Data(..))),
-                "{kind}: {seen:?}"
-            );
+            expect_refusal(&mut driver, key, kind);
         }
     }
 }

@@ -162,3 +162,19 @@ impl std::io::Write for Slow {
         self.0.flush()
     }
 }
+
+/// Has a client from this address accepted, and its handshake begun.
+pub fn serve_on(
+    driver: &mut Driver,
+    from: &str,
+    address: std::net::SocketAddr,
+    server: &Context,
+) -> (Key, std::net::TcpStream) {
+    let stream = peer_from(from, address);
+    let key = driver.accepted();
+    let start = named(server.clone());
+    driver.reactor.start_tls(key, start).unwrap();
+    // Nobody's ClientHello is waited for alone.
+    driver.turn();
+    (key, stream)
+}
